@@ -1,0 +1,80 @@
+"""The table of primitives: what a hot op means, and which faster entry runs for which arrays.
+
+A primitive is its reference, array code that is right on every device. Entries registered with `on` replace it for one
+array type and one pattern of dtypes. Arrays are the positional arguments of a primitive, parameters its keywords.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """A reference and its entries, looked up by (type of the first array, dtype characters of all arrays)."""
+
+    def __init__(self, reference: Callable[..., Any]):
+        self.reference = reference
+        self.__name__ = reference.__name__
+        self.__doc__ = reference.__doc__
+        self.entries: list[tuple[type, re.Pattern[str], Callable[..., Any]]] = []
+        self.found: dict[tuple[type, str], Callable[..., Any]] = {}
+
+    def __call__(self, *arrays: Any, **params: Any) -> Any:
+        return self.select(arrays)(*arrays, **params)
+
+    def select(self, arrays: tuple[Any, ...]) -> Callable[..., Any]:
+        """The callable that runs for these arrays: an entry, or the reference where none matches."""
+        first = arrays[0]
+        if type(first) is list:  # multi-tensor primitives take lists of arrays; their dtypes agree within a list
+            first = first[0]
+            chars = "".join([a[0].dtype.char for a in arrays if a])
+        else:
+            chars = "".join([a.dtype.char for a in arrays if a is not None])
+        key = (type(first), chars)
+        entry = self.found.get(key)
+        if entry is None:
+            entry = self.found[key] = self.match(*key)
+        return entry
+
+    def match(self, array_type: type, chars: str) -> Callable[..., Any]:
+        for kind, pattern, entry in self.entries:
+            if kind is array_type and pattern.fullmatch(chars):
+                return entry
+        return self.reference
+
+    def on(self, array_type: type, dtypes: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register an entry for `array_type` where the dtype characters of all arrays match the regex `dtypes`."""
+
+        def register(entry: Callable[..., Any]) -> Callable[..., Any]:
+            self.entries.append((array_type, re.compile(dtypes), entry))
+            self.found.clear()
+            return entry
+
+        return register
+
+
+def primitive(reference: Callable[..., Any]) -> Primitive:
+    """Make `reference` a primitive under its own name."""
+    made = PRIMITIVES[reference.__name__] = Primitive(reference)
+    return made
+
+
+def which(name: str, *arrays: Any) -> str:
+    """Name what would run: the module of the entry, or "reference".
+
+    name: a primitive; arrays: what it would be called with. KeyError names the known ones.
+
+    >>> import numpy, weft
+    >>> weft.which("softmax", numpy.ones((2, 3)))
+    'reference'
+    """
+    if name not in PRIMITIVES:
+        raise KeyError(f"which: expected one of {', '.join(sorted(PRIMITIVES))}, got {name!r}")
+    chosen = PRIMITIVES[name]
+    raw = tuple(getattr(a, "data", a) if not hasattr(a, "__array_interface__") else a for a in arrays)
+    entry = chosen.select(raw)
+    return "reference" if entry is chosen.reference else entry.__module__.removeprefix("weft.backends.")

@@ -1,0 +1,97 @@
+"""Who wrote into which memory, and when: how backward notices that a value it saved is no longer what it was.
+
+Each in-place write moves one clock and notes its time and author with the array that owns the memory, so views share it.
+A recorded call only remembers the clock; arrays are looked at when it has moved since.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+
+class Clock:
+    """The number of in-place writes so far."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0
+
+
+clock = Clock()
+last: dict[int, tuple[Any, int, str, int, int]] = {}  # id of owner -> (weak owner, time, author, first byte, last byte)
+
+
+def owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def record(array: np.ndarray[Any, Any], by: str) -> None:
+    """Note that `by` has just written into `array`."""
+    clock.now += 1
+    memory = owner(array)
+    key = id(memory)
+    low, high = np.lib.array_utils.byte_bounds(array)
+    before = last.get(key)
+    if before is not None and before[0]() is memory:
+        reference, low, high = before[0], min(low, before[3]), max(high, before[4])
+    else:
+        reference = weakref.ref(memory, lambda _, key=key: last.pop(key, None))
+    last[key] = (reference, clock.now, by, low, high)
+
+
+def written_since(array: Any, time: int) -> str | None:
+    """The author of a write into `array` after `time`, or None."""
+    if not isinstance(array, np.ndarray):
+        return None
+    memory = owner(array)
+    entry = last.get(id(memory))
+    if entry is None or entry[1] <= time or entry[0]() is not memory:
+        return None
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return entry[2] if low < entry[4] and entry[3] < high else None
+
+
+def captured(value: Any, depth: int = 4) -> list[Any]:
+    """The arrays that a vjp holds through its closures."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if depth and isinstance(value, FunctionType):
+        found = []
+        for cell in value.__closure__ or ():
+            try:
+                found += captured(cell.cell_contents, depth - 1)
+            except ValueError:  # a name of the body that was never bound
+                continue
+        return found
+    if depth and isinstance(value, (tuple, list)):
+        return [a for v in value for a in captured(v, depth - 1)]
+    return []
+
+
+def check_saved(node: Any) -> None:
+    """Raise if an array that `node` saved has been written since the call."""
+    if clock.now != node.born:
+        refuse(node, captured(node.vjp))
+
+
+def check_parents(node: Any, arrays: list[Any]) -> None:
+    """Raise if an input of `node`, from which it is to be computed again, has been written since the call."""
+    if clock.now != node.born:
+        refuse(node, arrays)
+
+
+def refuse(node: Any, arrays: list[Any]) -> None:
+    for array in arrays:
+        by = written_since(array, node.born)
+        if by is not None:
+            raise RuntimeError(
+                f"backward: {node.name} saved an array of shape {array.shape} that {by} has written since; "
+                "run backward before the write, or write into a copy"
+            )
