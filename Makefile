@@ -1,0 +1,47 @@
+# The commands of the README. Each sets up .venv first, and does nothing it has done before.
+SHELL := /bin/bash
+PEERS := $(if $(filter true,$(CI)),peers,)
+WEFT := .venv/bin/weft
+PYTEST := .venv/bin/python -m pytest
+
+.PHONY: help train test test-full bench lint format native clean
+
+help:
+	@echo "make train      set up, then train a CNN on handwritten digits and a transformer on dates (5 minutes)"
+	@echo "make test       set up, then run the test suite; make test-full adds the slow cases"
+	@echo "make bench      set up, then run the benchmarks (against PyTorch)"
+	@echo "make lint       ruff, mypy, clang-format; make format applies what they can mend"
+	@echo "make native     build the C++ extension in place"
+
+train:
+	@tools/setup.sh examples gpu
+	$(WEFT) train digits dates
+
+test:
+	@tools/setup.sh examples test gpu $(PEERS)
+	$(PYTEST) $(ARGS)
+
+test-full:
+	@tools/setup.sh examples test gpu peers
+	$(PYTEST) --full $(ARGS)
+
+bench:
+	@tools/setup.sh examples gpu peers
+	$(WEFT) bench $(ARGS)
+
+lint:
+	@tools/setup.sh lint
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.inc' | xargs -r .venv/bin/clang-format --dry-run -Werror
+
+format:
+	@tools/setup.sh lint
+	.venv/bin/ruff check --fix .
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.inc' | xargs -r .venv/bin/clang-format -i
+
+native:
+	@tools/setup.sh
+
+clean:
+	rm -rf .venv build dist python/*.egg-info python/weft/_cpu*.so

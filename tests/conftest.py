@@ -1,0 +1,67 @@
+"""The suite's policy: slow cases only with --full, and every skip listed with its reason at the end (see policy.py)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+
+import policy
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("MPLCONFIGDIR", tempfile.mkdtemp(prefix="weft-mpl-"))  # a read-only home must not matter
+
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="run the slow cases too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--full"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    config.stash[LEFT_OUT] = len(slow)
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        policy.require(*mark.args)
+
+
+def failed_instead(report):
+    """A skip that is not excused becomes a failure."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if report.outcome == "skipped" and not hasattr(report, "wasxfail") and policy.unexcused(reason):
+        report.outcome = "failed"
+        report.longrepr = f"{reason}: with WEFT_DATA or CI set that is a failure"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return failed_instead((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return failed_instead((yield))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    reasons = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    left_out = config.stash.get(LEFT_OUT, 0)
+    if reasons or left_out:
+        terminalreporter.section("not run")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"{count:5d} skipped: {reason}")
+    if left_out:
+        terminalreporter.line(f"{left_out:5d} slow cases left out: make test-full runs them")

@@ -1,0 +1,63 @@
+"""What a test may need, and when its absence is a skip and when a failure.
+
+    from policy import needs
+
+    @needs("torch")                      # a module, "native" (the C++ extension), "gpu", or "data/mnist"
+    def test_against_torch(): ...
+
+With WEFT_DATA set or CI=true nothing that this project can install or was given may be missing: the test fails. A GPU is
+never a failure, and neither is an extension that WEFT_NATIVE=0 turns off.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+STRICT = bool(os.environ.get("WEFT_DATA")) or os.environ.get("CI") == "true"
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("WEFT_DATA") or ROOT.parent / "shared" / "data")
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """The mark of a test that needs every one of `names`."""
+    return pytest.mark.needs(*names)
+
+
+def missing(name: str) -> tuple[str, bool] | None:
+    """None if `name` is here, else (why it is not, whether a skip is allowed even in strict mode)."""
+    if name == "native":
+        if os.environ.get("WEFT_NATIVE") == "0":
+            return "the C++ extension is turned off by WEFT_NATIVE=0", True
+        if importlib.util.find_spec("weft._cpu") is None:
+            return "the C++ extension is not built (make native; weft doctor says why)", False
+    elif name == "gpu":
+        if shutil.which("nvidia-smi") is None:
+            return "no NVIDIA driver on this machine", True
+    elif name.startswith("data/"):
+        if not (DATA / name.removeprefix("data/")).exists():
+            return f"no {name.removeprefix('data/')} in {DATA} (set WEFT_DATA)", False
+    elif importlib.util.find_spec(name) is None:
+        extra = {"torch": "peers", "sklearn": "examples", "matplotlib": "examples", "PIL": "examples"}.get(name, "test")
+        return f"{name} is not installed (pip install 'weft[{extra}]')", False
+    return None
+
+
+def require(*names: str) -> None:
+    """Skip, or fail where nothing may be skipped, unless every one of `names` is here."""
+    for name in names:
+        lack = missing(name)
+        if lack is not None:
+            reason, allowed = lack
+            if STRICT and not allowed:
+                pytest.fail(f"{reason}, and with WEFT_DATA or CI set that is a failure", pytrace=False)
+            pytest.skip(reason)
+
+
+def unexcused(reason: str) -> bool:
+    """True for a skip that strict mode turns into a failure: a module that `pytest.importorskip` did not find."""
+    return STRICT and "could not import" in reason
