@@ -1,0 +1,43 @@
+"""Weft: a deep-learning array framework with a NumPy-like front end, gradients of any order, and hand-written kernels.
+
+>>> import weft
+>>> x = weft.asarray([1.0, 2.0, 3.0])
+>>> x.requires_grad = True
+>>> (x * x).sum().backward()
+>>> x.grad.numpy()
+array([2., 4., 6.], dtype=float32)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as _np
+from numpy import bool_ as bool  # noqa: F401
+from numpy import e, float16, float32, float64, inf, int8, int16, int32, int64, nan, newaxis, pi  # noqa: F401
+from numpy import uint8, uint16, uint32, uint64  # noqa: F401
+
+from weft import methods as _methods  # noqa: F401
+from weft.autograd import Tensor, enable_grad, is_recording, no_grad, op  # noqa: F401
+from weft.backends import cpu as _cpu_entries  # noqa: F401
+from weft.backends.registry import which  # noqa: F401
+from weft.gradients import checkpoint, grad, hessian_vector_product, value_and_grad  # noqa: F401
+from weft.ops import *  # noqa: F403
+
+__version__ = "0.1.0"
+
+LAZY = {"nn", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli"}
+LAZY_NAMES = {"save": "io", "load": "io", "nanguard": "nanguard"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in LAZY:
+        return importlib.import_module(f"weft.{name}")
+    if name in LAZY_NAMES:
+        return getattr(importlib.import_module(f"weft.{LAZY_NAMES[name]}"), name)
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return _np.dtype(ml_dtypes.bfloat16)
+    raise AttributeError(f"module 'weft' has no attribute {name!r}")

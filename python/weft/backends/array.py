@@ -1,0 +1,198 @@
+"""The array namespace: array-API names over NumPy arrays, or `weft` itself for Tensors.
+
+Op bodies and references are written against `namespace(x)`. Over NumPy it differs from `numpy` in three things: types of
+16 bits are reduced and multiplied in float32 and cast once, large float32 arrays go to the native kernels where there
+are any, and `erf`, `sigmoid`, `pad` and `scatter_add` exist.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy import (  # noqa: F401
+    abs,
+    acos,
+    acosh,
+    all,
+    any,
+    arange,
+    argmax,
+    argmin,
+    argsort,
+    asin,
+    asinh,
+    astype,
+    atan,
+    atan2,
+    atanh,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_or,
+    bitwise_xor,
+    broadcast_to,
+    ceil,
+    concat,
+    cos,
+    cosh,
+    diagonal,
+    equal,
+    exp,
+    expand_dims,
+    expm1,
+    eye,
+    flip,
+    floor,
+    floor_divide,
+    full,
+    full_like,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    log2,
+    log10,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    matrix_transpose,
+    max,
+    maximum,
+    min,
+    minimum,
+    moveaxis,
+    ndarray,
+    negative,
+    not_equal,
+    ones,
+    ones_like,
+    permute_dims,
+    pow,
+    remainder,
+    repeat,
+    reshape,
+    roll,
+    round,
+    sign,
+    sin,
+    sinh,
+    sort,
+    sqrt,
+    square,
+    squeeze,
+    stack,
+    swapaxes,
+    take_along_axis,
+    tan,
+    tanh,
+    tile,
+    tril,
+    triu,
+    trunc,
+    where,
+    zeros,
+    zeros_like,
+)
+from numpy import add as np_add
+from numpy import divide as np_divide
+from numpy import multiply as np_multiply
+from numpy import subtract as np_subtract
+
+add, subtract, multiply, divide = np_add, np_subtract, np_multiply, np_divide
+this = sys.modules[__name__]
+
+
+def namespace(*arrays: Any) -> ModuleType:
+    """`weft` if one of `arrays` is a Tensor (a body is being replayed), else this module."""
+    for x in arrays:
+        kind = type(x)
+        if kind is not ndarray and kind.__module__ == "weft.autograd":
+            return sys.modules["weft.ops"]
+    return this
+
+
+def is_16_bit(dtype: Any) -> bool:
+    return bool(dtype.itemsize == 2 and dtype.kind not in "iu")
+
+
+def reduction(name: str) -> Callable[..., Any]:
+    """A NumPy reduction that accumulates 16-bit floats in float32."""
+    function = getattr(np, name)
+
+    def reduce(x: Any, *, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
+        if x.dtype.itemsize == 2 and is_16_bit(x.dtype):
+            return function(x.astype(np.float32), axis=axis, keepdims=keepdims, **options).astype(x.dtype)
+        return function(x, axis=axis, keepdims=keepdims, **options)
+
+    reduce.__name__ = name
+    return reduce
+
+
+sum, mean, prod = reduction("sum"), reduction("mean"), reduction("prod")
+
+
+def cumulative_sum(x: Any, *, axis: int = -1) -> Any:
+    if is_16_bit(x.dtype):
+        return np.cumulative_sum(x.astype(np.float32), axis=axis).astype(x.dtype)
+    return np.cumulative_sum(x, axis=axis)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    from weft.backends import reference as K
+
+    return K.matmul(a, b)
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    return np.clip(x, low, high)
+
+
+def take(x: Any, indices: Any, *, axis: int) -> Any:
+    return np.take(x, indices, axis=axis)
+
+
+def pad(x: Any, widths: Any, *, value: float = 0.0) -> Any:
+    """x with `widths[i] = (before, after)` entries of `value` around axis i."""
+    return np.pad(x, widths, constant_values=value)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)) by way of tanh, which cannot overflow."""
+    return np.tanh(x * 0.5) * 0.5 + 0.5 if x.dtype.itemsize > 2 else sigmoid(x.astype(np.float32)).astype(x.dtype)
+
+
+def scatter_add(g: Any, indices: Any, *, rows: int) -> Any:
+    from weft.backends import reference as K
+
+    return K.scatter_add(g, indices, rows=rows)
+
+
+def erf(x: Any) -> Any:
+    """The error function to the last bits of float64: its series near 0, a continued fraction's tail further out.
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.6 and 7.1.14.
+    """
+    z = np.abs(np.asarray(x, np.float64))
+    small = np.minimum(z, 3.0)
+    square_, term = small * small, small
+    series = term
+    for n in range(1, 60):  # 2/sqrt(pi) exp(-z^2) sum of 2^n z^(2n+1) / (2n+1)!!
+        term = term * square_ * (2.0 / (2 * n + 1))
+        series = series + term
+    near = 2 / np.sqrt(np.pi) * np.exp(-square_) * series
+    big = np.clip(z, 2.0, 6.0)
+    fraction = big
+    for n in range(60, 0, -1):
+        fraction = big + (n / 2) / fraction
+    far = 1 - np.exp(-big * big) / (np.sqrt(np.pi) * fraction)
+    value = np.where(z < 2.5, near, np.where(z >= 6, 1.0, far))
+    return np.asarray(np.where(np.isnan(z), z, np.copysign(value, x))).astype(x.dtype)

@@ -1,0 +1,17 @@
+"""The meaning of every primitive, one file per family."""
+
+from weft.backends.reference.activation import gelu, gelu_backward, relu, relu_backward, silu, silu_backward  # noqa: F401
+from weft.backends.reference.attention import attention, attention_backward  # noqa: F401
+from weft.backends.reference.batch_norm import batch_norm, batch_norm_backward  # noqa: F401
+from weft.backends.reference.conv import conv2d, conv2d_input_grad, conv2d_weight_grad  # noqa: F401
+from weft.backends.reference.dropout import dropout  # noqa: F401
+from weft.backends.reference.embedding import scatter_add  # noqa: F401
+from weft.backends.reference.loss import cross_entropy, cross_entropy_backward  # noqa: F401
+from weft.backends.reference.matmul import linear, matmul  # noqa: F401
+from weft.backends.reference.norm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward  # noqa: F401
+from weft.backends.reference.optimizer import adam, rmsprop, sgd, sum_of_squares  # noqa: F401
+from weft.backends.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward  # noqa: F401
+from weft.backends.reference.random import random_bits, random_normal, random_uniform  # noqa: F401
+from weft.backends.reference.rnn import gru_cell, gru_cell_backward, lstm_cell, lstm_cell_backward  # noqa: F401
+from weft.backends.reference.rope import rope  # noqa: F401
+from weft.backends.reference.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward  # noqa: F401

@@ -1,0 +1,341 @@
+"""Elementwise array ops: one function each, forward, what is saved, and gradient together.
+
+Undoing a broadcast lives in the engine. Types mix by the array API's table; Python scalars are weak, and an integer
+array beside a float one (or a Python float) takes the float's type, float32 by default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weft.autograd import op
+from weft.backends.array import is_16_bit, namespace
+
+SCALARS = (float, int, bool, complex)
+FLOAT32 = np.dtype(np.float32)
+
+
+def promoted(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of an op on arrays of dtypes `a` and `b`; where kinds mix, the float's."""
+    if a == b:
+        return a
+    for x, y in ((a, b), (b, a)):
+        if x.kind in "biu" and y.kind not in "biu":
+            return y
+    return np.result_type(a, b)
+
+
+def weak(scalar: Any, x: Any) -> tuple[Any, Any]:
+    """A Python scalar beside array `x`: neither may widen the other by accident."""
+    kind = x.dtype.kind
+    if kind in "biu" and type(scalar) is float:
+        xp = namespace(x)
+        return scalar, xp.astype(x, FLOAT32)
+    if type(scalar) is int and kind in "iu":
+        info = np.iinfo(x.dtype)
+        if not info.min <= scalar <= info.max:
+            raise OverflowError(f"expected an integer that fits {x.dtype}, got {scalar}")
+    if is_16_bit(x.dtype):
+        return np.asarray(scalar, x.dtype), x
+    return scalar, x
+
+
+def promote(a: Any, b: Any) -> tuple[Any, Any]:
+    """Both operands ready for a NumPy ufunc whose result dtype is then the promoted one."""
+    if type(a) in SCALARS:
+        return weak(a, b)
+    if type(b) in SCALARS:
+        b, a = weak(b, a)
+        return a, b
+    p, q = a.dtype, b.dtype
+    if p is q or p == q:
+        return a, b
+    dtype = promoted(p, q)
+    xp = namespace(a, b)
+    return (a if p == dtype else xp.astype(a, dtype)), (b if q == dtype else xp.astype(b, dtype))
+
+
+def floating(x: Any) -> Any:
+    """x in a floating type: integers become float32."""
+    return namespace(x).astype(x, FLOAT32) if x.dtype.kind in "biu" else x
+
+
+@op
+def identity(x):
+    """x itself, as a new recorded Tensor."""
+    return x, (lambda g: g,)
+
+
+@op
+def add(a, b):
+    """a + b, elementwise with broadcasting.
+
+    >>> import weft
+    >>> weft.add(weft.asarray([1.0, 2.0]), 1.0).numpy()
+    array([2., 3.], dtype=float32)
+    """
+    a, b = promote(a, b)
+    return namespace(a, b).add(a, b), (lambda g: g, lambda g: g)
+
+
+@op
+def subtract(a, b):
+    """a - b, elementwise with broadcasting."""
+    a, b = promote(a, b)
+    return namespace(a, b).subtract(a, b), (lambda g: g, lambda g: namespace(g).negative(g))
+
+
+@op
+def multiply(a, b):
+    """a * b, elementwise with broadcasting."""
+    a, b = promote(a, b)
+    multiply = namespace(a, b).multiply
+    return multiply(a, b), (lambda g: multiply(g, b), lambda g: multiply(g, a))
+
+
+@op
+def divide(a, b):
+    """a / b, elementwise with broadcasting; integers are divided in float32."""
+    a, b = promote(a, b)
+    if not any(type(x) not in SCALARS and x.dtype.kind not in "biu" for x in (a, b)):
+        a, b = (x if type(x) in SCALARS else floating(x) for x in (a, b))
+    xp = namespace(a, b)
+    y = xp.divide(a, b)
+    return y, (lambda g: xp.divide(g, b), lambda g: xp.negative(xp.divide(xp.multiply(g, y), b)))
+
+
+@op
+def pow(a, b):
+    """a to the power b, elementwise with broadcasting.
+
+    The gradient of the exponent where a is 0 is taken as 0, its limit for b > 0.
+    """
+    a, b = promote(a, b)
+    xp = namespace(a, b)
+
+    def base(g):
+        if type(b) in SCALARS:
+            if b == 0:
+                return g * 0
+            return g * a if b == 1 else g * (a * b) if b == 2 else g * b * xp.pow(a, b - 1)
+        return g * b * xp.where(xp.equal(b, 0), xp.ones_like(b), xp.pow(a, xp.where(xp.equal(b, 0), xp.ones_like(b), b - 1)))
+
+    def exponent(g):
+        if type(a) in SCALARS:
+            return g * xp.pow(a, b) * float(np.log(a)) if a > 0 else g * 0
+        positive = xp.greater(a, 0)
+        return g * xp.pow(a, b) * xp.where(positive, xp.log(xp.where(positive, a, xp.ones_like(a))), xp.zeros_like(a))
+
+    return xp.pow(a, b), (base, exponent)
+
+
+@op
+def maximum(a, b):
+    """The larger of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
+    a, b = promote(a, b)
+    xp = namespace(a, b)
+    y = xp.maximum(a, b)
+    return y, (lambda g: choose(g, a, b), lambda g: choose(g, b, a))
+
+
+@op
+def minimum(a, b):
+    """The smaller of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
+    a, b = promote(a, b)
+    xp = namespace(a, b)
+    return xp.minimum(a, b), (lambda g: choose(g, b, a), lambda g: choose(g, a, b))
+
+
+def choose(g: Any, larger: Any, smaller: Any) -> Any:
+    """g where `larger` is the larger, half of it on a tie."""
+    xp = namespace(g)
+    share = xp.astype(xp.greater(larger, smaller), g.dtype) + xp.astype(xp.equal(larger, smaller), g.dtype) * 0.5
+    return g * share
+
+
+def atan2_(a, b):
+    """The angle of the point (b, a), in radians within [-pi, pi]."""
+    a, b = promote(a, b)
+    xp = namespace(a, b)
+    norm = a * a + b * b
+    return xp.atan2(a, b), (lambda g: g * b / norm, lambda g: -g * a / norm)
+
+
+atan2_.__name__ = "atan2"
+atan2 = op(atan2_)
+
+
+def unary(name: str, doc: str, slope: Any, float_only: bool = True) -> Any:
+    """An elementwise function of one array; `slope(xp, x, y)` is dy/dx, from x or from the result y."""
+
+    def body(x):
+        x = floating(x) if float_only else x
+        xp = namespace(x)
+        y = getattr(xp, name)(x)
+        return y, (lambda g: g * slope(xp, x, y),)
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = doc
+    return op(body)
+
+
+abs = unary("abs", "Absolute value.", lambda xp, x, y: xp.sign(x), float_only=False)
+square = unary("square", "x * x.", lambda xp, x, y: x * 2, float_only=False)
+sin = unary("sin", "Sine of x in radians.", lambda xp, x, y: xp.cos(x))
+cos = unary("cos", "Cosine of x in radians.", lambda xp, x, y: -xp.sin(x))
+tan = unary("tan", "Tangent of x in radians.", lambda xp, x, y: y * y + 1)
+asin = unary("asin", "Inverse sine, in radians.", lambda xp, x, y: 1 / xp.sqrt(1 - x * x))
+acos = unary("acos", "Inverse cosine, in radians.", lambda xp, x, y: -1 / xp.sqrt(1 - x * x))
+atan = unary("atan", "Inverse tangent, in radians.", lambda xp, x, y: 1 / (x * x + 1))
+sinh = unary("sinh", "Hyperbolic sine.", lambda xp, x, y: xp.cosh(x))
+cosh = unary("cosh", "Hyperbolic cosine.", lambda xp, x, y: xp.sinh(x))
+asinh = unary("asinh", "Inverse hyperbolic sine.", lambda xp, x, y: 1 / xp.sqrt(x * x + 1))
+acosh = unary("acosh", "Inverse hyperbolic cosine.", lambda xp, x, y: 1 / xp.sqrt(x * x - 1))
+atanh = unary("atanh", "Inverse hyperbolic tangent.", lambda xp, x, y: 1 / (1 - x * x))
+log = unary("log", "Natural logarithm.", lambda xp, x, y: 1 / x)
+log1p = unary("log1p", "log(1 + x), exact near 0.", lambda xp, x, y: 1 / (x + 1))
+log2 = unary("log2", "Logarithm to base 2.", lambda xp, x, y: 1 / (x * float(np.log(2))))
+log10 = unary("log10", "Logarithm to base 10.", lambda xp, x, y: 1 / (x * float(np.log(10))))
+erf = unary("erf", "The error function.", lambda xp, x, y: xp.exp(-x * x) * float(2 / np.sqrt(np.pi)))
+
+
+def of_result(name: str, doc: str, vjp: Any) -> Any:
+    """An elementwise function whose gradient needs its result alone, so that the input is not kept."""
+
+    def body(x):
+        x = floating(x)
+        y = getattr(namespace(x), name)(x)
+        return y, (lambda g: vjp(g, y),)
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = doc
+    return op(body)
+
+
+exp = of_result("exp", "e to the power x.", lambda g, y: g * y)
+expm1 = of_result("expm1", "exp(x) - 1, exact near 0.", lambda g, y: g * (y + 1))
+sqrt = of_result("sqrt", "Square root; its gradient at 0 is infinite.", lambda g, y: g / (y * 2))
+tanh = of_result("tanh", "Hyperbolic tangent.", lambda g, y: g * (1 - y * y))
+sigmoid = of_result("sigmoid", "1 / (1 + exp(-x)), without overflow.", lambda g, y: g * (y * (1 - y)))
+
+
+@op
+def negative(x):
+    """-x."""
+    return namespace(x).negative(x), (lambda g: namespace(g).negative(g),)
+
+
+@op
+def positive(x):
+    """+x."""
+    return x, (lambda g: g,)
+
+
+@op
+def relu(x):
+    """max(x, 0); the gradient at 0 is 0, and NaN stays NaN."""
+    xp = namespace(x)
+    y = xp.maximum(x, 0)
+    return y, (lambda g: g * xp.astype(xp.greater(y, 0), g.dtype),)
+
+
+@op
+def where(condition, a, b):
+    """a where `condition`, else b, with broadcasting."""
+    a, b = promote(a, b)
+    xp = namespace(condition, a, b)
+    y = xp.where(condition, a, b)
+
+    def part(g, first):
+        xp = namespace(g)
+        zero = xp.zeros_like(g)
+        return xp.where(condition, g, zero) if first else xp.where(condition, zero, g)
+
+    return y, (None, lambda g: part(g, True), lambda g: part(g, False))
+
+
+@op
+def clip(x, low=None, high=None):
+    """x held between `low` and `high` (scalars or arrays); outside, the gradient is 0."""
+    xp = namespace(x, low, high)
+    for bound in (low, high):
+        if bound is not None and type(bound) not in SCALARS and bound.dtype.kind not in "biu" and x.dtype.kind in "biu":
+            raise TypeError(f"clip: expected bounds of {x.dtype} or Python scalars, got {bound.dtype}")
+    y = xp.clip(x, low, high)
+
+    def within(g):
+        xp = namespace(g)
+        keep = None
+        for bound, test in ((low, xp.greater_equal), (high, xp.less_equal)):
+            if bound is not None:
+                mask = test(x, bound)
+                keep = mask if keep is None else xp.logical_and(keep, mask)
+        return g if keep is None else g * xp.astype(keep, g.dtype)
+
+    def at_low(g):
+        xp = namespace(g)
+        return g * xp.astype(xp.less(x, low), g.dtype)
+
+    def at_high(g):
+        xp = namespace(g)
+        return g * xp.astype(xp.greater(x, high), g.dtype)
+
+    return y, (within, at_low, at_high)
+
+
+@op
+def astype(x, dtype=None):
+    """x in another dtype; the gradient returns in x's own."""
+    before = x.dtype
+    dtype = np.dtype(dtype)
+    xp = namespace(x)
+    differentiable = dtype.kind not in "biu" and before.kind not in "biu"
+    return xp.astype(x, dtype), (lambda g: namespace(g).astype(g, before),) if differentiable else None
+
+
+def plain(name: str, doc: str, inputs: int) -> Any:
+    """An elementwise function with no gradient (comparisons, logic, rounding)."""
+
+    def body(*arrays):
+        if inputs == 2:
+            arrays = promote(*arrays)
+        return getattr(namespace(*arrays), name)(*arrays), None
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = doc
+    return op(body)
+
+
+equal = plain("equal", "a == b, elementwise.", 2)
+not_equal = plain("not_equal", "a != b, elementwise.", 2)
+less = plain("less", "a < b, elementwise.", 2)
+less_equal = plain("less_equal", "a <= b, elementwise.", 2)
+greater = plain("greater", "a > b, elementwise.", 2)
+greater_equal = plain("greater_equal", "a >= b, elementwise.", 2)
+logical_and = plain("logical_and", "a and b, elementwise.", 2)
+logical_or = plain("logical_or", "a or b, elementwise.", 2)
+logical_xor = plain("logical_xor", "Either a or b, elementwise.", 2)
+logical_not = plain("logical_not", "not x, elementwise.", 1)
+bitwise_and = plain("bitwise_and", "a & b, elementwise.", 2)
+bitwise_or = plain("bitwise_or", "a | b, elementwise.", 2)
+bitwise_xor = plain("bitwise_xor", "a ^ b, elementwise.", 2)
+bitwise_invert = plain("bitwise_invert", "~x, elementwise.", 1)
+isnan = plain("isnan", "Whether x is NaN, elementwise.", 1)
+isinf = plain("isinf", "Whether x is infinite, elementwise.", 1)
+isfinite = plain("isfinite", "Whether x is neither NaN nor infinite, elementwise.", 1)
+sign = plain("sign", "-1, 0 or 1 by the sign of x.", 1)
+floor = plain("floor", "The largest integer not above x.", 1)
+ceil = plain("ceil", "The smallest integer not below x.", 1)
+trunc = plain("trunc", "x towards 0.", 1)
+round = plain("round", "The nearest integer, ties to even.", 1)
+floor_divide = plain("floor_divide", "The floor of a / b.", 2)
+
+
+@op
+def remainder(a, b):
+    """a - floor(a / b) * b, with the sign of b."""
+    a, b = promote(a, b)
+    xp = namespace(a, b)
+    return xp.remainder(a, b), (lambda g: g, lambda g: -g * xp.floor_divide(a, b))
