@@ -1,0 +1,86 @@
+"""Scaled dot-product attention, written out."""
+
+from __future__ import annotations
+
+from weft.backends.array import namespace
+from weft.backends.reference.dropout import keep_scale, kept
+from weft.backends.reference.precision import narrow, wide
+from weft.backends.registry import primitive
+
+INF = float("inf")
+
+
+@primitive
+def attention(q, k, v, mask, *, scale, causal, dropout, seed, offset):
+    """q (B, H, S, D), k (B, Hkv, T, D), v (B, Hkv, T, Dv), mask -> out (B, H, S, Dv), lse (B, H, S).
+
+    Row i of a head is the mean of v weighted by softmax(scale * q_i k^T + mask), lse the logarithm of its denominator.
+    mask: None, bool (True = attend) or additive, broadcastable to (B, H, S, T). causal: row i sees keys 0 to i. Head h
+    reads key head h * Hkv // H. dropout: weights are zeroed where kept() of the (B, H, S, T) elements says so. A row
+    that may attend to nothing gives 0, and lse -inf.
+    """
+    xp, dtype = namespace(q, k, v, mask), q.dtype
+    q, k, v, mask = wide(q), wide(k), wide(v), wide(mask)
+    weights, lse = softmax_scores(xp, q, k, mask, scale, causal)
+    weights = drop(xp, weights, dropout, seed, offset)
+    return narrow(xp.matmul(weights, per_head(xp, v, q.shape[1])), dtype), lse
+
+
+@primitive
+def attention_backward(g, q, k, v, mask, out, lse, *, scale, causal, dropout, seed, offset):
+    """g (B, H, S, Dv) and what attention() took and gave -> gq, gk, gv, in the shapes of q, k, v.
+
+    Recomputes the weights, so that its own gradients, of any order, follow from q, k, v and g alone.
+    """
+    xp, dtype, heads = namespace(g, q, k, v, mask), q.dtype, q.shape[1]
+    g, q, k, v, mask = wide(g), wide(q), wide(k), wide(v), wide(mask)
+    weights, _ = softmax_scores(xp, q, k, mask, scale, causal)
+    gv = xp.matmul(xp.matrix_transpose(drop(xp, weights, dropout, seed, offset)), g)  # (B, H, T, Dv)
+    gw = drop(xp, xp.matmul(g, xp.matrix_transpose(per_head(xp, v, heads))), dropout, seed, offset)
+    gs = weights * (gw - xp.sum(weights * gw, axis=-1, keepdims=True)) * scale  # (B, H, S, T)
+    gq = xp.matmul(gs, per_head(xp, k, heads))
+    gk = xp.matmul(xp.matrix_transpose(gs), q)
+    gk, gv = per_group(xp, gk, k.shape[1]), per_group(xp, gv, v.shape[1])
+    return narrow(gq, dtype), narrow(gk, dtype), narrow(gv, dtype)
+
+
+def softmax_scores(xp, q, k, mask, scale, causal):
+    """The weights (B, H, S, T) before dropout, and lse (B, H, S)."""
+    (B, H, S, _), T = q.shape, k.shape[2]
+    if T == 0:
+        return xp.zeros((B, H, S, 0), dtype=q.dtype), xp.full((B, H, S), -INF, dtype=q.dtype)
+    s = xp.matmul(q * scale, xp.matrix_transpose(per_head(xp, k, H)))
+    if mask is not None:
+        s = xp.where(mask, s, -INF) if mask.dtype.kind == "b" else s + mask
+    if causal:
+        s = xp.where(xp.tril(xp.ones((S, T), dtype=bool)), s, -INF)
+    m = constant(xp.max(s, axis=-1, keepdims=True))
+    m = xp.where(m == -INF, 0.0, m)
+    e = xp.exp(s - m)
+    z = xp.sum(e, axis=-1, keepdims=True)
+    none = z == 0
+    z = xp.where(none, 1.0, z)
+    return e / z, xp.squeeze(xp.where(none, -INF, m + xp.log(z)), axis=-1)
+
+
+def drop(xp, weights, p, seed, offset):
+    """Dropout of the weights; exact zeros stay zero whatever the scale."""
+    if p == 0:
+        return weights
+    return xp.where(kept(weights.shape, p=p, seed=seed, offset=offset), weights * keep_scale(p), 0.0)
+
+
+def per_head(xp, x, heads):
+    """(B, Hkv, T, D) -> (B, H, T, D): each key head once for every query head that reads it."""
+    return x if x.shape[1] == heads else xp.repeat(x, heads // x.shape[1], axis=1)
+
+
+def per_group(xp, x, groups):
+    """(B, H, T, D) -> (B, Hkv, T, D): the sum over the query heads of each key head."""
+    B, H, T, D = x.shape
+    return x if H == groups else xp.sum(xp.reshape(x, (B, groups, H // groups, T, D)), axis=2)
+
+
+def constant(x):
+    """x off the tape: a softmax does not depend on the number that it subtracts for safety, to any order."""
+    return x.detach() if hasattr(x, "detach") else x
