@@ -1,0 +1,103 @@
+"""Builds weft._cpu with CMake and ships kernels/ and the C++ headers inside the package.
+
+The extension is optional: without a compiler, installation succeeds on plain NumPy and what the compiler said is kept
+in weft/_build_error.txt, where `weft doctor` finds it. WEFT_REQUIRE_NATIVE=1 makes a failed build fail the installation.
+"""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+def tool(name, folder_name):
+    """The path of a build tool: from its Python package where that is installed, else from PATH, else None."""
+    try:
+        return str(Path(getattr(importlib.import_module(name), folder_name)) / name)
+    except ImportError:
+        return shutil.which(name)
+
+
+def run(command):
+    """Run a build step, show and return what it prints; RuntimeError carries it all where the step fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(done.stdout, flush=True)
+    if done.returncode:
+        raise RuntimeError(f"$ {' '.join(map(str, command))}\n{done.stdout}")
+
+
+def build_native(folder):
+    """Compile weft._cpu and place the library in `folder`."""
+    import pybind11
+
+    cmake, ninja = tool("cmake", "CMAKE_BIN_DIR"), tool("ninja", "BIN_DIR")
+    if not cmake:
+        raise RuntimeError("cmake: expected the command or the Python package, got neither")
+    # One build folder per Python version; every setting that an isolated build may leave stale is given anew.
+    build = ROOT / "build" / f"native-{sys.implementation.cache_tag}"
+    settings = [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
+    generator = "Ninja" if ninja else "Unix Makefiles"
+    if ninja:
+        settings.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")
+    cache = build / "CMakeCache.txt"
+    if cache.exists() and f"CMAKE_GENERATOR:INTERNAL={generator}\n" not in cache.read_text():
+        shutil.rmtree(build)
+    run([cmake, "-S", ROOT, "-B", build, "-G", generator, *settings])
+    run([cmake, "--build", build, "--parallel", os.environ.get("WEFT_BUILD_JOBS", str(os.cpu_count() or 1))])
+    run([cmake, "--install", build, "--prefix", folder])
+
+
+class BuildNative(build_ext):
+    """Runs CMake in place of setuptools' compiler, and survives its failure."""
+
+    def run(self):
+        folder = ROOT / "python" / "weft" if self.inplace else Path(self.build_lib).resolve() / "weft"
+        folder.mkdir(parents=True, exist_ok=True)
+        note = folder / "_build_error.txt"
+        note.unlink(missing_ok=True)
+        try:
+            build_native(folder)
+        except (RuntimeError, OSError, ImportError) as error:
+            if os.environ.get("WEFT_REQUIRE_NATIVE", "0") not in ("", "0"):
+                raise
+            for stale in folder.glob("_cpu.*"):
+                stale.unlink()
+            note.write_text(f"{error}\n")
+            print(f"weft: the C++ extension did not build; Weft will run on plain NumPy. See {note}", file=sys.stderr)
+
+    def get_outputs(self):
+        return [str(f) for f in (Path(self.build_lib) / "weft").glob("_*") if f.suffix in (".so", ".txt")]
+
+    def get_output_mapping(self):
+        return {}
+
+
+class BuildPython(build_py):
+    """Copies what lives outside python/ but belongs to the package: CUDA sources and C++ headers."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return  # found in the checkout
+        package = Path(self.build_lib) / "weft"
+        for source, patterns in (("kernels", ("*.cu", "*.cuh")), ("csrc", ("*.h", "*.inc"))):
+            for pattern in patterns:
+                for file in sorted((ROOT / source).rglob(pattern)):
+                    target = package / file.relative_to(ROOT)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, target)
+
+
+setup(
+    ext_modules=[Extension("weft._cpu", sources=[])],
+    cmdclass={"build_ext": BuildNative, "build_py": BuildPython},
+    zip_safe=False,
+)
