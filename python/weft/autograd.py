@@ -211,7 +211,7 @@ def to_array(data: Any) -> np.ndarray[Any, Any]:
     if isinstance(data, np.ndarray):
         return np.asarray(data)
     out = np.asarray(data)
-    if out.dtype == object:
+    if out.dtype.kind in "OUSMm":
         raise TypeError(f"Tensor: expected numbers, got {type(data).__name__}")
     return out.astype(np.float32) if out.dtype == np.float64 and not isinstance(data, np.generic) else out
 

@@ -1,6 +1,29 @@
 """Every op: what `weft` offers on arrays, and the namespace in which bodies run on Tensors."""
 
 # ruff: noqa: F401
+from weft.ops.activation import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    relu,
+    relu6,
+    selu,
+    silu,
+    softmax,
+    softplus,
+    softsign,
+)
+from weft.ops.attention import scaled_dot_product_attention
+from weft.ops.batch_norm import batch_norm
+from weft.ops.conv import conv2d
 from weft.ops.creation import (
     arange,
     asarray,
@@ -16,6 +39,7 @@ from weft.ops.creation import (
     zeros,
     zeros_like,
 )
+from weft.ops.dropout import dropout
 from weft.ops.elementwise import (
     abs,
     acos,
@@ -64,7 +88,6 @@ from weft.ops.elementwise import (
     not_equal,
     positive,
     pow,
-    relu,
     remainder,
     round,
     sigmoid,
@@ -79,9 +102,13 @@ from weft.ops.elementwise import (
     trunc,
     where,
 )
+from weft.ops.embedding import embedding, scatter_add
 from weft.ops.index import argsort, sort, take, take_along_axis
 from weft.ops.linalg import linear, matmul, tensordot, vecdot
+from weft.ops.norm import group_norm, layer_norm, rms_norm
+from weft.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from weft.ops.reduce import all, any, argmax, argmin, cumulative_sum, max, mean, min, prod, std, sum, var
+from weft.ops.rope import rope
 from weft.ops.shape import (
     broadcast_to,
     concat,

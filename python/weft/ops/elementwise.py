@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import op
+from weft.backends import reference as K
+from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace
 
 SCALARS = (float, int, bool, complex)
@@ -236,9 +238,8 @@ def positive(x):
 @op
 def relu(x):
     """max(x, 0); the gradient at 0 is 0, and NaN stays NaN."""
-    xp = namespace(x)
-    y = xp.maximum(x, 0)
-    return y, (lambda g: g * xp.astype(xp.greater(y, 0), g.dtype),)
+    y = K.relu(x)
+    return y, (lambda g: K.relu_backward(g, y),)
 
 
 @op
@@ -263,7 +264,10 @@ def clip(x, low=None, high=None):
     for bound in (low, high):
         if bound is not None and type(bound) not in SCALARS and bound.dtype.kind not in "biu" and x.dtype.kind in "biu":
             raise TypeError(f"clip: expected bounds of {x.dtype} or Python scalars, got {bound.dtype}")
-    y = xp.clip(x, low, high)
+    y = x
+    for bound, limit in ((low, xp.maximum), (high, xp.minimum)):
+        if bound is not None:
+            y = limit(*promote(y, bound))
 
     def within(g):
         xp = namespace(g)

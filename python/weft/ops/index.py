@@ -157,7 +157,9 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     n = x.shape[axis]
     if indices.size and (indices.min() < -n or indices.max() >= n):
         raise IndexError(f"take_along_axis: expected indices within {n}, got {int(indices.min())} to {int(indices.max())}")
-    return gather(x, indices=indices, axis=axis)
+    shape = list(x.shape)
+    shape[axis] = indices.shape[axis]
+    return gather(x, indices=np.broadcast_to(indices, shape), axis=axis)
 
 
 @op

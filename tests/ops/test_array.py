@@ -1,0 +1,138 @@
+"""Reductions, shapes, indexing and products, by their Case rows."""
+
+import numpy as np
+import pytest
+from opcheck import Case, apart, checks, positive
+
+import weft
+from weft import ops
+
+LONG = np.array([2, 0, 1, 1])
+MASK = np.array([[True, False, True], [False, True, True]])
+
+
+def indexed(index, name):
+    return Case(lambda x: x[index], (4, 3, 5), oracle=lambda x: x[index], name=f"getitem[{name}]")
+
+
+def stacked(f):
+    return lambda *arrays, **params: f(arrays, **params)
+
+
+CASES = [
+    Case(ops.sum, (3, 4), oracle=np.sum),
+    Case(ops.sum, (3, 4, 2), params={"axis": (0, -1)}, oracle=np.sum),
+    Case(ops.sum, (3, 4, 2), params={"axis": 1, "keepdims": True}, oracle=np.sum),
+    Case(ops.sum, (0, 3), params={"axis": 0}, oracle=np.sum),
+    Case(ops.sum, (), oracle=np.sum),
+    Case(ops.mean, (3, 4, 2), params={"axis": -2}, oracle=np.mean),
+    Case(ops.mean, (3, 4), oracle=np.mean),
+    Case(ops.max, apart(3, 4, 2), params={"axis": 1}, oracle=np.max),
+    Case(ops.max, apart(3, 4), oracle=np.max),
+    Case(ops.min, apart(3, 4, 2), params={"axis": (0, 2), "keepdims": True}, oracle=np.min),
+    Case(ops.prod, (3, 4), params={"axis": 1}, oracle=np.prod),
+    Case(ops.prod, (2, 3, 2), params={"axis": (0, 2)}, oracle=np.prod),
+    Case(ops.var, (3, 4), params={"axis": 1, "correction": 1.0}, oracle=lambda x, axis, correction: x.var(axis, ddof=1)),
+    Case(ops.std, (3, 4), oracle=np.std),
+    Case(ops.cumulative_sum, (3, 4), params={"axis": 1}, oracle=lambda x, axis: np.cumsum(x, axis)),
+    Case(ops.all, (3, 4), params={"axis": 1}, oracle=np.all, grad=False),
+    Case(ops.any, (3, 4), oracle=np.any, grad=False),
+    Case(ops.argmax, (3, 4), params={"axis": 1}, oracle=np.argmax, grad=False),
+    Case(ops.argmin, (3, 4), oracle=np.argmin, grad=False),
+    Case(ops.reshape, (3, 4), params={"shape": (2, -1)}, oracle=lambda x, shape: x.reshape(shape)),
+    Case(ops.permute_dims, (2, 3, 4), params={"axes": (2, 0, 1)}, oracle=lambda x, axes: x.transpose(axes)),
+    Case(ops.swapaxes, (2, 3, 4), params={"axis1": 0, "axis2": -1}, oracle=np.swapaxes),
+    Case(ops.moveaxis, (2, 3, 4), params={"source": 0, "destination": -1}, oracle=np.moveaxis),
+    Case(ops.expand_dims, (2, 3), params={"axis": 1}, oracle=np.expand_dims),
+    Case(ops.squeeze, (2, 1, 3), params={"axis": 1}, oracle=np.squeeze),
+    Case(ops.broadcast_to, (2, 1, 3), params={"shape": (4, 2, 5, 3)}, oracle=np.broadcast_to),
+    Case(ops.flip, (2, 3), params={"axis": 1}, oracle=np.flip),
+    Case(ops.roll, (2, 3), params={"shift": 2, "axis": 1}, oracle=np.roll),
+    Case(ops.roll, (2, 3), params={"shift": (1, -1), "axis": (0, 1)}, oracle=np.roll),
+    Case(ops.tile, (2, 3), params={"repetitions": (2, 1, 3)}, oracle=lambda x, repetitions: np.tile(x, repetitions)),
+    Case(ops.repeat, (2, 3), params={"repeats": 2, "axis": 0}, oracle=np.repeat),
+    Case(ops.repeat, (2, 3), params={"repeats": 3}, oracle=np.repeat),
+    Case(ops.pad, (2, 3), params={"widths": ((1, 0), (2, 1))}, oracle=lambda x, widths: np.pad(x, widths)),
+    Case(ops.tril, (3, 4), oracle=np.tril),
+    Case(ops.triu, (2, 3, 4), params={"k": 1}, oracle=np.triu),
+    Case(ops.matrix_transpose, (2, 3, 4), oracle=np.matrix_transpose),
+    Case(stacked(ops.concat), (2, 3), (1, 3), oracle=stacked(np.concat), name="concat"),
+    Case(stacked(ops.concat), (2, 3), (2, 2), params={"axis": -1}, oracle=stacked(np.concat), name="concat(axis=-1)"),
+    Case(stacked(ops.stack), (2, 3), (2, 3), params={"axis": 1}, oracle=stacked(np.stack), name="stack"),
+    Case(lambda x: ops.split(x, [1, 3], axis=1), (2, 4), oracle=lambda x: np.split(x, [1], 1), name="split"),
+    Case(lambda x: ops.unstack(x), (2, 4), oracle=lambda x: list(x), name="unstack"),
+    indexed(1, "1"),
+    indexed((slice(None, None, -2), ..., slice(1, 3)), "steps"),
+    indexed((None, 2, slice(1, None)), "None"),
+    indexed(LONG, "integers"),
+    indexed((LONG, slice(None), LONG), "two integers"),
+    indexed(np.array([True, False, True, True]), "mask"),
+    Case(lambda x: x[MASK], (2, 3), oracle=lambda x: x[MASK], name="getitem[full mask]"),
+    Case(lambda x: ops.take(x, LONG, axis=1), (2, 3, 4), oracle=lambda x: np.take(x, LONG, 1), name="take"),
+    Case(lambda x: ops.take(x, LONG[:, None] - 2, axis=0), (3, 4), oracle=lambda x: x[LONG[:, None] - 2], name="take<0"),
+    Case(lambda x: ops.take_along_axis(x, LONG[None, :2], axis=1), (3, 4),
+         oracle=lambda x: np.take_along_axis(x, LONG[None, :2], 1), name="take_along_axis"),
+    Case(ops.sort, apart(3, 4), params={"axis": 0}, oracle=np.sort),
+    Case(ops.sort, apart(3, 4), params={"descending": True}, oracle=lambda x, descending: -np.sort(-x)),
+    Case(ops.argsort, apart(3, 4), oracle=np.argsort, grad=False),
+    Case(ops.matmul, (3, 4), (4, 2), oracle=np.matmul, order=3),
+    Case(ops.matmul, (5, 1, 3, 4), (2, 4, 2), oracle=np.matmul),
+    Case(ops.matmul, (4,), (2, 4, 3), oracle=np.matmul),
+    Case(ops.matmul, (3, 4), (4,), oracle=np.matmul),
+    Case(ops.matmul, (4,), (4,), oracle=np.matmul),
+    Case(ops.matmul, (3, 0), (0, 2), oracle=np.matmul),
+    Case(ops.linear, (2, 3, 4), (5, 4), (5,), oracle=lambda x, w, b: x @ w.T + b),
+    Case(ops.linear, (3, 4), (5, 4), None, oracle=lambda x, w, b: x @ w.T),
+    Case(ops.vecdot, (3, 4), (3, 4), oracle=np.vecdot),
+    Case(ops.tensordot, (2, 3, 4), (3, 4, 5), oracle=np.tensordot),
+    Case(ops.tensordot, (2, 3, 4), (4, 5, 2), params={"axes": ([0, 2], [2, 0])}, oracle=np.tensordot),
+]  # fmt: skip
+globals().update(checks(CASES))
+
+
+def test_prod_with_zeros():
+    x = weft.Tensor(np.array([0.0, 2.0, 3.0]), requires_grad=True)
+    ops.prod(x).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [6, 0, 0])
+
+
+def test_max_shares_ties():
+    x = weft.Tensor(np.array([1.0, 1.0, 0.0]), requires_grad=True)
+    x.max().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0.5, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda x: x @ x, ValueError, r"matmul: expected .* got \(2, 3\) and \(2, 3\)"),
+        (lambda x: ops.reshape(x, (4, 2)), ValueError, r"reshape: expected .*6 values \(2, 3\), got \(4, 2\)"),
+        (lambda x: ops.take(x, np.array([3]), axis=1), IndexError, "take: expected indices below 3 along axis 1"),
+        (lambda x: ops.concat([x, ops.ones((3, 2))]), ValueError, r"concat: .*\(2, 3\) and \(3, 2\)"),
+        (lambda x: ops.linear(x, ops.ones((4, 5))), ValueError, r"linear: expected x \(..., 5\).*got \(2, 3\)"),
+        (lambda x: x[5], IndexError, "out of bounds"),
+        (lambda x: x.item(), ValueError, r"item: expected a Tensor of one value, got shape \(2, 3\)"),
+        (lambda x: bool(x), ValueError, r"bool: expected a Tensor of one value"),
+        (lambda x: weft.asarray("a"), TypeError, "expected numbers"),
+        (lambda x: weft.asarray([1], device="cuda:0"), ValueError, "device: expected one of cpu, got 'cuda:0'"),
+    ],
+)
+def test_errors_name_op_and_shapes(call, error, words):
+    with pytest.raises(error, match=words):
+        call(ops.ones((2, 3)))
+
+
+def test_setitem_outside_and_inside_the_tape():
+    x = ops.zeros((2, 3))
+    x[0, 1] = 5.0
+    assert x.numpy()[0, 1] == 5
+    leaf = weft.Tensor(np.ones((2, 3)), requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf"):
+        leaf[0] = 1.0
+    value = weft.Tensor(np.full(3, 2.0), requires_grad=True)
+    y = leaf * 3
+    y[0] = value
+    (y * y).sum().backward()
+    np.testing.assert_array_equal(leaf.grad.numpy(), [[0, 0, 0], [18, 18, 18]])
+    np.testing.assert_array_equal(value.grad.numpy(), [4, 4, 4])
+    assert positive(2)(np.random.default_rng(0)).min() > 0
