@@ -1,0 +1,80 @@
+"""Cross-entropy of integer labels, fused with log-softmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weft.backends.array import namespace
+from weft.backends.reference.precision import narrow, wide
+from weft.backends.registry import primitive
+
+
+def check_labels(labels: Any, classes: int, ignore_index: int, name: str = "cross_entropy") -> None:
+    """Raise an IndexError that names the first label outside [0, classes) and its position."""
+    if not isinstance(labels, np.ndarray):  # a Tensor comes only from a replay of what passed before
+        return
+    bad = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        where = at[0] if len(at) == 1 else at
+        raise IndexError(f"{name}: expected labels in [0, {classes}), got {labels[at]} at position {where}")
+
+
+def spread_of(logits: Any, labels: Any, ignore_index: int) -> tuple[Any, Any, Any]:
+    """Which labels count (N, 1), the labels with 0 for the others (N, 1), and those one-hot (N, C) as a mask."""
+    xp = namespace(logits)
+    column = xp.reshape(labels, (-1, 1))
+    keep = xp.not_equal(column, ignore_index)
+    safe = xp.where(keep, column, xp.zeros_like(column))
+    return keep, safe, xp.equal(xp.arange(logits.shape[1]), safe)
+
+
+@primitive
+def cross_entropy(
+    logits: Any, labels: Any, weight: Any, *, ignore_index: int, label_smoothing: float
+) -> tuple[Any, Any]:
+    """logits (N, C), labels (N,), weight (C,)|None -> losses (N,), log of the sum of exponentials (N,).
+
+    A loss is 0 where its label is `ignore_index`. IndexError names a label outside [0, C) and its position.
+    """
+    xp, classes, dtype = namespace(logits), logits.shape[1], logits.dtype
+    check_labels(labels, classes, ignore_index)
+    logits, weight = wide(logits), wide(weight)
+    if 0 in logits.shape:
+        zeros = xp.sum(logits, axis=1)
+        return narrow(zeros, dtype), zeros
+    peak = xp.max(logits, axis=1, keepdims=True)
+    lse = xp.log(xp.sum(xp.exp(logits - peak), axis=1, keepdims=True)) + peak  # (N, 1)
+    keep, safe, _ = spread_of(logits, labels, ignore_index)
+    losses = lse - xp.take_along_axis(logits, safe, axis=1)  # (N, 1)
+    if weight is not None:
+        losses = losses * xp.reshape(xp.take(weight, xp.reshape(safe, (-1,)), axis=0), (-1, 1))
+    if label_smoothing:
+        others = (lse - logits) if weight is None else (lse - logits) * weight
+        even = xp.sum(others, axis=1, keepdims=True)
+        losses = losses * (1 - label_smoothing) + even * (label_smoothing / classes)
+    losses = xp.where(keep, losses, xp.zeros_like(losses))
+    return narrow(xp.reshape(losses, (-1,)), dtype), xp.reshape(lse, (-1,))
+
+
+@primitive
+def cross_entropy_backward(
+    g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float
+) -> Any:
+    """g (N,), or () for all alike; logits (N, C), labels (N,), weight (C,)|None, lse (N,) -> gradient of the logits."""
+    xp, classes, dtype = namespace(logits), logits.shape[1], logits.dtype
+    g, logits, weight = wide(g), wide(logits), wide(weight)
+    if 0 in logits.shape:
+        return xp.zeros_like(logits)
+    keep, safe, hot = spread_of(logits, labels, ignore_index)
+    p = xp.exp(logits - xp.reshape(lse, (-1, 1)))  # (N, C)
+    grad = p - xp.astype(hot, p.dtype)
+    if weight is not None:
+        grad = grad * xp.reshape(xp.take(weight, xp.reshape(safe, (-1,)), axis=0), (-1, 1))
+    if label_smoothing:
+        even = p * classes - 1 if weight is None else p * xp.sum(weight) - weight
+        grad = grad * (1 - label_smoothing) + even * (label_smoothing / classes)
+    grad = grad * xp.reshape(g, (-1, 1))
+    return narrow(xp.where(keep, grad, xp.zeros_like(grad)), dtype)

@@ -1,0 +1,388 @@
+"""Losses, with PyTorch's arguments and meaning. Shapes that would broadcast, and labels out of range, raise.
+
+`reduction`: "none" (a loss for each element or sample), "mean" or "sum".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from weft.autograd import Tensor, op
+from weft.backends import reference as K
+from weft.backends.array import namespace
+from weft.backends.reference.loss import check_labels, spread_of
+from weft.backends.reference.precision import narrow, wide
+from weft.ops.activation import floating
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_reduction(name: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
+    if reduction not in allowed:
+        raise ValueError(f"{name}: expected reduction in {allowed}, got {reduction!r}")
+
+
+def reduced(xp: Any, losses: Any, reduction: str, count: Any) -> Any:
+    """The losses as they are, their sum, or their sum over `count`."""
+    if reduction == "none":
+        return losses
+    total = xp.sum(losses)
+    return total if reduction == "sum" else total / count
+
+
+# -- element by element ---------------------------------------------------------------------------------------------
+
+
+def pair_loss(body: Callable[..., Any]) -> Callable[..., Any]:
+    """An op of (input, target) of one shape from `body(xp, x, t, **params) -> losses, vjp of both`.
+
+    Checks the shapes, computes 16-bit floats in float32, and reduces.
+    """
+    name = body.__name__
+
+    def loss(input: Any, target: Any, *, reduction: str = "mean", **params: Any) -> Any:
+        floating(input, name)
+        if input.shape != target.shape:
+            raise ValueError(
+                f"{name}: expected input and target of one shape, got {input.shape} and {target.shape}; "
+                "broadcasting would average over pairs that do not belong together"
+            )
+        batch = reduction == "batchmean"
+        check_reduction(name, "sum" if batch and name == "kl_div" else reduction)
+        xp, dtype = namespace(input, target), input.dtype
+        losses, both = body(xp, wide(input), wide(target), **params)
+        count = max(input.shape[0] if batch and input.ndim else input.size, 1)
+        mean = reduction in ("mean", "batchmean")
+
+        def vjp(g: Any) -> Any:
+            g = wide(g) / count if mean else wide(g)
+            gx, gt = both(g)
+            return narrow(gx, dtype), gt  # `g` of one value broadcasts to every element
+
+        return narrow(reduced(xp, losses, "mean" if mean else reduction, count), dtype), vjp
+
+    loss.__name__, loss.__qualname__, loss.__doc__ = name, name, body.__doc__
+    return op(loss)
+
+
+@pair_loss
+def mse_loss(xp: Any, x: Any, t: Any) -> Any:
+    """(input - target)^2.  Both of one shape -> that shape, or a scalar under "mean" and "sum".
+
+    >>> import weft
+    >>> weft.mse_loss(weft.asarray([1.0, 2.0]), weft.asarray([1.0, 4.0])).item()
+    2.0
+    """
+    d = x - t
+    return d * d, lambda g: ((gx := 2 * g * d), -gx)
+
+
+@pair_loss
+def l1_loss(xp: Any, x: Any, t: Any) -> Any:
+    """|input - target|.  Both of one shape -> that shape, or a scalar under "mean" and "sum"."""
+    d = x - t
+    return xp.abs(d), lambda g: ((gx := g * xp.sign(d)), -gx)
+
+
+@pair_loss
+def smooth_l1_loss(xp: Any, x: Any, t: Any, *, beta: float = 1.0) -> Any:
+    """d^2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere, d = input - target (Girshick, 2015).
+
+    Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError for a negative beta.
+    """
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}")
+    d = x - t
+    a = xp.abs(d)
+    if not beta:
+        return a, lambda g: ((gx := g * xp.sign(d)), -gx)
+    near = a < beta
+    losses = xp.where(near, d * d * (0.5 / beta), a - 0.5 * beta)
+    return losses, lambda g: ((gx := g * xp.where(near, d / beta, xp.sign(d))), -gx)
+
+
+@pair_loss
+def huber_loss(xp: Any, x: Any, t: Any, *, delta: float = 1.0) -> Any:
+    """d^2 / 2 where |d| <= delta, delta (|d| - delta / 2) elsewhere, d = input - target (Huber, 1964).
+
+    Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError unless delta > 0.
+    """
+    if delta <= 0:
+        raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
+    d = x - t
+    a = xp.abs(d)
+    losses = xp.where(a <= delta, 0.5 * d * d, delta * (a - 0.5 * delta))
+    return losses, lambda g: ((gx := g * xp.clip(d, -delta, delta)), -gx)
+
+
+@pair_loss
+def kl_div(xp: Any, x: Any, t: Any, *, log_target: bool = False) -> Any:
+    """target * (log(target) - input): the divergence of log-probabilities `input` from `target`.
+
+    Both of one shape -> that shape, or a scalar; reduction "batchmean" divides the sum by the first axis, which is the
+    divergence as defined.  log_target: `target` holds logarithms too.
+    """
+    if log_target:
+        p = xp.exp(t)
+        return p * (t - x), lambda g: (-g * p, g * p * (t - x + 1))
+    some = t > 0
+    log = xp.log(xp.where(some, t, xp.ones_like(t)))
+    return xp.where(some, t * log, xp.zeros_like(t)) - t * x, lambda g: (-g * t, g * (log + 1 - x))
+
+
+def weighted(losses: Any, weight: Any, reduction: str, name: str) -> Any:
+    """Elementwise losses times `weight`, which must broadcast to them, then reduced."""
+    check_reduction(name, reduction)
+    if weight is not None:
+        if np.broadcast_shapes(losses.shape, weight.shape) != losses.shape:
+            raise ValueError(f"{name}: expected a weight that broadcasts to {losses.shape}, got {weight.shape}")
+        losses = losses * weight
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+
+
+@pair_loss
+def bernoulli(xp: Any, x: Any, t: Any) -> Any:
+    """-(t log x + (1 - t) log(1 - x)), each logarithm held above -100 as in PyTorch."""
+    if isinstance(x, np.ndarray) and x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(
+            f"binary_cross_entropy: expected probabilities in [0, 1], got values from {x.min()} to {x.max()}; "
+            "binary_cross_entropy_with_logits takes raw scores"
+        )
+    tiny = 1e-44  # log(1e-44) is below -100: keeps log(0) and its warning away
+    yes, no = xp.maximum(xp.log(xp.maximum(x, tiny)), -100), xp.maximum(xp.log(xp.maximum(1 - x, tiny)), -100)
+    return -(t * yes + (1 - t) * no), lambda g: (g * (x - t) / xp.maximum(x * (1 - x), 1e-12), g * (no - yes))
+
+
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
+    """-(target log(input) + (1 - target) log(1 - input)), for probabilities `input`.
+
+    Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError for an input outside [0, 1].
+    """
+    if weight is None:
+        return bernoulli(input, target, reduction=reduction)
+    return weighted(bernoulli(input, target, reduction="none"), weight, reduction, "binary_cross_entropy")
+
+
+bernoulli.__name__ = bernoulli.body.__name__ = "binary_cross_entropy"  # type: ignore[attr-defined]
+
+
+@pair_loss
+def binary_cross_entropy_of_logits(xp: Any, x: Any, t: Any) -> Any:
+    """log(1 + exp(x)) - t x, without overflow."""
+    losses = xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
+    return losses, lambda g: (g * (xp.sigmoid(x) - t), -g * x)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, *, pos_weight: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(input), without its overflow.
+
+    Both of one shape -> that shape, or a scalar under "mean" and "sum".  weight: of each element; pos_weight: of the
+    positive class, broadcast over the last axes.
+    """
+    if weight is None and pos_weight is None:
+        return binary_cross_entropy_of_logits(input, target, reduction=reduction)
+    losses = binary_cross_entropy_of_logits(input, target, reduction="none")
+    if pos_weight is not None:  # adds (pos_weight - 1) times the positive part, -t log(sigmoid(x))
+        from weft.ops.activation import logsigmoid
+
+        losses = losses - (pos_weight - 1) * (target * logsigmoid(input))
+    return weighted(losses, weight, reduction, "binary_cross_entropy_with_logits")
+
+
+# -- one label, or one distribution, for each sample ------------------------------------------------------------------
+
+
+def class_rows(x: Any) -> Any:
+    """(N, C, ...) -> (N * ..., C)."""
+    if x.ndim == 2:
+        return x
+    xp = namespace(x)
+    return xp.reshape(xp.moveaxis(x, 1, -1), (-1, x.shape[1]))
+
+
+def class_axis(rows: Any, shape: tuple[int, ...]) -> Any:
+    """(N * ..., C) -> (N, C, ...), the reverse of `class_rows`."""
+    if len(shape) == 2:
+        return rows
+    xp = namespace(rows)
+    return xp.moveaxis(xp.reshape(rows, (shape[0], *shape[2:], shape[1])), -1, 1)
+
+
+def check_classes(name: str, input: Any, target: Any, weight: Any) -> None:
+    """Labels must be (N, ...) integers for input (N, C, ...), and class weights (C,)."""
+    floating(input, name)
+    expected = input.shape[:1] + input.shape[2:]
+    if input.ndim < 2 or target.shape != expected or target.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: expected input (N, C, ...) and integer labels (N, ...), got {input.shape} and "
+            f"{target.dtype} {target.shape}"
+        )
+    if weight is not None and weight.shape != input.shape[1:2]:
+        raise ValueError(f"{name}: expected weight ({input.shape[1]},) for input {input.shape}, got {weight.shape}")
+
+
+def label_rows(xp: Any, target: Any) -> Any:
+    """(N, ...) integers of any type -> (N * ...,) int64."""
+    rows = target if target.ndim == 1 else xp.reshape(target, (-1,))
+    return rows if rows.dtype == np.int64 else xp.astype(rows, np.dtype(np.int64))
+
+
+def weight_of_labels(xp: Any, labels: Any, weight: Any, ignore_index: int) -> Any:
+    """What "mean" divides by: the number of labels that count (NaN for none), or the sum of their class weights."""
+    keep = xp.not_equal(labels, ignore_index)
+    if weight is None:
+        return np.count_nonzero(keep.data if isinstance(keep, Tensor) else keep) or float("nan")
+    safe = xp.where(keep, labels, xp.zeros_like(labels))
+    each = xp.take(weight, safe, axis=0)
+    return xp.sum(xp.where(keep, each, xp.zeros_like(each)))
+
+
+@op
+def cross_entropy_of_labels(
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str, label_smoothing: float
+) -> Any:
+    """cross_entropy where `target` holds integers."""
+    check_classes("cross_entropy", input, target, weight)
+    xp, shape, dtype = namespace(input), input.shape, input.dtype
+    rows, labels = class_rows(input), label_rows(xp, target)
+    options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+    try:
+        losses, lse = K.cross_entropy(rows, labels, weight, **options)
+    except IndexError:
+        check_labels(target, shape[1], ignore_index)  # names the position in the shape the caller knows
+        raise
+    count = weight_of_labels(xp, labels, weight, ignore_index) if reduction == "mean" else None
+    out = xp.reshape(losses, target.shape) if reduction == "none" else reduced(xp, losses, reduction, count)
+
+    def vjp(g: Any) -> Any:
+        each = namespace(g).reshape(g, (-1,)) if reduction == "none" else g if count is None else g / count
+        return class_axis(K.cross_entropy_backward(each, rows, labels, weight, lse, **options), shape), None, None
+
+    return out if out.dtype == dtype else xp.astype(out, dtype), vjp
+
+
+@op
+def cross_entropy_of_probabilities(
+    input: Any, target: Any, weight: Any = None, *, reduction: str, label_smoothing: float
+) -> Any:
+    """cross_entropy where `target` holds a distribution over the classes for each sample."""
+    xp, shape, dtype = namespace(input, target), input.shape, input.dtype
+    logp = K.log_softmax(wide(input), axis=1)
+    column = (-1,) + (1,) * (input.ndim - 2)
+    t = wide(target)
+    if label_smoothing:
+        t = t * (1 - label_smoothing) + label_smoothing / shape[1]
+    if weight is not None:
+        t = t * xp.reshape(wide(weight), column)
+    count = max(input.size // max(shape[1], 1), 1)
+    out = reduced(xp, -xp.sum(t * logp, axis=1), reduction, count)
+
+    def vjp(g: Any) -> Any:
+        xp = namespace(g)
+        g = wide(g) / count if reduction == "mean" else wide(g)
+        g = xp.broadcast_to(-xp.expand_dims(g, axis=1) if reduction == "none" else -g, shape)
+        gt = g * logp if weight is None else g * logp * xp.reshape(wide(weight), column)
+        return narrow(K.log_softmax_backward(g * t, logp, axis=1), dtype), gt * (1 - label_smoothing), None
+
+    return narrow(out, dtype), vjp
+
+
+def as_target(target: Any) -> Any:
+    return target if hasattr(target, "dtype") else np.asarray(target)
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log of the probability that softmax(input) gives to the target class.
+
+    input (N, C, ...) raw scores, or (C,) for one sample; target: integer labels (N, ...), or probabilities (N, C, ...)
+    -> losses (N, ...), or a scalar under "mean" and "sum".  weight (C,) of each class; labels equal to `ignore_index`
+    do not count; label_smoothing in [0, 1] mixes in the uniform distribution (Szegedy et al., 2016).
+    IndexError names a label outside [0, C) and its position; ValueError where the shapes do not fit.
+
+    >>> import weft
+    >>> weft.cross_entropy(weft.asarray([[0.0, 0.0]]), weft.asarray([1])).item()
+    0.6931471824645996
+    """
+    check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: expected label_smoothing in [0, 1], got {label_smoothing}")
+    target = as_target(target)
+    if input.ndim == 1 and target.ndim == (0 if target.dtype.kind in "iu" else 1):
+        one = (1, *target.shape)
+        options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+        target = namespace(target).reshape(target, one)
+        out = cross_entropy(input.reshape((1, -1)), target, weight, reduction=reduction, **options)
+        return out.reshape(()) if reduction == "none" else out
+    if target.dtype.kind in "iu" and not (target.ndim == input.ndim and target.shape == input.shape):
+        return cross_entropy_of_labels(
+            input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+        )
+    floating(input, "cross_entropy")
+    if target.dtype.kind not in "fV" or target.shape != input.shape or input.ndim < 2:
+        raise ValueError(
+            f"cross_entropy: expected input (N, C, ...) and integer labels (N, ...) or probabilities (N, C, ...), got "
+            f"{input.shape} and {target.dtype} {target.shape}"
+        )
+    if weight is not None and weight.shape != input.shape[1:2]:
+        raise ValueError(f"cross_entropy: expected weight ({input.shape[1]},) for {input.shape}, got {weight.shape}")
+    return cross_entropy_of_probabilities(input, target, weight, reduction=reduction, label_smoothing=label_smoothing)
+
+
+@op
+def nll_of_labels(input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str) -> Any:
+    """nll_loss where the shapes have been put in order."""
+    check_classes("nll_loss", input, target, weight)
+    check_labels(target, input.shape[1], ignore_index, "nll_loss")
+    xp, shape, dtype = namespace(input), input.shape, input.dtype
+    rows, labels = class_rows(wide(input)), label_rows(xp, target)
+    keep, safe, hot = spread_of(rows, labels, ignore_index)
+    each = xp.ones_like(rows[:, :1])  # (N, 1), what a label's loss weighs
+    if weight is not None:
+        each = xp.reshape(xp.take(wide(weight), xp.reshape(safe, (-1,)), axis=0), (-1, 1))
+    each = xp.where(keep, each, xp.zeros_like(each))
+    losses = xp.where(keep, -each * xp.take_along_axis(rows, safe, axis=1), xp.zeros_like(each))
+    count = xp.sum(each)
+    out = xp.reshape(losses, target.shape) if reduction == "none" else reduced(xp, losses, reduction, count)
+
+    def vjp(g: Any) -> Any:
+        xp = namespace(g)
+        g = wide(g)
+        g = xp.reshape(g, (-1, 1)) if reduction == "none" else g / count if reduction == "mean" else g
+        grad = xp.where(hot, -each * g, xp.zeros_like(rows))
+        return class_axis(narrow(grad, dtype), shape), None, None
+
+    return narrow(out, dtype), vjp
+
+
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """Minus the log-probability of the target class.
+
+    input (N, C, ...) log-probabilities, or (C,) for one sample; target (N, ...) integer labels -> losses (N, ...), or
+    a scalar under "mean" (weighted by class weights) and "sum".  IndexError names a label outside [0, C) and where.
+
+    >>> import weft
+    >>> weft.nll_loss(weft.asarray([[-0.5, -1.0]]), weft.asarray([1])).item()
+    1.0
+    """
+    check_reduction("nll_loss", reduction)
+    target = as_target(target)
+    if input.ndim == 1 and target.ndim == 0:
+        target = namespace(target).reshape(target, (1,))
+        out = nll_of_labels(input.reshape((1, -1)), target, weight, ignore_index=ignore_index, reduction=reduction)
+        return out.reshape(()) if reduction == "none" else out
+    return nll_of_labels(input, target, weight, ignore_index=ignore_index, reduction=reduction)

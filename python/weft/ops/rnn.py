@@ -1,0 +1,191 @@
+"""Recurrent layers over a whole sequence, each one recorded op per direction.
+
+The products with the inputs and the gradients of the weights run over all time steps at once; only what truly depends
+on the step before is a loop. Sequences are time-major: (T, N, features).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weft.autograd import op
+from weft.backends import reference as K
+from weft.backends.array import namespace
+from weft.ops.activation import floating
+
+
+def check_sequence(name: str, gates: int, x: Any, states: tuple[Any, ...], w_ih: Any, w_hh: Any, biases: Any) -> None:
+    """Raise unless x (T, N, I), each state (N, H), w_ih (gates * H, I), w_hh (gates * H, H), biases (gates * H,)."""
+    floating(x, name)
+    if x.ndim != 3:
+        raise ValueError(f"{name}: expected a sequence (T, N, I), got {x.shape}")
+    rows, hidden = w_hh.shape[0], w_hh.shape[-1]
+    if w_hh.ndim != 2 or rows != gates * hidden:
+        raise ValueError(f"{name}: expected w_hh ({gates} * H, H), got {w_hh.shape}")
+    if w_ih.shape != (rows, x.shape[2]):
+        raise ValueError(f"{name}: expected w_ih ({rows}, {x.shape[2]}) to match x {x.shape}, got {w_ih.shape}")
+    for state in states:
+        if state.shape != (x.shape[1], hidden):
+            raise ValueError(f"{name}: expected a state ({x.shape[1]}, {hidden}) for x {x.shape}, got {state.shape}")
+    for bias in biases:
+        if bias is not None and bias.shape != (rows,):
+            raise ValueError(f"{name}: expected a bias ({rows},), got {bias.shape}")
+
+
+def steps(length: int, reverse: bool) -> range:
+    return range(length - 1, -1, -1) if reverse else range(length)
+
+
+def in_order(parts: list[Any], reverse: bool) -> Any:
+    """Results collected step by step as one array over time."""
+    return namespace(parts[0]).stack(parts[::-1] if reverse else parts, axis=0)
+
+
+def before(first: Any, after: Any, reverse: bool) -> Any:
+    """The states that the steps started from, (T, N, H): `first`, then all of `after` but the last."""
+    xp = namespace(after)
+    first = xp.reshape(first, (1, *first.shape))
+    return xp.concat((after[1:], first) if reverse else (first, after[:-1]), axis=0)
+
+
+def rows_of(x: Any) -> Any:
+    """(T, N, F) -> (T * N, F)"""
+    return namespace(x).reshape(x, (-1, x.shape[2]))
+
+
+def plus(a: Any, b: Any) -> Any:
+    return b if a is None else a if b is None else a + b
+
+
+def weight_gradients(g_gates: Any, x: Any, w_ih: Any, hs: Any, g_recurrent: Any = None) -> tuple[Any, ...]:
+    """Gradients of x, w_ih, w_hh and of the two biases from those of the gates (T, N, G), over all steps at once."""
+    xp = namespace(g_gates)
+    flat = rows_of(g_gates)
+    recurrent = flat if g_recurrent is None else rows_of(g_recurrent)
+    gx = xp.reshape(K.matmul(flat, w_ih), x.shape)
+    gw_ih = K.matmul(xp.matrix_transpose(flat), rows_of(x))
+    gw_hh = K.matmul(xp.matrix_transpose(recurrent), rows_of(hs))
+    gb = xp.sum(flat, axis=0)
+    return gx, gw_ih, gw_hh, gb, gb if g_recurrent is None else xp.sum(recurrent, axis=0)
+
+
+@op
+def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
+    """One direction of one LSTM layer (Hochreiter and Schmidhuber, 1997; gates i, f, g, o as in PyTorch).
+
+    x (T, N, I), h0 and c0 (N, H), w_ih (4H, I), w_hh (4H, H), biases (4H,) or None -> outputs (T, N, H), h and c
+    (N, H) after the last step; `reverse` runs from the end of the sequence.  ValueError where the shapes do not fit.
+    """
+    check_sequence("lstm", 4, x, (h0, c0), w_ih, w_hh, (b_ih, b_hh))
+    xp, order = namespace(x), steps(x.shape[0], reverse)
+    if not x.shape[0]:
+        return (xp.zeros((0, *h0.shape), dtype=x.dtype), h0, c0), lambda g: (None, g[1], g[2], *(None,) * 4)
+    inputs = xp.reshape(K.linear(rows_of(x), w_ih, plus(b_ih, b_hh)), (*x.shape[:2], w_ih.shape[0]))  # (T, N, 4H)
+    gates, hs, cs = [], [], [c0]
+    h = h0
+    for t in order:
+        gates.append(inputs[t] + K.linear(h, w_hh, None))
+        h, c = K.lstm_cell(gates[-1], cs[-1])
+        hs.append(h)
+        cs.append(c)
+    out = in_order(hs, reverse)
+
+    def vjp(g: Any) -> Any:
+        gy, gh, gc = g
+        parts = []
+        for k, t in reversed(list(enumerate(order))):
+            into_h = plus(gh, None if gy is None else gy[t])
+            into_h = namespace(gates[k]).zeros_like(cs[k]) if into_h is None else into_h
+            g_gates, gc = K.lstm_cell_backward(into_h, gc, gates[k], cs[k], cs[k + 1])
+            gh = K.matmul(g_gates, w_hh)
+            parts.append(g_gates)
+        gx, gw_ih, gw_hh, gb, _ = weight_gradients(in_order(parts, not reverse), x, w_ih, before(h0, out, reverse))
+        return gx, gh, gc, gw_ih, gw_hh, gb, gb
+
+    return (out, hs[-1], cs[-1]), vjp
+
+
+@op
+def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
+    """One direction of one GRU layer (Cho et al., 2014; gates r, z, n as in PyTorch).
+
+    x (T, N, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H), biases (3H,) or None -> outputs (T, N, H), h (N, H) after the
+    last step; `reverse` runs from the end of the sequence.  ValueError where the shapes do not fit.
+    """
+    check_sequence("gru", 3, x, (h0,), w_ih, w_hh, (b_ih, b_hh))
+    xp, order = namespace(x), steps(x.shape[0], reverse)
+    if not x.shape[0]:
+        return (xp.zeros((0, *h0.shape), dtype=x.dtype), h0), lambda g: (None, g[1], *(None,) * 4)
+    inputs = xp.reshape(K.linear(rows_of(x), w_ih, b_ih), (*x.shape[:2], w_ih.shape[0]))  # (T, N, 3H)
+    recurrents, hs = [], [h0]
+    for t in order:
+        recurrents.append(K.linear(hs[-1], w_hh, b_hh))
+        hs.append(K.gru_cell(inputs[t], recurrents[-1], hs[-1]))
+    out = in_order(hs[1:], reverse)
+
+    def vjp(g: Any) -> Any:
+        gy, gh = g
+        from_inputs, from_recurrents = [], []
+        for k, t in reversed(list(enumerate(order))):
+            into_h = plus(gh, None if gy is None else gy[t])
+            g_input, g_recurrent, direct = K.gru_cell_backward(into_h, inputs[t], recurrents[k], hs[k])
+            gh = direct + K.matmul(g_recurrent, w_hh)
+            from_inputs.append(g_input)
+            from_recurrents.append(g_recurrent)
+        g_inputs, g_recurrents = in_order(from_inputs, not reverse), in_order(from_recurrents, not reverse)
+        gx, gw_ih, gw_hh, gb_ih, gb_hh = weight_gradients(g_inputs, x, w_ih, in_order(hs[:-1], reverse), g_recurrents)
+        return gx, gh, gw_ih, gw_hh, gb_ih, gb_hh
+
+    return (out, hs[-1]), vjp
+
+
+@op
+def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse=False):
+    """One direction of one Elman layer (Elman, 1990): h = f(w_ih x + b_ih + w_hh h + b_hh).
+
+    x (T, N, I), h0 (N, H), w_ih (H, I), w_hh (H, H), biases (H,) or None -> outputs (T, N, H), h (N, H) after the last
+    step; nonlinearity: "tanh" or "relu"; `reverse` runs from the end.  ValueError where the shapes do not fit.
+    """
+    check_sequence("rnn", 1, x, (h0,), w_ih, w_hh, (b_ih, b_hh))
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"rnn: expected nonlinearity 'tanh' or 'relu', got {nonlinearity!r}")
+    xp, order, smooth = namespace(x), steps(x.shape[0], reverse), nonlinearity == "tanh"
+    if not x.shape[0]:
+        return (xp.zeros((0, *h0.shape), dtype=x.dtype), h0), lambda g: (None, g[1], *(None,) * 4)
+    inputs = xp.reshape(K.linear(rows_of(x), w_ih, plus(b_ih, b_hh)), (*x.shape[:2], w_ih.shape[0]))  # (T, N, H)
+    hs = [h0]
+    for t in order:
+        before_f = inputs[t] + K.linear(hs[-1], w_hh, None)
+        hs.append(xp.tanh(before_f) if smooth else K.relu(before_f))
+    out = in_order(hs[1:], reverse)
+
+    def vjp(g: Any) -> Any:
+        gy, gh = g
+        parts = []
+        for k, t in reversed(list(enumerate(order))):
+            into_h = plus(gh, None if gy is None else gy[t])
+            h = hs[k + 1]
+            parts.append(into_h * (1 - h * h) if smooth else K.relu_backward(into_h, h))
+            gh = K.matmul(parts[-1], w_hh)
+        gx, gw_ih, gw_hh, gb, _ = weight_gradients(in_order(parts, not reverse), x, w_ih, in_order(hs[:-1], reverse))
+        return gx, gh, gw_ih, gw_hh, gb, gb
+
+    return (out, hs[-1]), vjp
+
+
+@op
+def lstm_cell(gates, c):
+    """One step of an LSTM after its matrix products: gates (N, 4H) as i, f, g, o; c (N, H) -> h, c_new (N, H)."""
+    h, c_new = K.lstm_cell(gates, c)
+
+    def vjp(g: Any) -> Any:
+        gh = namespace(gates).zeros_like(c) if g[0] is None else g[0]
+        return K.lstm_cell_backward(gh, g[1], gates, c, c_new)
+
+    return (h, c_new), vjp
+
+
+@op
+def gru_cell(gi, gh, h):
+    """One step of a GRU after its matrix products: gi, gh (N, 3H) as r, z, n; h (N, H) -> h_new (N, H)."""
+    return K.gru_cell(gi, gh, h), lambda g: K.gru_cell_backward(g, gi, gh, h)
