@@ -105,9 +105,21 @@ from weft.ops.elementwise import (
 from weft.ops.embedding import embedding, scatter_add
 from weft.ops.index import argsort, sort, take, take_along_axis
 from weft.ops.linalg import linear, matmul, tensordot, vecdot
+from weft.ops.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from weft.ops.norm import group_norm, layer_norm, rms_norm
 from weft.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from weft.ops.reduce import all, any, argmax, argmin, cumulative_sum, max, mean, min, prod, std, sum, var
+from weft.ops.rnn import gru, gru_cell, lstm, lstm_cell, rnn
 from weft.ops.rope import rope
 from weft.ops.shape import (
     broadcast_to,
