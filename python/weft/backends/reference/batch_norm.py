@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft.backends.array import namespace
-from weft.backends.reference.windows import widen
+from weft.backends.reference.precision import narrow, wide
 from weft.backends.registry import primitive
 
 
@@ -11,32 +11,32 @@ from weft.backends.registry import primitive
 def batch_norm(x, weight, bias, *, eps):
     """x (N, C, ...), weight (C,) or None, bias (C,) or None -> out (N, C, ...), mean (C,), biased variance (C,)."""
     xp, axes, column = namespace(x), all_but_channels(x), channel_column(x)
-    wide = widen(xp, x)
-    mean = xp.mean(wide, axis=axes, keepdims=True)
-    centred = wide - mean  # two passes: E[x^2] - E[x]^2 cancels where |mean| >> std
+    full = wide(x)
+    mean = xp.mean(full, axis=axes, keepdims=True)
+    centred = full - mean  # two passes: E[x^2] - E[x]^2 cancels where |mean| >> std
     var = xp.mean(xp.square(centred), axis=axes, keepdims=True)
     out = centred / xp.sqrt(var + eps)
     if weight is not None:
-        out = out * xp.reshape(widen(xp, weight), column)
+        out = out * xp.reshape(wide(weight), column)
     if bias is not None:
-        out = out + xp.reshape(widen(xp, bias), column)
+        out = out + xp.reshape(wide(bias), column)
     C = x.shape[1]
-    return xp.astype(out, x.dtype), xp.reshape(mean, (C,)), xp.reshape(var, (C,))
+    return narrow(out, x.dtype), xp.reshape(mean, (C,)), xp.reshape(var, (C,))
 
 
 @primitive
 def batch_norm_backward(g, x, weight, mean, var, *, eps):
     """g and x (N, C, ...), weight (C,) or None, mean and var (C,) -> gradients of x, weight (C,) and bias (C,)."""
     xp, axes, column = namespace(g), all_but_channels(x), channel_column(x)
-    wide, count = widen(xp, g), x.size // x.shape[1] if x.size else 1
+    full, count = wide(g), x.size // x.shape[1] if x.size else 1
     rstd = 1 / xp.sqrt(xp.reshape(var, column) + eps)
-    normal = (widen(xp, x) - xp.reshape(mean, column)) * rstd
-    gb = xp.sum(wide, axis=axes, keepdims=True)
-    gw = xp.sum(wide * normal, axis=axes, keepdims=True)
-    scale = rstd if weight is None else rstd * xp.reshape(widen(xp, weight), column)
-    gx = (wide - (gb + normal * gw) / count) * scale
+    normal = (wide(x) - xp.reshape(mean, column)) * rstd
+    gb = xp.sum(full, axis=axes, keepdims=True)
+    gw = xp.sum(full * normal, axis=axes, keepdims=True)
+    scale = rstd if weight is None else rstd * xp.reshape(wide(weight), column)
+    gx = (full - (gb + normal * gw) / count) * scale
     kind = g.dtype if weight is None else weight.dtype
-    return xp.astype(gx, g.dtype), xp.astype(xp.reshape(gw, var.shape), kind), xp.astype(xp.reshape(gb, var.shape), kind)
+    return narrow(gx, g.dtype), narrow(xp.reshape(gw, var.shape), kind), narrow(xp.reshape(gb, var.shape), kind)
 
 
 def all_but_channels(x):

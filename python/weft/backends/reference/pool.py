@@ -10,7 +10,8 @@ from math import prod
 import numpy as np
 
 from weft.backends.array import namespace
-from weft.backends.reference.windows import gather, output_size, scatter, widen
+from weft.backends.reference.precision import narrow, wide
+from weft.backends.reference.windows import gather, output_size, scatter
 from weft.backends.registry import primitive
 
 
@@ -40,9 +41,9 @@ def max_pool2d(x, *, kernel, stride, padding, dilation):
 def max_pool2d_backward(g, taps, *, shape, kernel, stride, padding, dilation):
     """g (N, C, OH, OW), taps (N, C, OH, OW) -> `shape` (N, C, H, W): each gradient goes to the pixel that won."""
     xp = namespace(g)
-    wide = widen(xp, g)
-    parts = [xp.where(xp.equal(taps, t), wide, xp.zeros_like(wide)) for t in range(prod(kernel))]
-    return xp.astype(scatter(xp, parts, shape[2:], kernel, stride, padding, dilation), g.dtype)
+    g32 = wide(g)
+    parts = [xp.where(xp.equal(taps, t), g32, xp.zeros_like(g32)) for t in range(prod(kernel))]
+    return narrow(scatter(xp, parts, shape[2:], kernel, stride, padding, dilation), g.dtype)
 
 
 @primitive
@@ -51,18 +52,18 @@ def avg_pool2d(x, *, kernel, stride, padding, count_include_pad):
     xp = namespace(x)
     size = output_size(x.shape[2:], kernel, stride, padding, (1, 1))
     total = None
-    for tap in gather(xp, widen(xp, x), kernel, size, stride, padding, (1, 1)):
+    for tap in gather(xp, wide(x), kernel, size, stride, padding, (1, 1)):
         total = tap if total is None else total + tap
-    return xp.astype(total / window_count(xp, total, x.shape[2:], kernel, stride, padding, count_include_pad), x.dtype)
+    return narrow(total / window_count(xp, total, x.shape[2:], kernel, stride, padding, count_include_pad), x.dtype)
 
 
 @primitive
 def avg_pool2d_backward(g, *, shape, kernel, stride, padding, count_include_pad):
     """g (N, C, OH, OW) -> `shape` (N, C, H, W): each gradient spread evenly over its window."""
     xp = namespace(g)
-    wide = widen(xp, g)
-    share = wide / window_count(xp, wide, shape[2:], kernel, stride, padding, count_include_pad)
-    return xp.astype(scatter(xp, [share] * prod(kernel), shape[2:], kernel, stride, padding, (1, 1)), g.dtype)
+    share = wide(g)
+    share = share / window_count(xp, share, shape[2:], kernel, stride, padding, count_include_pad)
+    return narrow(scatter(xp, [share] * prod(kernel), shape[2:], kernel, stride, padding, (1, 1)), g.dtype)
 
 
 def window_count(xp, like, image, kernel, stride, padding, count_include_pad):

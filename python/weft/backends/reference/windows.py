@@ -6,13 +6,6 @@ it meets over all windows; `scatter` is its transpose.
 
 from __future__ import annotations
 
-import numpy as np
-
-
-def widen(xp, x):
-    """x itself, or in float32 where its dtype is a 16-bit one: those are computed wide and rounded once."""
-    return xp.astype(x, np.float32) if x.dtype.itemsize == 2 else x
-
 
 def output_size(image, kernel, stride, padding, dilation):
     """Image (H, W) -> (OH, OW), the number of windows along each axis."""
