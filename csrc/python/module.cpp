@@ -12,6 +12,9 @@ namespace py = pybind11;
 
 namespace weft {
 
+// One line per family, here and at the end of this file.
+void bind_gemm(py::module_& m);
+
 void bind_core(py::module_& m) {
     m.def("num_threads", &num_threads, "Threads that an op may use: WEFT_NUM_THREADS, else this process's CPUs.");
     m.def(
@@ -44,4 +47,5 @@ PYBIND11_MODULE(_cpu, m) {
     m.doc() = "Weft's CPU kernels over float32 NumPy arrays.";
     weft::isa();  // a wrong WEFT_ISA fails here, as an ImportError's cause, not in the middle of a run
     weft::bind_core(m);
+    weft::bind_gemm(m);
 }
