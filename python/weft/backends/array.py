@@ -152,6 +152,10 @@ def matmul(a: Any, b: Any) -> Any:
     return K.matmul(a, b)
 
 
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    return np.clip(x, low, high)
+
+
 def take(x: Any, indices: Any, *, axis: int) -> Any:
     return np.take(x, indices, axis=axis)
 

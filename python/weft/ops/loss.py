@@ -236,10 +236,26 @@ def weight_of_labels(xp: Any, labels: Any, weight: Any, ignore_index: int) -> An
     """What "mean" divides by: the number of labels that count (NaN for none), or the sum of their class weights."""
     keep = xp.not_equal(labels, ignore_index)
     if weight is None:
-        return np.count_nonzero(keep.data if isinstance(keep, Tensor) else keep) or float("nan")
+        return int(np.count_nonzero(keep.data if isinstance(keep, Tensor) else keep)) or float("nan")
     safe = xp.where(keep, labels, xp.zeros_like(labels))
     each = xp.take(weight, safe, axis=0)
     return xp.sum(xp.where(keep, each, xp.zeros_like(each)))
+
+
+def label_counts(xp: Any, rows: Any, labels: Any, ignore_index: int) -> Any:
+    """How many labels of each class count, (C,)."""
+    keep, _, hot = spread_of(rows, labels, ignore_index)
+    return xp.sum(xp.astype(xp.logical_and(hot, keep), rows.dtype), axis=0)
+
+
+def weight_gradient(g: Any, logp: Any, labels: Any, ignore_index: int, label_smoothing: float) -> Any:
+    """Gradient of the class weights (C,) for gradients g (N,) or () of the losses."""
+    xp = namespace(g, logp)
+    keep, _, hot = spread_of(logp, labels, ignore_index)
+    share = xp.astype(hot, logp.dtype) * (1 - label_smoothing) + label_smoothing / logp.shape[1]
+    zero = xp.zeros_like(logp)
+    parts = xp.where(xp.logical_and(keep, share > 0), share * logp, zero)  # -inf * 0 is no loss
+    return -xp.sum(parts * xp.reshape(g, (-1, 1)), axis=0)
 
 
 @op
@@ -259,11 +275,19 @@ def cross_entropy_of_labels(
     count = weight_of_labels(xp, labels, weight, ignore_index) if reduction == "mean" else None
     out = xp.reshape(losses, target.shape) if reduction == "none" else reduced(xp, losses, reduction, count)
 
-    def vjp(g: Any) -> Any:
-        each = namespace(g).reshape(g, (-1,)) if reduction == "none" else g if count is None else g / count
-        return class_axis(K.cross_entropy_backward(each, rows, labels, weight, lse, **options), shape), None, None
+    def of_each(g: Any) -> Any:
+        return namespace(g).reshape(g, (-1,)) if reduction == "none" else g if count is None else g / count
 
-    return out if out.dtype == dtype else xp.astype(out, dtype), vjp
+    def input_vjp(g: Any) -> Any:
+        return class_axis(K.cross_entropy_backward(of_each(g), rows, labels, weight, lse, **options), shape)
+
+    def weight_vjp(g: Any) -> Any:
+        logp = rows - xp.reshape(lse, (-1, 1))
+        each = of_each(g)
+        grad = weight_gradient(each, logp, labels, ignore_index, label_smoothing)
+        return grad if count is None else grad - each * out * label_counts(xp, rows, labels, ignore_index)
+
+    return out if out.dtype == dtype else xp.astype(out, dtype), (input_vjp, None, weight_vjp)
 
 
 @op
@@ -282,14 +306,21 @@ def cross_entropy_of_probabilities(
     count = max(input.size // max(shape[1], 1), 1)
     out = reduced(xp, -xp.sum(t * logp, axis=1), reduction, count)
 
-    def vjp(g: Any) -> Any:
+    def of_each(g: Any) -> Any:
         xp = namespace(g)
         g = wide(g) / count if reduction == "mean" else wide(g)
-        g = xp.broadcast_to(-xp.expand_dims(g, axis=1) if reduction == "none" else -g, shape)
-        gt = g * logp if weight is None else g * logp * xp.reshape(wide(weight), column)
-        return narrow(K.log_softmax_backward(g * t, logp, axis=1), dtype), gt * (1 - label_smoothing), None
+        return xp.broadcast_to(-xp.expand_dims(g, axis=1) if reduction == "none" else -g, shape)
 
-    return narrow(out, dtype), vjp
+    def target_vjp(g: Any) -> Any:
+        g = of_each(g) * logp * (1 - label_smoothing)
+        return g if weight is None else g * xp.reshape(wide(weight), column)
+
+    def weight_vjp(g: Any) -> Any:
+        t = wide(target) * (1 - label_smoothing) + label_smoothing / shape[1]
+        return namespace(g).sum(of_each(g) * t * logp, axis=(0, *range(2, logp.ndim)))
+
+    input_vjp = lambda g: narrow(K.log_softmax_backward(of_each(g) * t, logp, axis=1), dtype)
+    return narrow(out, dtype), (input_vjp, target_vjp, weight_vjp)
 
 
 def as_target(target: Any) -> Any:
@@ -357,14 +388,19 @@ def nll_of_labels(input: Any, target: Any, weight: Any = None, *, ignore_index: 
     count = xp.sum(each)
     out = xp.reshape(losses, target.shape) if reduction == "none" else reduced(xp, losses, reduction, count)
 
-    def vjp(g: Any) -> Any:
-        xp = namespace(g)
+    def of_each(g: Any) -> Any:
         g = wide(g)
-        g = xp.reshape(g, (-1, 1)) if reduction == "none" else g / count if reduction == "mean" else g
-        grad = xp.where(hot, -each * g, xp.zeros_like(rows))
-        return class_axis(narrow(grad, dtype), shape), None, None
+        return namespace(g).reshape(g, (-1,)) if reduction == "none" else g / count if reduction == "mean" else g
 
-    return narrow(out, dtype), vjp
+    def input_vjp(g: Any) -> Any:
+        grad = xp.where(hot, -each * xp.reshape(of_each(g), (-1, 1)), xp.zeros_like(rows))
+        return class_axis(narrow(grad, dtype), shape)
+
+    def weight_vjp(g: Any) -> Any:
+        grad = weight_gradient(of_each(g), rows, labels, ignore_index, 0.0)
+        return grad if reduction != "mean" else grad - of_each(g) * out * label_counts(xp, rows, labels, ignore_index)
+
+    return narrow(out, dtype), (input_vjp, None, weight_vjp)
 
 
 def nll_loss(
