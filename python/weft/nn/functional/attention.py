@@ -1,0 +1,44 @@
+"""Attention: the fused one, and the one that shows its weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from weft import ops
+
+
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """softmax(query key^T scale + attn_mask) value, without the matrix of weights in memory.
+
+    query (..., S, D), key (..., T, D), value (..., T, Dv) -> (..., S, Dv). attn_mask: bool (True takes part) or added
+    to the scores, broadcast to (..., S, T). is_causal: position i sees positions up to i. scale: 1 / sqrt(D) by default.
+    enable_gqa: key and value may have fewer heads (dimension -3) than query, by a divisor.
+    """
+    return ops.scaled_dot_product_attention(
+        query, key, value, attn_mask, dropout=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+
+
+def attention_with_weights(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool) -> tuple[Any, Any]:
+    """The same over (N, H, S, D), with the weights (N, H, S, T) as second output."""
+    scores = ops.matmul(query * (1 / math.sqrt(query.shape[-1])), ops.matrix_transpose(key))  # (N, H, S, T)
+    if is_causal:
+        scores = ops.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
+    if mask is not None:
+        scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
+    weights = ops.softmax(scores, axis=-1)
+    if dropout_p:
+        weights = ops.dropout(weights, p=dropout_p)
+    return ops.matmul(weights, value), weights

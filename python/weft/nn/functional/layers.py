@@ -1,0 +1,118 @@
+"""The functions under the layers with parameters: dense, convolution, pooling, normalisation, embedding, dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from weft import ops
+from weft.nn.functional.shape import conv_padding, shape_of, tuple_of
+from weft.ops import linear
+
+__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "bilinear", "conv1d", "conv2d", "dropout", "embedding",
+           "group_norm", "layer_norm", "linear", "max_pool2d", "rms_norm"]
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """input1 (..., I), input2 (..., J), weight (O, I, J), bias (O,) -> (..., O): input1 @ weight[o] @ input2 + bias[o]."""
+    if (input1.shape[-1], input2.shape[-1]) != weight.shape[1:] or input1.shape[:-1] != input2.shape[:-1]:
+        raise ValueError(f"bilinear: expected inputs (..., {weight.shape[1]}) and (..., {weight.shape[2]}), "
+                         f"got {input1.shape} and {input2.shape}")
+    O, I, J = weight.shape
+    rows = ops.matmul(input1, ops.reshape(ops.permute_dims(weight, (1, 0, 2)), (I, O * J)))  # (..., O * J)
+    rows = ops.reshape(rows, (*input1.shape[:-1], O, J))
+    out = ops.sum(rows * ops.expand_dims(input2, axis=-2), axis=-1)
+    return out if bias is None else out + bias
+
+
+def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+           groups: int = 1) -> Any:
+    """(N, C, H, W) or (C, H, W), weight (O, C / groups, KH, KW), bias (O,) or None -> (N, O, OH, OW) or (O, OH, OW)."""
+    if input.ndim == 3:
+        return conv2d(input[None], weight, bias, stride, padding, dilation, groups)[0]
+    return ops.conv2d(input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def conv1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+           groups: int = 1) -> Any:
+    """(N, C, L) or (C, L), weight (O, C / groups, K), bias (O,) or None -> (N, O, OL) or (O, OL): a flat conv2d."""
+    if input.ndim not in (2, 3) or weight.ndim != 3:
+        raise ValueError(f"conv1d: expected input (N, C, L) or (C, L) and weight (O, C, K), got {input.shape} and {weight.shape}")
+    channels = weight.shape[1] * groups
+    if input.shape[-2] != channels:
+        hint = "; is the input (N, L, C)?" if input.shape[-1] == channels else ""
+        raise ValueError(f"conv1d: expected input (N, {channels}, L) for weight {weight.shape}, got {input.shape}{hint}")
+    if input.ndim == 2:
+        return conv1d(input[None], weight, bias, stride, padding, dilation, groups)[0]
+    (stride,), (dilation,) = tuple_of(stride, 1, "conv1d: stride"), tuple_of(dilation, 1, "conv1d: dilation")
+    if not isinstance(padding, str):
+        padding = tuple_of(padding, 1, "conv1d: padding")
+    (pads,) = conv_padding(padding, weight.shape[2:], (dilation,), "conv1d")
+    out = ops.conv2d(ops.expand_dims(input, axis=2), ops.expand_dims(weight, axis=2), bias, stride=(1, stride),
+                     padding=((0, 0), pads), dilation=(1, dilation), groups=groups)
+    return ops.squeeze(out, axis=2)
+
+
+def images(function: Any, input: Any, *args: Any, **params: Any) -> Any:
+    """Pool (N, C, H, W), or one image (C, H, W)."""
+    return function(input[None], *args, **params)[0] if input.ndim == 3 else function(input, *args, **params)
+
+
+def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False) -> Any:
+    """(N, C, H, W) -> (N, C, OH, OW): the largest value of each window; stride defaults to the kernel's size."""
+    return images(ops.max_pool2d, input, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+
+
+def avg_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> Any:
+    """(N, C, H, W) -> (N, C, OH, OW): the mean of each window; stride defaults to the kernel's size."""
+    return images(ops.avg_pool2d, input, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
+                  count_include_pad=count_include_pad)
+
+
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
+    """(N, C, H, W) -> (N, C, *output_size): the mean of windows laid evenly; None keeps the input's size."""
+    return images(ops.adaptive_avg_pool2d, input, output_size)
+
+
+def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Any:
+    """(N, C, ...) -> same shape: each channel normalised by the batch (training) or by the running statistics.
+
+    In training the running ones, (C,) or None, are moved towards the batch's by `momentum`, in place.
+    """
+    out, mean, var = ops.batch_norm(input, weight, bias, running_mean, running_var, training=training,
+                                    momentum=momentum, eps=eps)
+    if training and running_mean is not None:
+        running_mean.assign(mean, by="batch_norm")
+        running_var.assign(var, by="batch_norm")
+    return out
+
+
+def layer_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Any:
+    """(..., *normalized_shape) -> same shape: mean 0, variance 1 over those dimensions, times weight, plus bias."""
+    return ops.layer_norm(input, weight, bias, normalized_shape=shape_of(normalized_shape), eps=eps)
+
+
+def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+    """(..., *normalized_shape) -> same shape: divided by the root mean square over those dimensions, times weight."""
+    return ops.rms_norm(input, weight, normalized_shape=shape_of(normalized_shape), eps=eps)
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """(N, C, ...) -> same shape: each of num_groups groups of channels to mean 0 and variance 1 in each sample."""
+    return ops.group_norm(input, weight, bias, num_groups=num_groups, eps=eps)
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Integers (...) in [0, V), weight (V, D) -> (..., D); the row padding_idx gets no gradient."""
+    return ops.embedding(input, weight, padding_idx=padding_idx)
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True, generator: Any = None) -> Any:
+    """Zero elements with probability p and scale the rest by 1 / (1 - p), in training; same shape."""
+    if not training or p == 0:
+        return input
+    return ops.dropout(input, p=p, generator=generator)

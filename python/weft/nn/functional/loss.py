@@ -1,0 +1,87 @@
+"""Losses with PyTorch's names and argument order; `weft.ops.loss` computes them.
+
+reduction: "mean", "sum" or "none". Nothing is broadcast: a prediction (N, 1) against a target (N,) raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weft import ops
+from weft.autograd import Tensor
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",
+           "mse_loss", "nll_loss", "smooth_l1_loss"]
+
+
+def array(x: Any) -> Any:
+    """A target as it may come: Tensor, array, number or list."""
+    return x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x)
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """(input - target)^2."""
+    return ops.mse_loss(input, array(target), reduction=reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """|input - target|."""
+    return ops.l1_loss(input, array(target), reduction=reduction)
+
+
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """d^2 / (2 beta) for |d| < beta, |d| - beta / 2 from there, for d = input - target."""
+    return ops.smooth_l1_loss(input, array(target), reduction=reduction, beta=beta)
+
+
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) from there, for d = input - target."""
+    return ops.huber_loss(input, array(target), reduction=reduction, delta=delta)
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """-log softmax(input)[target], or -sum(target log softmax(input)) where target holds probabilities.
+
+    input (N, C), (N, C, d1, ...) or (C,) of unnormalised scores; target of the same shape without C, integers in [0, C)
+    (ignore_index counts for nothing), or of the input's shape, floating. weight (C,): of each class. "mean" divides by
+    the weight of the counted labels. IndexError names a label out of range.
+    """
+    return ops.cross_entropy(
+        input, array(target), weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+    )
+
+
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """-input[target] for log-probabilities; shapes, weight and ignore_index as in `cross_entropy`."""
+    return ops.nll_loss(input, array(target), weight, ignore_index=ignore_index, reduction=reduction)
+
+
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """-(t log p + (1 - t) log(1 - p)) for probabilities p = input in [0, 1] and t = target; logs are held above -100."""
+    return ops.binary_cross_entropy(input, array(target), weight, reduction=reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """Binary cross-entropy of sigmoid(input), without its underflow.  pos_weight: factor on the positive term."""
+    return ops.binary_cross_entropy_with_logits(input, array(target), weight, reduction=reduction, pos_weight=pos_weight)
+
+
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """target (log target - input) for log-probabilities `input`; target too is one with log_target.
+
+    reduction: "batchmean" too, the sum divided by the first dimension, which is the divergence itself.
+    """
+    return ops.kl_div(input, array(target), reduction=reduction, log_target=log_target)

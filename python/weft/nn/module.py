@@ -1,0 +1,371 @@
+"""Module: a function with parameters, named as PyTorch names them.
+
+A module is a plain object. Its parameters, buffers and children are the attributes that are Parameters, Buffers and
+Modules; nothing else is registered anywhere. What a call costs is therefore the call of `forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from weft.autograd import Tensor
+from weft.nn.parameter import Buffer, Parameter
+
+Hook = Callable[..., Any]
+
+# Modules being called, outermost first, while something (nanguard) asks for it; None otherwise, which costs nothing.
+running: list[Module] | None = None
+
+
+class Missing(NamedTuple):
+    """What `load_state_dict(strict=False)` could not match."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Handle:
+    """Removes the hook that it was given for; as a context manager, at the end of the block."""
+
+    def __init__(self, hooks: list[Hook], hook: Hook):
+        self.hooks, self.hook = hooks, hook
+
+    def remove(self) -> None:
+        self.hooks[:] = [h for h in self.hooks if h is not self.hook]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Module:
+    """Base of all layers: subclass it, assign layers and Parameters to attributes, define `forward`.
+
+    Calling the module calls `forward`, with hooks around it, and adds the path of the layer to an error from inside.
+
+    >>> class Twice(Module):
+    ...     def __init__(self):
+    ...         self.scale = Parameter([2.0])
+    ...     def forward(self, x):
+    ...         return x * self.scale
+    >>> list(Twice().state_dict())
+    ['scale']
+    """
+
+    training: bool = True
+    _forward_hooks: list[Hook] | None = None
+    _forward_pre_hooks: list[Hook] | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `forward`, got none")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if self._forward_hooks or self._forward_pre_hooks or running is not None:
+                return self._call_with_hooks(*args, **kwargs)
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            locate(error, self, args, kwargs)
+            raise
+
+    def _call_with_hooks(self, *args: Any, **kwargs: Any) -> Any:
+        if running is not None:
+            running.append(self)
+        try:
+            for hook in list(self._forward_pre_hooks or ()):
+                changed = hook(self, args)
+                if changed is not None:
+                    args = changed if isinstance(changed, tuple) else (changed,)
+            out = self.forward(*args, **kwargs)
+            for hook in list(self._forward_hooks or ()):
+                changed = hook(self, args, out)
+                if changed is not None:
+                    out = changed
+            return out
+        finally:
+            if running:
+                running.pop()
+
+    def hint(self, *args: Any, **kwargs: Any) -> str | None:
+        """The likely cause of an error in `forward(*args, **kwargs)`, or None; layers with a common mistake override it."""
+        return None
+
+    # ---- attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
+            raise TypeError(f"{type(self).__name__}: expected a Parameter (or None) for {name!r}, "
+                            f"got {type(value).__name__}; `del` the attribute first to unregister it")
+        if isinstance(old, Buffer) and value is not None and not isinstance(value, (Buffer, Parameter)):
+            value = Buffer(value, old.persistent)
+        object.__setattr__(self, name, value)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        setattr(self, name, param)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        setattr(self, name, tensor if tensor is None else Buffer(tensor, persistent))
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        setattr(self, name, module)
+
+    # ---- walking
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(attribute, module) of the direct children."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield name, value
+            elif type(value) is list and value and isinstance(value[0], Module):
+                raise TypeError(f"{type(self).__name__}: expected nn.ModuleList at {name!r}, got a list, whose modules "
+                                "would not train; a tuple holds modules that are meant to stay out")
+
+    def children(self) -> Iterator[Module]:
+        for _, child in self.named_children():
+            yield child
+
+    def named_modules(self, prefix: str = "", memo: set[int] | None = None) -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module (path "") and all below it, each once, parents first."""
+        memo = set() if memo is None else memo
+        if id(self) in memo:
+            return
+        memo.add(id(self))
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(join(prefix, name), memo)
+
+    def modules(self) -> Iterator[Module]:
+        for _, module in self.named_modules():
+            yield module
+
+    def _named(self, kind: type, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, value in module.__dict__.items():
+                if isinstance(value, kind) and not (remove_duplicate and id(value) in seen):
+                    seen.add(id(value))
+                    yield join(path, name), value
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(path, Parameter) of this module and all below it; a parameter shared by two names comes once."""
+        return self._named(Parameter, prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Buffer]]:
+        return self._named(Buffer, prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Buffer]:
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path such as "features.3"; "" is this one.  KeyError names what there is."""
+        module = self
+        for name in target.split(".") if target else ():
+            child = module.__dict__.get(name)
+            if not isinstance(child, Module):
+                known = ", ".join(n for n, _ in module.named_children()) or "no children"
+                raise KeyError(f"get_submodule: expected one of {known} in {type(module).__name__}, "
+                               f"got {name!r} (of {target!r})")
+            module = child
+        return module
+
+    # ---- state
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of all that is saved, shared tensors under each of their names, in PyTorch's order."""
+        for kind in (Parameter, Buffer):
+            for name, value in self.__dict__.items():
+                if isinstance(value, kind) and getattr(value, "persistent", True):
+                    yield join(prefix, name), value
+        for name, child in self.named_children():
+            yield from child._state(join(prefix, name))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Name -> array of every parameter and persistent buffer: a copy, which later training leaves alone."""
+        return {name: value.data.copy() for name, value in self._state()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Missing:
+        """Copy arrays by name into the parameters and buffers, all or nothing.
+
+        state_dict: name -> array or Tensor, of the shapes that `self.state_dict()` has. Floats are cast to the dtype of
+        what they fill. ValueError lists every missing, unexpected and mis-shaped name; `strict=False` forgives the
+        first two and returns them. On an error the module is as it was.
+
+        >>> a, b = Linear(2, 3), Linear(2, 3)                                               # doctest: +SKIP
+        >>> b.load_state_dict(a.state_dict())                                               # doctest: +SKIP
+        """
+        own = dict(self._state())
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        wrong, new = [], {}
+        for name, target in own.items():
+            if name in state_dict:
+                value = state_dict[name]
+                value = value.data if isinstance(value, Tensor) else value
+                value = value if hasattr(value, "__array_interface__") else np.asarray(value)
+                if value.shape != target.shape:
+                    wrong.append(f"{name}: expected shape {target.shape}, got {value.shape}")
+                elif value.dtype != target.dtype and not loadable(value.dtype, target.dtype):
+                    wrong.append(f"{name}: expected dtype {target.dtype}, got {value.dtype}")
+                else:
+                    new[name] = value
+        lines = wrong[:]
+        if strict:
+            lines += [f"{name}: missing, expected shape {own[name].shape}" for name in missing]
+            lines += [f"{name}: unexpected, got shape {np.shape(state_dict[name])}" for name in unexpected]
+        if lines:
+            raise ValueError(f"load_state_dict: expected the names and shapes of {type(self).__name__}, got\n  "
+                             + "\n  ".join(lines))
+        for name, value in new.items():
+            own[name].assign(value, by="load_state_dict")
+        return Missing(missing, unexpected)
+
+    # ---- modes and moves
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call `fn` on every module, children first; returns self."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Train the parameters, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        zero_grad(self.parameters(), set_to_none)
+
+    def to(self, target: Any = None, *, device: str | None = None, dtype: Any = None) -> Self:
+        """Move to a device, or cast the floating-point parameters and buffers to a dtype; in place, returns self.
+
+        target: a device string ("cpu") or a dtype (`weft.float64`).
+        """
+        if isinstance(target, str) and (target in ("cpu", "cuda", "emulated") or ":" in target):
+            device = target
+        elif target is not None:
+            dtype = target
+        for tensor in [*self.parameters(), *self.buffers()]:
+            if device is not None:
+                tensor.data = tensor.to_device(device).data
+            if dtype is not None and is_float(tensor.dtype):
+                tensor.data = tensor.data.astype(dtype)
+            tensor.grad = None
+            tensor.touch("Module.to")
+        return self
+
+    # ---- hooks
+
+    def register_forward_hook(self, hook: Hook) -> Handle:
+        """Call `hook(module, args, output)` after each forward; what it returns, unless None, replaces the output."""
+        if self._forward_hooks is None:
+            self._forward_hooks = []
+        self._forward_hooks.append(hook)
+        return Handle(self._forward_hooks, hook)
+
+    def register_forward_pre_hook(self, hook: Hook) -> Handle:
+        """Call `hook(module, args)` before each forward; what it returns, unless None, replaces the arguments."""
+        if self._forward_pre_hooks is None:
+            self._forward_pre_hooks = []
+        self._forward_pre_hooks.append(hook)
+        return Handle(self._forward_pre_hooks, hook)
+
+    # ---- text
+
+    def extra_repr(self) -> str:
+        """The arguments, as shown by `repr`."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        if not lines:
+            return f"{type(self).__name__}({extra})"
+        return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
+
+    def summary(self, *inputs: Any) -> str:
+        """A table of every layer, its output shape and parameter count, from one forward pass in eval mode.
+
+        inputs: for each argument of `forward` its shape, batch included (float32 zeros are sent through), or an array.
+
+        >>> print(Sequential(Linear(4, 3), ReLU()).summary((1, 4)))                         # doctest: +SKIP
+        """
+        from weft.nn.summary import summary
+
+        return summary(self, *inputs)
+
+
+def join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def is_float(dtype: Any) -> bool:
+    """Floating point, bfloat16 included (NumPy files it under "V")."""
+    return np.issubdtype(dtype, np.floating) or np.dtype(dtype).name == "bfloat16"
+
+
+def loadable(got: Any, expected: Any) -> bool:
+    return (is_float(got) and is_float(expected)) or np.can_cast(got, expected, "same_kind")
+
+
+def zero_grad(parameters: Any, set_to_none: bool = True) -> None:
+    """Drop the gradients, or fill them with zeros where `set_to_none` is false."""
+    for parameter in parameters:
+        if set_to_none or parameter.grad is None:
+            parameter.grad = None
+        else:
+            parameter.grad = Tensor(parameter.grad.data * 0)
+
+
+def locate(error: Exception, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Put the path of the failing layer, and the likely cause, in front of the error, whose type is kept.
+
+    Called at each module that the error leaves: the innermost one remembers itself, each one further out finds the path
+    from itself to it and writes the message anew.
+    """
+    record = getattr(error, "weft_module", None)
+    if record is None:
+        try:
+            cause = module.hint(*args, **kwargs)
+        except Exception:  # the arguments are wrong already: a hint that stumbles over them is no hint
+            cause = None
+        message = str(error.args[0]) if len(error.args) == 1 and isinstance(error.args[0], str) else None
+        error.weft_module = record = (module, message, cause)  # type: ignore[attr-defined]
+        path = ""
+    else:
+        inner = record[0]
+        path = next((p for p, m in module.named_modules() if m is inner), "")
+    inner, message, cause = record
+    where = f"{type(inner).__name__} at {path}" if path else ""
+    cause = f" ({cause})" if cause else ""
+    if message is not None and type(error).__str__ in (Exception.__str__, BaseException.__str__):
+        error.args = (f"{where}: {message}{cause}" if where else message + cause,)
+        return
+    note = f"in {where or type(inner).__name__}{cause}"
+    notes = [n for n in getattr(error, "__notes__", []) if n != getattr(error, "weft_note", None)]
+    error.__notes__ = [*notes, note]
+    error.weft_note = note  # type: ignore[attr-defined]

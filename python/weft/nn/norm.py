@@ -1,0 +1,146 @@
+"""Normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weft.nn import functional as F
+from weft.nn import init
+from weft.nn.module import Module
+from weft.nn.parameter import Buffer, Parameter
+
+
+class BatchNorm(Module):
+    """What the batch norms share: each channel to mean 0 and variance 1 over the batch and all positions.
+
+    In training the batch's own statistics are used, and `running_mean` and `running_var` move towards them by `momentum`
+    (None: they become the mean over all batches); in eval mode the running ones are used. Ioffe and Szegedy, 2015.
+    """
+
+    dims: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        dtype: Any = None,
+    ):
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        shape = (num_features,)
+        self.weight = Parameter(init.filled(shape, 1, dtype)) if affine else None
+        self.bias = Parameter(init.filled(shape, 0, dtype)) if affine else None
+        self.running_mean = Buffer(init.filled(shape, 0, dtype)) if track_running_stats else None
+        self.running_var = Buffer(init.filled(shape, 1, dtype)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim not in self.dims or x.shape[1] != self.num_features:
+            wanted = " or ".join(str(("N", self.num_features, "L", "W")[:d] if d < 4 else
+                                     ("N", self.num_features, "H", "W")).replace("'", "") for d in self.dims)
+            raise ValueError(f"batch_norm: expected x {wanted}, got {x.shape}")
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.data += 1
+            if momentum is None:
+                momentum = 1 / int(self.num_batches_tracked.data)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                            self.training or self.running_mean is None, momentum or 0.0, self.eps)
+
+    def hint(self, x: Any) -> str | None:
+        if x.ndim == 4 and x.shape[1] != self.num_features and x.shape[-1] == self.num_features:
+            return "the batch looks like NHWC and this layer takes NCHW: use x.permute_dims((0, 3, 1, 2))"
+        if x.ndim not in self.dims:
+            return f"an input of {x.ndim} dimensions is for " + ("BatchNorm2d" if x.ndim == 4 else "BatchNorm1d")
+        return None
+
+    def extra_repr(self) -> str:
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+                f"track_running_stats={self.track_running_stats}")
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalisation of features or sequences.  (N, C) or (N, C, L) -> same shape
+
+    weight (C,) starts at 1, bias (C,) at 0. See BatchNorm2d.
+    """
+
+    dims = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch normalisation of images, for each channel over batch, height and width.  (N, C, H, W) -> same shape
+
+    weight (C,) starts at 1, bias (C,) at 0. Buffers: running_mean, running_var (unbiased), num_batches_tracked.
+
+    >>> import weft
+    >>> BatchNorm2d(3)(weft.ones((2, 3, 4, 4))).shape
+    (2, 3, 4, 4)
+    """
+
+    dims = (4,)
+
+
+class LayerNorm(Module):
+    """Each sample to mean 0 and variance 1 over the last dimensions, then times weight, plus bias.  Same shape.
+
+    normalized_shape: the size of the last dimension, or of several. Ba, Kiros and Hinton, 2016.
+    """
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, elementwise_affine: bool = True,
+                 bias: bool = True, *, dtype: Any = None):
+        self.normalized_shape = F.shape_of(normalized_shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.weight = Parameter(init.filled(self.normalized_shape, 1, dtype)) if elementwise_affine else None
+        self.bias = Parameter(init.filled(self.normalized_shape, 0, dtype)) if elementwise_affine and bias else None
+
+    def forward(self, x: Any) -> Any:
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class RMSNorm(Module):
+    """Each sample divided by its root mean square over the last dimensions, then times weight.  Same shape.
+
+    eps: added to the mean square; None for the dtype's own epsilon. Zhang and Sennrich, 2019.
+    """
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None,
+                 elementwise_affine: bool = True, *, dtype: Any = None):
+        self.normalized_shape = F.shape_of(normalized_shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.weight = Parameter(init.filled(self.normalized_shape, 1, dtype)) if elementwise_affine else None
+
+    def forward(self, x: Any) -> Any:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(Module):
+    """Each group of channels of each sample to mean 0 and variance 1.  (N, C, ...) -> same shape
+
+    num_groups divides num_channels; weight (C,) starts at 1, bias (C,) at 0. Wu and He, 2018.
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: Any = None):
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(f"GroupNorm: expected num_groups that divides num_channels, got {num_groups} of {num_channels}")
+        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
+        self.weight = Parameter(init.filled((num_channels,), 1, dtype)) if affine else None
+        self.bias = Parameter(init.filled((num_channels,), 0, dtype)) if affine else None
+
+    def forward(self, x: Any) -> Any:
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"

@@ -1,0 +1,47 @@
+"""The two kinds of array that a module owns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weft.autograd import Tensor
+
+
+class Parameter(Tensor):
+    """A leaf Tensor that a module trains: assigning it to an attribute of a Module registers it.
+
+    data: array, nested list, or Tensor (its values are shared, its history is not).
+
+    >>> Parameter(np.ones(3, "f")).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True):
+        super().__init__(raw(data), requires_grad)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+class Buffer(Tensor):
+    """A Tensor that a module keeps but does not train, such as a running mean; `persistent` puts it in `state_dict`."""
+
+    __slots__ = ("persistent",)
+
+    def __init__(self, data: Any, persistent: bool = True):
+        super().__init__(raw(data), False)
+        self.persistent = persistent
+
+
+def raw(data: Any) -> Any:
+    """The array of a Tensor, or `data` as an array of the default dtype when it holds Python floats."""
+    if isinstance(data, Tensor):
+        return data.data
+    if isinstance(data, (list, tuple, int, float)):
+        array = np.asarray(data)
+        return array.astype(np.float32) if array.dtype == np.float64 else array
+    return data

@@ -1,0 +1,66 @@
+"""Gradient clipping, and parameters as one vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from weft import ops
+from weft.autograd import Tensor
+from weft.backends import reference as K
+
+
+def gradients(parameters: Any) -> list[Any]:
+    """The gradient arrays of one or several Tensors."""
+    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [p.grad.data for p in parameters if p.grad is not None]
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Scale the gradients, in place, so that the norm of all of them together is at most max_norm; returns that norm.
+
+    norm_type: p, or inf for the largest element. error_if_nonfinite: RuntimeError where the norm is NaN or infinite,
+    with the gradients as they were.  Pascanu, Mikolov and Bengio, 2013.
+    """
+    grads = gradients(parameters)
+    if norm_type == 2:
+        norm = math.sqrt(K.sum_of_squares(grads)) if grads else 0.0
+    elif norm_type == math.inf:
+        norm = float(np.max([np.max(np.abs(g)) for g in grads if g.size])) if grads else 0.0
+    else:
+        norm = sum(float(np.sum(np.abs(g).astype(np.float64) ** norm_type)) for g in grads) ** (1 / norm_type)
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise RuntimeError(f"clip_grad_norm_: expected a finite norm of the gradients, got {norm}")
+    scale = max_norm / (norm + 1e-6)
+    if not scale >= 1:  # NaN scales too, so that it is seen
+        for g in grads:
+            g *= g.dtype.type(scale)
+    return Tensor(np.asarray(norm, np.float32))
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Hold every element of the gradients within [-clip_value, clip_value], in place."""
+    for g in gradients(parameters):
+        np.clip(g, -clip_value, clip_value, out=g)
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All elements in one vector (n,), recorded."""
+    return ops.concat([ops.reshape(p, (-1,)) for p in parameters])
+
+
+def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
+    """Write a vector (n,) into the parameters; the inverse of `parameters_to_vector`."""
+    parameters = list(parameters)
+    total = sum(p.size for p in parameters)
+    if vec.shape != (total,):
+        raise ValueError(f"vector_to_parameters: expected a vector ({total},), got {vec.shape}")
+    values, start = np.asarray(vec), 0
+    for p in parameters:
+        p.assign(values[start : start + p.size].reshape(p.shape), by="vector_to_parameters")
+        start += p.size

@@ -1,0 +1,22 @@
+"""Optimizers and learning-rate schedules, with PyTorch's names, arguments, defaults and state."""
+
+from weft.optim import lr_scheduler
+from weft.optim.adam import Adam, AdamW
+from weft.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
+from weft.optim.optimizer import Optimizer
+from weft.optim.rmsprop import RMSprop
+from weft.optim.sgd import SGD

@@ -1,0 +1,180 @@
+"""What all optimizers share: parameter groups, state, and one multi-tensor call per group and step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from weft.autograd import Tensor, enable_grad
+
+FREE = ("params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")
+
+
+class Optimizer:
+    """Base: a subclass has `check` (refuse bad values), `update` (one call of the primitive) and `slots` (state names).
+
+    params: Tensors, (name, Tensor) pairs, or dicts with "params" and the values of that group; a Tensor must be a leaf
+    with a floating dtype, and come once. `param_groups` is a list of dicts as in PyTorch: {"params": [...], "lr": ...}.
+    """
+
+    state: dict[Tensor, dict[str, Any]]
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
+        name = type(self).__name__
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            hint = "; pass model.parameters()" if hasattr(params, "parameters") else ""
+            raise TypeError(f"{name}: expected an iterable of Tensors or of groups, got {type(params).__name__}{hint}")
+        self.defaults = defaults
+        self.state = {}
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{name}: expected parameters, got an empty iterable (a generator can be used only once)")
+        for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Train more parameters: {"params": Tensors, ...}, with the optimizer's values for what is not given."""
+        name = type(self).__name__
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f'{name}: expected each group to be a dict with "params", got {param_group!r:.80}')
+        unknown = [k for k in param_group if k not in self.defaults and k not in FREE]
+        if unknown:
+            raise ValueError(f"{name}: expected group values among {', '.join(self.defaults)}, got {', '.join(unknown)}")
+        given = param_group["params"]
+        given = [given] if isinstance(given, Tensor) else list(given)
+        named = [p if isinstance(p, tuple) else (f"parameter {i}", p) for i, p in enumerate(given)]
+        if not named:
+            raise ValueError(f"{name}: expected parameters, got an empty group")
+        seen = {id(p) for group in self.param_groups for p in group["params"]}
+        for label, p in named:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{name}: expected Tensors, got {type(p).__name__} for {label}")
+            if not p.is_leaf:
+                raise ValueError(f"{name}: expected leaves, got the result of {p.node.name} for {label} {p.shape}; "
+                                 "optimize what it was computed from, or detach() it")
+            if p.dtype.kind in "biu":
+                raise TypeError(f"{name}: expected floating Tensors, got {p.dtype} for {label} {p.shape}")
+            if id(p) in seen:
+                raise ValueError(f"{name}: expected each parameter once, got {label} {p.shape} twice")
+            seen.add(id(p))
+        group = {"params": [p for _, p in named], **self.defaults, **{k: v for k, v in param_group.items() if k != "params"}}
+        if isinstance(given[0], tuple):
+            group["param_names"] = [label for label, _ in named]
+        self.check(group)
+        self.param_groups.append(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise ValueError where a value of a group is out of range."""
+        self.expect(group, "lr", group["lr"] >= 0, ">= 0")
+        self.expect(group, "weight_decay", group["weight_decay"] >= 0, ">= 0")
+
+    def expect(self, group: dict[str, Any], key: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise ValueError(f"{type(self).__name__}: expected {key} {wanted}, got {group[key]}")
+
+    # ---- stepping
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients, or fill them with zeros where `set_to_none` is false."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None if set_to_none or p.grad is None else Tensor(np.zeros_like(p.grad.data))
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter that has a gradient; with a closure, call it first and return its loss."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        by = f"{type(self).__name__}.step"
+        for group in self.param_groups:
+            runs: dict[tuple[str, int], tuple[list[Any], list[Any], list[dict[str, Any]]]] = {}
+            for p in group["params"]:
+                grad = p.grad
+                if grad is None:
+                    continue
+                state = self.state.get(p)
+                if state is None:
+                    state = self.state[p] = {"step": 0, **{k: self.zeros(p.data) for k in self.slots(group)}}
+                state["step"] += 1
+                key = (p.data.dtype.char, state["step"])  # nearly always one: same dtype, same number of steps
+                run = runs.get(key)
+                if run is None:
+                    run = runs[key] = ([], [], [])
+                run[0].append(p.data)
+                run[1].append(grad.data)
+                run[2].append(state)
+                p.touch(by)
+            for (_, step), (data, grads, states) in runs.items():
+                self.update(group, data, grads, states, step)
+        return loss
+
+    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter."""
+        return ()
+
+    def update(self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int) -> None:
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `update`, got none")
+
+    @staticmethod
+    def zeros(like: Any) -> Any:
+        """State of a parameter; float32 for a 16-bit one, or small moves would be lost in it."""
+        return np.zeros_like(like, dtype=np.float32 if like.dtype.itemsize == 2 else like.dtype, order="C")
+
+    # ---- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {index: {name: array or int}}, "param_groups": [{..., "params": [indices]}]}: copies, as in PyTorch.
+
+        Indices count the parameters through all groups in order. Everything but the arrays can be written as JSON.
+        """
+        order = {id(p): i for i, p in enumerate(self.parameters())}
+        state = {
+            order[id(p)]: {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+            for p, values in self.state.items()
+        }
+        groups = [{**group, "params": [order[id(p)] for p in group["params"]]} for group in self.param_groups]
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned, for the same groups; ValueError where they differ, nothing changed."""
+        name = f"{type(self).__name__}.load_state_dict"
+        groups, saved = self.param_groups, state_dict["param_groups"]
+        sizes, saved_sizes = [len(g["params"]) for g in groups], [len(g["params"]) for g in saved]
+        if sizes != saved_sizes:
+            raise ValueError(f"{name}: expected groups of {sizes} parameters, got {saved_sizes}")
+        params = self.parameters()
+        order = {str(i): p for i, p in zip([i for g in saved for i in g["params"]], params)}
+        state: dict[Tensor, dict[str, Any]] = {}
+        for i, values in state_dict["state"].items():
+            p = order.get(str(i))
+            if p is None:
+                raise ValueError(f"{name}: expected state of parameters 0 to {len(params) - 1}, got {i}")
+            state[p] = {"step": 0}
+            for key, value in values.items():
+                if key == "step" or value is None:
+                    state[p][key] = value if value is None else int(value)
+                    continue
+                array = np.asarray(value.data if isinstance(value, Tensor) else value)
+                if array.shape != p.shape:
+                    raise ValueError(f"{name}: expected {key} of parameter {i} of shape {p.shape}, got {array.shape}")
+                state[p][key] = array.astype(self.zeros(p.data).dtype, order="C", copy=True)
+            absent = [k for k in self.slots(groups[0]) if state[p].get(k) is None]
+            if absent and values:
+                raise ValueError(f"{name}: expected {', '.join(absent)} for parameter {i}, got {', '.join(values)}")
+        for group, other in zip(groups, saved):
+            group.update({k: tuple(v) if k == "betas" else v for k, v in other.items() if k not in ("params", "param_names")})
+        self.state = state
+
+    def parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            values = ", ".join(f"{k}={v}" for k, v in group.items() if k not in ("params", "param_names"))
+            lines.append(f"  group {i}: {len(group['params'])} parameters, {values}")
+        return "\n".join([f"{type(self).__name__} (", *lines, ")"])

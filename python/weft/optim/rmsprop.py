@@ -1,0 +1,48 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from weft.backends import reference as K
+from weft.optim.optimizer import Optimizer
+
+
+class RMSprop(Optimizer):
+    """p -= lr g / (sqrt(v) + eps), with v the running mean of the squared gradient (centered: of its variance).
+
+    alpha: decay of that mean. momentum: of a running sum of the moves. maximize: climb. Hinton, lecture 6e, 2012.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+    ):
+        super().__init__(params, dict(lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
+                                      centered=centered, maximize=maximize))
+
+    def check(self, group: dict[str, Any]) -> None:
+        super().check(group)
+        for key in ("alpha", "eps", "momentum"):
+            self.expect(group, key, group[key] >= 0, ">= 0")
+
+    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("square_avg", *["momentum_buffer"] * bool(group["momentum"]), *["grad_avg"] * bool(group["centered"]))
+
+    def update(self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int) -> None:
+        K.rmsprop(
+            data, grads, [s["square_avg"] for s in states],
+            [s["grad_avg"] for s in states] if group["centered"] else [],
+            [s["momentum_buffer"] for s in states] if group["momentum"] else [],
+            lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
+            momentum=group["momentum"], centered=group["centered"], maximize=group["maximize"],
+        )
