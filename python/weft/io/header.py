@@ -1,7 +1,7 @@
 """The header of a safetensors file, checked before a byte of data is read or allocated.
 
 A file is 8 bytes (length of the header, little endian), the header (JSON: name -> dtype, shape, offsets, and strings
-under "__metadata__"), then the data. Source: https://github.com/huggingface/safetensors (format). A file written by Weft
+under "__metadata__"), then the data. Source: https://github.com/huggingface/safetensors (format). A file of Weft's
 begins its metadata with the CRC-32 of length and header, so a flipped bit is found there too.
 """
 

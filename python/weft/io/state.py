@@ -63,7 +63,7 @@ def load_with_metadata(path: Path | str, *, checksums: bool = False) -> tuple[di
 
 
 def pack(value: Any, path: tuple[str, ...], tensors: dict[str, Array]) -> Any:
-    """`value` as JSON, its arrays moved into `tensors`. Every dict in the result has one key, the kind of what it holds."""
+    """`value` as JSON, its arrays moved into `tensors`. A dict in the result has one key, the kind of what it holds."""
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, float):
