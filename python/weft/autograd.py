@@ -48,11 +48,24 @@ class Node:
 
     __slots__ = ("body", "born", "hooks", "outs", "params", "parents", "specs", "vjp")
 
-    def __init__(self, body: Any, parents: Any, params: Any, vjp: Any, specs: Any):
-        self.body, self.parents, self.params, self.vjp, self.specs = body, parents, params, vjp, specs
+    def __init__(self, body: Any, inputs: Any, arrays: Any, params: Any, vjp: Any):
+        self.body = body
+        self.params = params
+        self.vjp = vjp
         self.born = writes.clock.now
-        self.outs: tuple[Any, ...] = ()
         self.hooks: dict[int, list[Any]] | None = None
+        self.outs: list[Any] = []
+        parents: list[Any] = []
+        specs: list[Any] = []
+        for x, a in zip(inputs, arrays):
+            if isinstance(x, Tensor) and x.requires_grad:
+                specs.append((a.shape, a.dtype))
+                parents.append(x if x.node is None else Edge((x.node, x.index)))
+            else:
+                specs.append(None)
+                parents.append(x)
+        self.parents = parents
+        self.specs = specs
 
     @property
     def name(self) -> str:
@@ -245,57 +258,37 @@ def op(body: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(body)
     def function(*inputs: Any, **params: Any) -> Any:
-        needs = False
+        needs, whole = False, True  # one input, every input requires a gradient
         arrays = []
         for x in inputs:
-            if type(x) is Tensor:
+            if type(x) is Tensor or isinstance(x, Tensor):  # the second for subclasses, such as nn.Parameter
                 arrays.append(x.data)
                 if x.requires_grad:
                     needs = True
-            elif isinstance(x, Tensor):  # nn.Parameter
-                arrays.append(x.data)
-                needs |= x.requires_grad
-            elif isinstance(x, np.generic):
-                arrays.append(x.item())  # a NumPy scalar is as weak as Python's, or float64 would creep in
-            else:
-                arrays.append(x)
+                else:
+                    whole = False
+            else:  # a NumPy scalar is as weak as Python's, or float64 would creep in
+                arrays.append(x.item() if isinstance(x, np.generic) else x)
+                whole = False
         out, vjp = body(*arrays, **params)
         if observers:
             for observer in observers:
                 observer(body, tuple(arrays), out)
         if not needs or vjp is None or not state.recording:
             return tuple([Tensor(o) for o in out]) if type(out) is tuple else Tensor(out)
-        return record(body, inputs, arrays, params, out, vjp)
+        if not whole and type(vjp) is tuple:  # drop what only unneeded inputs would capture
+            vjp = [v if isinstance(x, Tensor) and x.requires_grad else None for v, x in zip(vjp, inputs)]
+        node = Node(body, inputs, arrays, params, vjp)
+        if type(out) is tuple:
+            results = tuple([Tensor(o, o.dtype.kind not in "biu", node, i) for i, o in enumerate(out)])
+            node.outs = [weakref.ref(t) for t in results]
+            return results
+        result = Tensor(out, True, node)
+        node.outs = [weakref.ref(result)]
+        return result
 
     function.body = body  # type: ignore[attr-defined]
     return function
-
-
-def record(body: Any, inputs: Any, arrays: Any, params: Any, out: Any, vjp: Any) -> Any:
-    """Wrap the result of a call whose inputs need gradients, with the Node that can go back."""
-    parents = []
-    specs = []
-    kept = [] if type(vjp) is tuple else None
-    for i, x in enumerate(inputs):
-        if isinstance(x, Tensor):
-            a = arrays[i]
-            specs.append((a.shape, a.dtype))
-            parents.append(x if x.node is None else Edge((x.node, x.index)))
-            if kept is not None:  # drop what only unneeded inputs would capture
-                kept.append(vjp[i] if x.requires_grad else None)
-        else:
-            parents.append(x)
-            specs.append(None)
-            if kept is not None:
-                kept.append(None)
-    node = Node(body, parents, params, kept if kept is not None else vjp, specs)
-    if type(out) is tuple:
-        result = tuple([Tensor(o, o.dtype.kind not in "biu", node, i) for i, o in enumerate(out)])
-        node.outs = tuple([weakref.ref(t) for t in result])
-        return result
-    single = Tensor(out, True, node)
-    node.outs = (weakref.ref(single),)
-    return single
 
 
 class recording_as:
@@ -372,7 +365,7 @@ def values(nodes: list[Node]) -> dict[int, list[Any]]:
                 t if t is not None else Tensor(o, np.asarray(o).dtype.kind not in "biu", node, i)
                 for i, (t, o) in enumerate(zip(alive, outs, strict=True))
             ]
-            node.outs = tuple([weakref.ref(t) for t in alive])
+            node.outs = [weakref.ref(t) for t in alive]
         known[id(node)] = alive
     return known
 
@@ -483,7 +476,7 @@ def propagate(
                     give(parent, fit(part, node.specs[i]))
             if not retain:  # free as we go: what this node saved is of no use any more
                 node.vjp = None
-                node.parents = ()
+                node.parents = []
             del g, gs, parts, vjp
     return leaves, kept
 

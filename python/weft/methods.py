@@ -50,7 +50,7 @@ def operator(function: Any) -> tuple[Any, Any, Any]:
     """The forward, reflected and in-place forms of a binary operator."""
 
     def forward(a: Any, b: Any) -> Any:
-        return function(a, b) if accepts(b) else NotImplemented
+        return function(a, b) if type(b) is Tensor or accepts(b) else NotImplemented
 
     def reflected(a: Any, b: Any) -> Any:
         return function(b, a) if accepts(b) else NotImplemented

@@ -12,8 +12,9 @@ import numpy as np
 
 from weft.autograd import op
 from weft.backends import reference as K
+from weft.backends import array
 from weft.backends import reference as K
-from weft.backends.array import is_16_bit, namespace
+from weft.backends.array import is_16_bit, namespace, ndarray
 
 SCALARS = (float, int, bool, complex)
 FLOAT32 = np.dtype(np.float32)
@@ -59,15 +60,31 @@ def promote(a: Any, b: Any) -> tuple[Any, Any]:
     return (a if p == dtype else xp.astype(a, dtype)), (b if q == dtype else xp.astype(b, dtype))
 
 
+def operands(a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """The namespace of a and b, and both ready for its functions."""
+    if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype:  # nearly always, and it must be cheap
+        return array, a, b
+    a, b = promote(a, b)
+    return namespace(a, b), a, b
+
+
 def floating(x: Any) -> Any:
     """x in a floating type: integers become float32."""
     return namespace(x).astype(x, FLOAT32) if x.dtype.kind in "biu" else x
 
 
+def same(g: Any) -> Any:
+    return g
+
+
+def opposite(g: Any) -> Any:
+    return namespace(g).negative(g)
+
+
 @op
 def identity(x):
     """x itself, as a new recorded Tensor."""
-    return x, (lambda g: g,)
+    return x, (same,)
 
 
 @op
@@ -78,22 +95,22 @@ def add(a, b):
     >>> weft.add(weft.asarray([1.0, 2.0]), 1.0).numpy()
     array([2., 3.], dtype=float32)
     """
-    a, b = promote(a, b)
-    return namespace(a, b).add(a, b), (lambda g: g, lambda g: g)
+    xp, a, b = operands(a, b)
+    return xp.add(a, b), (same, same)
 
 
 @op
 def subtract(a, b):
     """a - b, elementwise with broadcasting."""
-    a, b = promote(a, b)
-    return namespace(a, b).subtract(a, b), (lambda g: g, lambda g: namespace(g).negative(g))
+    xp, a, b = operands(a, b)
+    return xp.subtract(a, b), (same, opposite)
 
 
 @op
 def multiply(a, b):
     """a * b, elementwise with broadcasting."""
-    a, b = promote(a, b)
-    multiply = namespace(a, b).multiply
+    xp, a, b = operands(a, b)
+    multiply = xp.multiply
     return multiply(a, b), (lambda g: multiply(g, b), lambda g: multiply(g, a))
 
 
@@ -114,8 +131,7 @@ def pow(a, b):
 
     The gradient of the exponent where a is 0 is taken as 0, its limit for b > 0.
     """
-    a, b = promote(a, b)
-    xp = namespace(a, b)
+    xp, a, b = operands(a, b)
 
     def base(g):
         if type(b) in SCALARS:
@@ -136,8 +152,7 @@ def pow(a, b):
 @op
 def maximum(a, b):
     """The larger of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
-    a, b = promote(a, b)
-    xp = namespace(a, b)
+    xp, a, b = operands(a, b)
     y = xp.maximum(a, b)
     return y, (lambda g: choose(g, a, b), lambda g: choose(g, b, a))
 
@@ -145,8 +160,7 @@ def maximum(a, b):
 @op
 def minimum(a, b):
     """The smaller of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
-    a, b = promote(a, b)
-    xp = namespace(a, b)
+    xp, a, b = operands(a, b)
     return xp.minimum(a, b), (lambda g: choose(g, b, a), lambda g: choose(g, a, b))
 
 
@@ -159,8 +173,7 @@ def choose(g: Any, larger: Any, smaller: Any) -> Any:
 
 def atan2_(a, b):
     """The angle of the point (b, a), in radians within [-pi, pi]."""
-    a, b = promote(a, b)
-    xp = namespace(a, b)
+    xp, a, b = operands(a, b)
     norm = a * a + b * b
     return xp.atan2(a, b), (lambda g: g * b / norm, lambda g: -g * a / norm)
 
@@ -226,13 +239,13 @@ sigmoid = of_result("sigmoid", "1 / (1 + exp(-x)), without overflow.", lambda g,
 @op
 def negative(x):
     """-x."""
-    return namespace(x).negative(x), (lambda g: namespace(g).negative(g),)
+    return namespace(x).negative(x), (opposite,)
 
 
 @op
 def positive(x):
     """+x."""
-    return x, (lambda g: g,)
+    return x, (same,)
 
 
 @op
@@ -340,6 +353,5 @@ floor_divide = plain("floor_divide", "The floor of a / b.", 2)
 @op
 def remainder(a, b):
     """a - floor(a / b) * b, with the sign of b."""
-    a, b = promote(a, b)
-    xp = namespace(a, b)
+    xp, a, b = operands(a, b)
     return xp.remainder(a, b), (lambda g: g, lambda g: -g * xp.floor_divide(a, b))
