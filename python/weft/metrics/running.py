@@ -1,0 +1,160 @@
+"""Metrics that see one batch at a time; their sums are exact, so a resumed run reports the same figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from weft.autograd import Tensor
+from weft.metrics.classification import Array, confusion_matrix, from_matrix
+
+
+class Metric:
+    """Base: define `reset`, `update(outputs, targets)`, `compute()`, and name the attributes that hold sums in `sums`.
+
+    outputs: scores (N, ..., C), whose largest is the prediction, or (N, ...) like the targets: predicted 1 above 0 (a
+    logit). targets: integers (N, ...); those equal to `ignore_index` do not count.
+    """
+
+    sums: tuple[str, ...] = ()
+
+    def __init__(self, ignore_index: int | None = None):
+        self.ignore_index = ignore_index
+        self.reset()
+
+    def reset(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `reset`, got none")
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `update`, got none")
+
+    def compute(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `compute`, got none")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far."""
+        return {name: getattr(self, name) for name in self.sums}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in self.sums:
+            setattr(self, name, state[name])
+
+    def labelled(self, outputs: Any, targets: Any) -> tuple[Array, Array]:
+        """Labels and predictions of the samples that count, flat."""
+        outputs, targets = raw(outputs), raw(targets)
+        name = type(self).__name__
+        if outputs.shape == targets.shape:
+            predictions = outputs > 0 if outputs.dtype.kind == "f" else outputs
+        elif outputs.shape[:-1] == targets.shape:
+            predictions = outputs.argmax(-1)
+        else:
+            raise ValueError(f"{name}: expected outputs (N, ..., C) and targets (N, ...), got {outputs.shape} "
+                             f"and {targets.shape}")  # fmt: skip
+        labels, predictions = targets.reshape(-1).astype(np.int64), predictions.reshape(-1).astype(np.int64)
+        if self.ignore_index is not None:
+            counts = labels != self.ignore_index
+            labels, predictions = labels[counts], predictions[counts]
+        return labels, predictions
+
+
+class Accuracy(Metric):
+    """The share of predictions that are right, 0 to 1."""
+
+    sums = ("right", "seen")
+
+    def reset(self) -> None:
+        self.right, self.seen = 0, 0
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        labels, predictions = self.labelled(outputs, targets)
+        self.right += int((labels == predictions).sum())
+        self.seen += len(labels)
+
+    def compute(self) -> float:
+        return self.right / self.seen if self.seen else float("nan")
+
+
+class TopK(Metric):
+    """The share of labels among the k highest scores, 0 to 1; outputs (N, C), targets (N,)."""
+
+    sums = ("right", "seen")
+
+    def __init__(self, k: int = 5, ignore_index: int | None = None):
+        self.k = k
+        super().__init__(ignore_index)
+
+    def reset(self) -> None:
+        self.right, self.seen = 0, 0
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        from weft.metrics.classification import top_k_accuracy
+
+        scores, labels = raw(outputs), raw(targets)
+        if self.ignore_index is not None:
+            scores, labels = scores[labels != self.ignore_index], labels[labels != self.ignore_index]
+        if len(labels):
+            self.right += round(top_k_accuracy(labels, scores, self.k) * len(labels))
+            self.seen += len(labels)
+
+    def compute(self) -> float:
+        return self.right / self.seen if self.seen else float("nan")
+
+
+class ConfusionMatrix(Metric):
+    """How often class i was taken for class j, int64 (C, C); C grows with what is seen unless `classes` says it."""
+
+    sums = ("matrix",)
+
+    def __init__(self, classes: int | None = None, ignore_index: int | None = None):
+        self.classes = classes
+        super().__init__(ignore_index)
+
+    def reset(self) -> None:
+        self.matrix = np.zeros((self.classes or 0,) * 2, np.int64)
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        labels, predictions = self.labelled(outputs, targets)
+        largest = int(max(labels.max(initial=-1), predictions.max(initial=-1))) + 1
+        if self.classes is None and largest > len(self.matrix):
+            grow = largest - len(self.matrix)
+            self.matrix = np.pad(self.matrix, ((0, grow), (0, grow)))
+        # A new array rather than one written in place: a checkpoint may hold the old one.
+        self.matrix = self.matrix + confusion_matrix(labels, predictions, len(self.matrix))
+
+    def compute(self) -> Any:
+        return self.matrix
+
+
+class FromMatrix(ConfusionMatrix):
+    kind = ""
+
+    def __init__(self, average: str | None = "macro", classes: int | None = None, ignore_index: int | None = None):
+        self.average = average
+        from_matrix(self.kind, np.zeros((1, 1), np.int64), average)  # refuses a wrong average now, not after an epoch
+        super().__init__(classes, ignore_index)
+
+    def compute(self) -> Any:
+        return from_matrix(self.kind, self.matrix, self.average)
+
+
+class Precision(FromMatrix):
+    """Of what was predicted as a class, the share that is it; `average` as in `weft.metrics.precision`."""
+
+    kind = "precision"
+
+
+class Recall(FromMatrix):
+    """Of what is a class, the share that was predicted as it; `average` as in `weft.metrics.recall`."""
+
+    kind = "recall"
+
+
+class F1(FromMatrix):
+    """The harmonic mean of precision and recall; `average` as in `weft.metrics.f1`."""
+
+    kind = "f1"
+
+
+def raw(value: Any) -> Array:
+    return np.asarray(value.data if isinstance(value, Tensor) else value)
