@@ -24,6 +24,7 @@ from weft.nn.activation import (
     Softsign,
     Tanh,
 )
+from weft.nn.attention import MultiheadAttention
 from weft.nn.container import Flatten, Identity, ModuleDict, ModuleList, Sequential, Unflatten
 from weft.nn.conv import Conv1d, Conv2d
 from weft.nn.dropout import Dropout
@@ -44,3 +45,11 @@ from weft.nn.module import Module
 from weft.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from weft.nn.parameter import Buffer, Parameter
 from weft.nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from weft.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from weft.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)

@@ -34,11 +34,18 @@ class ConvNd(Module):
     ):
         name, n = type(self).__name__, self.spatial
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"{name}: expected groups that divide in_channels and out_channels, "
-                             f"got groups={groups} for {in_channels} and {out_channels}")
+            raise ValueError(
+                f"{name}: expected groups that divide in_channels and out_channels, "
+                f"got groups={groups} for {in_channels} and {out_channels}"
+            )
         if padding_mode not in PADDING_MODES:
             raise ValueError(f"{name}: expected padding_mode one of {', '.join(PADDING_MODES)}, got {padding_mode!r}")
-        self.in_channels, self.out_channels, self.groups, self.padding_mode = in_channels, out_channels, groups, padding_mode
+        self.in_channels, self.out_channels, self.groups, self.padding_mode = (
+            in_channels,
+            out_channels,
+            groups,
+            padding_mode,
+        )
         self.kernel_size = F.tuple_of(kernel_size, n, f"{name}: kernel_size")
         self.stride = F.tuple_of(stride, n, f"{name}: stride")
         self.dilation = F.tuple_of(dilation, n, f"{name}: dilation")
@@ -70,7 +77,12 @@ class ConvNd(Module):
         return None
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}", f"{self.out_channels}", f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
+        parts = [
+            f"{self.in_channels}",
+            f"{self.out_channels}",
+            f"kernel_size={self.kernel_size}",
+            f"stride={self.stride}",
+        ]
         if self.padding != (0,) * self.spatial:
             parts.append(f"padding={self.padding!r}")
         if self.dilation != (1,) * self.spatial:
@@ -85,7 +97,7 @@ class ConvNd(Module):
 
 
 class Conv2d(ConvNd):
-    """Cross-correlation of images with `out_channels` filters.  (N, C, H, W) or (C, H, W) -> (N, O, OH, OW) or (O, OH, OW)
+    """Cross-correlation of images with `out_channels` filters.  (N, C, H, W) -> (N, O, OH, OW), N optional.
 
     OH = (H + 2 padding - dilation (kernel_size - 1) - 1) // stride + 1. padding: numbers, "valid" or "same".
     weight (O, C / groups, KH, KW), bias (O,), both drawn from U(-k, k), k = 1 / sqrt(C / groups KH KW).
@@ -103,7 +115,7 @@ class Conv2d(ConvNd):
 
 
 class Conv1d(ConvNd):
-    """Cross-correlation of sequences with `out_channels` filters.  (N, C, L) or (C, L) -> (N, O, OL) or (O, OL)
+    """Cross-correlation of sequences with `out_channels` filters.  (N, C, L) -> (N, O, OL), N optional.
 
     weight (O, C / groups, K), bias (O,), both drawn from U(-k, k), k = 1 / sqrt(C / groups K).
     """

@@ -11,7 +11,7 @@ from weft.nn.module import Module
 class Dropout(Module):
     """In training, zeroes each element with probability p and scales the rest by 1 / (1 - p).  Same shape.
 
-    p: in [0, 1]. In eval mode it returns its input. The mask comes from weft.random's generator. Srivastava et al., 2014.
+    p: in [0, 1]. In eval mode it returns its input. The mask comes from weft.random. Srivastava et al., 2014.
     """
 
     def __init__(self, p: float = 0.5):

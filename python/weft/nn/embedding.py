@@ -38,7 +38,7 @@ class Embedding(Module):
     @classmethod
     def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
         """A table with these rows, (num_embeddings, embedding_dim), trained further unless `freeze`."""
-        layer = cls(*embeddings.shape, padding_idx=padding_idx)
+        layer = cls(embeddings.shape[0], embeddings.shape[1], padding_idx)
         layer.load_state_dict({"weight": embeddings})
         return layer.requires_grad_(not freeze)
 

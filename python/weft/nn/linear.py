@@ -53,7 +53,9 @@ class Bilinear(Module):
     weight (out, in1, in2), bias (out,), both drawn from U(-k, k), k = 1 / sqrt(in1).
     """
 
-    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, *, dtype: Any = None):
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, *, dtype: Any = None
+    ):
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
         self.weight = Parameter(init.empty((out_features, in1_features, in2_features), dtype))
         self.bias = Parameter(init.empty((out_features,), dtype)) if bias else None
@@ -65,8 +67,10 @@ class Bilinear(Module):
         return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
-                f"out_features={self.out_features}, bias={self.bias is not None}")
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
 
 
 def uniform_by_fan_in(weight: Parameter, bias: Parameter | None) -> None:

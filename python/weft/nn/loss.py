@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from weft.nn import functional as F
 from weft.nn.module import Module
 from weft.nn.parameter import Buffer
@@ -74,7 +73,9 @@ class CrossEntropyLoss(Loss):
     1.3862943649291992
     """
 
-    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0):
+    def __init__(
+        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+    ):
         super().__init__(reduction)
         self.weight = weight if weight is None else Buffer(weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing

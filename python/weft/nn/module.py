@@ -7,7 +7,7 @@ Modules; nothing else is registered anywhere. What a call costs is therefore the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -57,6 +57,10 @@ class Module:
     ['scale']
     """
 
+    if TYPE_CHECKING:  # attributes are set by name in places
+
+        def __getattr__(self, name: str) -> Any: ...
+
     training: bool = True
     _forward_hooks: list[Hook] | None = None
     _forward_pre_hooks: list[Hook] | None = None
@@ -92,7 +96,7 @@ class Module:
                 running.pop()
 
     def hint(self, *args: Any, **kwargs: Any) -> str | None:
-        """The likely cause of an error in `forward(*args, **kwargs)`, or None; layers with a common mistake override it."""
+        """The likely cause of an error in `forward(*args, **kwargs)`, or None; for layers with a common mistake."""
         return None
 
     # ---- attributes
@@ -100,8 +104,10 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
         if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
-            raise TypeError(f"{type(self).__name__}: expected a Parameter (or None) for {name!r}, "
-                            f"got {type(value).__name__}; `del` the attribute first to unregister it")
+            raise TypeError(
+                f"{type(self).__name__}: expected a Parameter (or None) for {name!r}, "
+                f"got {type(value).__name__}; `del` the attribute first to unregister it"
+            )
         if isinstance(old, Buffer) and value is not None and not isinstance(value, (Buffer, Parameter)):
             value = Buffer(value, old.persistent)
         object.__setattr__(self, name, value)
@@ -123,8 +129,10 @@ class Module:
             if isinstance(value, Module):
                 yield name, value
             elif type(value) is list and value and isinstance(value[0], Module):
-                raise TypeError(f"{type(self).__name__}: expected nn.ModuleList at {name!r}, got a list, whose modules "
-                                "would not train; a tuple holds modules that are meant to stay out")
+                raise TypeError(
+                    f"{type(self).__name__}: expected nn.ModuleList at {name!r}, got a list, whose modules "
+                    "would not train; a tuple holds modules that are meant to stay out"
+                )
 
     def children(self) -> Iterator[Module]:
         for _, child in self.named_children():
@@ -178,8 +186,9 @@ class Module:
             child = module.__dict__.get(name)
             if not isinstance(child, Module):
                 known = ", ".join(n for n, _ in module.named_children()) or "no children"
-                raise KeyError(f"get_submodule: expected one of {known} in {type(module).__name__}, "
-                               f"got {name!r} (of {target!r})")
+                raise KeyError(
+                    f"get_submodule: expected one of {known} in {type(module).__name__}, got {name!r} (of {target!r})"
+                )
             module = child
         return module
 
@@ -228,8 +237,9 @@ class Module:
             lines += [f"{name}: missing, expected shape {own[name].shape}" for name in missing]
             lines += [f"{name}: unexpected, got shape {np.shape(state_dict[name])}" for name in unexpected]
         if lines:
-            raise ValueError(f"load_state_dict: expected the names and shapes of {type(self).__name__}, got\n  "
-                             + "\n  ".join(lines))
+            raise ValueError(
+                f"load_state_dict: expected the names and shapes of {type(self).__name__}, got\n  " + "\n  ".join(lines)
+            )
         for name, value in new.items():
             own[name].assign(value, by="load_state_dict")
         return Missing(missing, unexpected)

@@ -15,8 +15,9 @@ from weft.nn.parameter import Buffer, Parameter
 class BatchNorm(Module):
     """What the batch norms share: each channel to mean 0 and variance 1 over the batch and all positions.
 
-    In training the batch's own statistics are used, and `running_mean` and `running_var` move towards them by `momentum`
-    (None: they become the mean over all batches); in eval mode the running ones are used. Ioffe and Szegedy, 2015.
+    In training the batch's own statistics are used, and `running_mean` and `running_var` move towards them by
+    `momentum` (None: they become the mean over all batches); in eval mode the running ones are used.
+    Ioffe and Szegedy, 2015.
     """
 
     dims: tuple[int, ...] = ()
@@ -42,16 +43,28 @@ class BatchNorm(Module):
 
     def forward(self, x: Any) -> Any:
         if x.ndim not in self.dims or x.shape[1] != self.num_features:
-            wanted = " or ".join(str(("N", self.num_features, "L", "W")[:d] if d < 4 else
-                                     ("N", self.num_features, "H", "W")).replace("'", "") for d in self.dims)
+            wanted = " or ".join(
+                str(("N", self.num_features, "L", "W")[:d] if d < 4 else ("N", self.num_features, "H", "W")).replace(
+                    "'", ""
+                )
+                for d in self.dims
+            )
             raise ValueError(f"batch_norm: expected x {wanted}, got {x.shape}")
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data += 1
             if momentum is None:
                 momentum = 1 / int(self.num_batches_tracked.data)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                            self.training or self.running_mean is None, momentum or 0.0, self.eps)
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or self.running_mean is None,
+            momentum or 0.0,
+            self.eps,
+        )
 
     def hint(self, x: Any) -> str | None:
         if x.ndim == 4 and x.shape[1] != self.num_features and x.shape[-1] == self.num_features:
@@ -61,8 +74,10 @@ class BatchNorm(Module):
         return None
 
     def extra_repr(self) -> str:
-        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"track_running_stats={self.track_running_stats}")
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
 
 
 class BatchNorm1d(BatchNorm):
@@ -93,8 +108,15 @@ class LayerNorm(Module):
     normalized_shape: the size of the last dimension, or of several. Ba, Kiros and Hinton, 2016.
     """
 
-    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, elementwise_affine: bool = True,
-                 bias: bool = True, *, dtype: Any = None):
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+    ):
         self.normalized_shape = F.shape_of(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.weight = Parameter(init.filled(self.normalized_shape, 1, dtype)) if elementwise_affine else None
@@ -113,8 +135,14 @@ class RMSNorm(Module):
     eps: added to the mean square; None for the dtype's own epsilon. Zhang and Sennrich, 2019.
     """
 
-    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float | None = None,
-                 elementwise_affine: bool = True, *, dtype: Any = None):
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        dtype: Any = None,
+    ):
         self.normalized_shape = F.shape_of(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.weight = Parameter(init.filled(self.normalized_shape, 1, dtype)) if elementwise_affine else None
@@ -132,9 +160,13 @@ class GroupNorm(Module):
     num_groups divides num_channels; weight (C,) starts at 1, bias (C,) at 0. Wu and He, 2018.
     """
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: Any = None):
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: Any = None
+    ):
         if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(f"GroupNorm: expected num_groups that divides num_channels, got {num_groups} of {num_channels}")
+            raise ValueError(
+                f"GroupNorm: expected num_groups that divides num_channels, got {num_groups} of {num_channels}"
+            )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self.weight = Parameter(init.filled((num_channels,), 1, dtype)) if affine else None
         self.bias = Parameter(init.filled((num_channels,), 0, dtype)) if affine else None

@@ -16,8 +16,11 @@ def summary(module: Module, *inputs: Any) -> str:
     for path, layer in module.named_modules():
         own = [p for p in layer.parameters(recurse=False) if id(p) not in counted]
         counted.update(map(id, own))  # a shared parameter counts where it appears first
-        rows[id(layer)] = [f"{path} ({type(layer).__name__})" if path else type(layer).__name__, "-",
-                           sum(p.size for p in own)]
+        rows[id(layer)] = [
+            f"{path} ({type(layer).__name__})" if path else type(layer).__name__,
+            "-",
+            sum(p.size for p in own),
+        ]
 
     def note(layer: Module, args: Any, out: Any) -> None:
         rows[id(layer)][1] = shapes(out)

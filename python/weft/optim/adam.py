@@ -33,29 +33,53 @@ class Adam(Optimizer):
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
     ):
-        super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
-                                      maximize=maximize, decoupled_weight_decay=decoupled_weight_decay))
+        super().__init__(
+            params,
+            dict(
+                lr=lr,
+                betas=tuple(betas),
+                eps=eps,
+                weight_decay=weight_decay,
+                amsgrad=amsgrad,
+                maximize=maximize,
+                decoupled_weight_decay=decoupled_weight_decay,
+            ),
+        )
 
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
         self.expect(group, "eps", group["eps"] >= 0, ">= 0")
-        self.expect(group, "betas", len(group["betas"]) == 2 and all(0 <= b < 1 for b in group["betas"]), "a pair in [0, 1)")
+        self.expect(
+            group, "betas", len(group["betas"]) == 2 and all(0 <= b < 1 for b in group["betas"]), "a pair in [0, 1)"
+        )
 
     def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
-    def update(self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+    ) -> None:
         beta1, beta2 = group["betas"]
         K.adam(
-            data, grads, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states],
+            data,
+            grads,
+            [s["exp_avg"] for s in states],
+            [s["exp_avg_sq"] for s in states],
             [s["max_exp_avg_sq"] for s in states] if group["amsgrad"] else [],
-            lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=group["weight_decay"],
-            decoupled=group["decoupled_weight_decay"], step=step, amsgrad=group["amsgrad"], maximize=group["maximize"],
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            decoupled=group["decoupled_weight_decay"],
+            step=step,
+            amsgrad=group["amsgrad"],
+            maximize=group["maximize"],
         )
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters themselves: p -= lr weight_decay p.  Loshchilov and Hutter, 2019."""
+    """Adam whose weight decay shrinks the parameters themselves: p -= lr weight_decay p.  Loshchilov, Hutter, 2019."""
 
     def __init__(
         self,

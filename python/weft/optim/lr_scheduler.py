@@ -16,7 +16,7 @@ from weft.optim.optimizer import Optimizer
 
 
 class LRScheduler:
-    """Base: a subclass has `get_lr`, the rates of all groups at step `self.last_epoch`, by a formula of `self.base_lrs`.
+    """Base: a subclass has `get_lr`, the rates of all groups at step `self.last_epoch` from `self.base_lrs`.
 
     last_epoch: the step that was last taken when resuming, whose groups must have "initial_lr"; -1 to start.
     """
@@ -68,8 +68,10 @@ class LRScheduler:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned; sets the rates in the optimizer."""
         if len(state_dict["base_lrs"]) != len(self.base_lrs):
-            raise ValueError(f"{type(self).__name__}.load_state_dict: expected {len(self.base_lrs)} groups, "
-                             f"got {len(state_dict['base_lrs'])}")
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: expected {len(self.base_lrs)} groups, "
+                f"got {len(state_dict['base_lrs'])}"
+            )
         vars(self).update({k: v for k, v in state_dict.items() if k != "optimizer"})
         for group, lr, base in zip(self.optimizer.param_groups, self._last_lr, self.base_lrs, strict=True):
             group["lr"], group["initial_lr"] = lr, base
@@ -137,11 +139,19 @@ class ConstantLR(FactorLR):
 class LinearLR(FactorLR):
     """From start_factor to end_factor on a line over total_iters steps: a warm-up."""
 
-    def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
-                 last_epoch: int = -1):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ):
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
-            raise ValueError(f"LinearLR: expected start_factor in (0, 1] and end_factor in [0, 1], "
-                             f"got {start_factor} and {end_factor}")
+            raise ValueError(
+                f"LinearLR: expected start_factor in (0, 1] and end_factor in [0, 1], "
+                f"got {start_factor} and {end_factor}"
+            )
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
 
@@ -163,8 +173,12 @@ class PolynomialLR(FactorLR):
 class LambdaLR(LRScheduler):
     """Times lr_lambda(t), one function or one for each group; the functions are not part of the state."""
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
-                 last_epoch: int = -1):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ):
         groups = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
@@ -187,7 +201,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half cosines down to eta_min, the first over T_0 steps, each next T_mult times as long.  Loshchilov and Hutter, 2017."""
+    """Half cosines down to eta_min, the first over T_0 steps, each next T_mult times as long."""
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1):  # noqa: N803
         if T_0 < 1 or T_mult < 1:
@@ -235,20 +249,27 @@ class OneCycleLR(LRScheduler):
                 raise ValueError("OneCycleLR: expected total_steps, or epochs and steps_per_epoch, got neither")
             total_steps = epochs * steps_per_epoch
         if total_steps < 1 or not 0 <= pct_start <= 1 or anneal_strategy not in ("cos", "linear"):
-            raise ValueError("OneCycleLR: expected total_steps >= 1, pct_start in [0, 1] and anneal_strategy cos or linear, "
-                             f"got {total_steps}, {pct_start} and {anneal_strategy!r}")
+            raise ValueError(
+                "OneCycleLR: expected total_steps >= 1, pct_start in [0, 1] and anneal_strategy cos or linear, "
+                f"got {total_steps}, {pct_start} and {anneal_strategy!r}"
+            )
         groups = optimizer.param_groups
         peaks = [float(max_lr)] * len(groups) if isinstance(max_lr, (int, float)) else [float(lr) for lr in max_lr]
         if len(peaks) != len(groups):
             raise ValueError(f"OneCycleLR: expected one max_lr for each of {len(groups)} groups, got {len(peaks)}")
         if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
-            raise ValueError(f"OneCycleLR: expected an optimizer with momentum or betas, got {type(optimizer).__name__}; "
-                             "pass cycle_momentum=False")
+            raise ValueError(
+                f"OneCycleLR: expected an optimizer with momentum or betas, got {type(optimizer).__name__}; "
+                "pass cycle_momentum=False"
+            )
         self.total_steps, self.anneal_strategy, self.cycle_momentum = total_steps, anneal_strategy, cycle_momentum
         up, last = pct_start * total_steps - 1.0, total_steps - 1.0
         # (last step of the phase, the values it goes between): first rate, peak, last rate; high and low momentum
-        self.phases = [(up, 0, 1), (2 * pct_start * total_steps - 2.0, 1, 0), (last, 0, 2)] if three_phase \
+        self.phases = (
+            [(up, 0, 1), (2 * pct_start * total_steps - 2.0, 1, 0), (last, 0, 2)]
+            if three_phase
             else [(up, 0, 1), (last, 1, 2)]
+        )
         self.rates = [(peak / div_factor, peak, peak / div_factor / final_div_factor) for peak in peaks]
         self.momenta = (max_momentum, base_momentum, max_momentum)
         if last_epoch == -1:
@@ -269,7 +290,7 @@ class OneCycleLR(LRScheduler):
         raise AssertionError("unreachable: the last phase takes every step")
 
     def get_lr(self) -> list[float]:
-        if self.last_epoch >= self.total_steps:
+        if self.last_epoch > self.total_steps:  # as PyTorch: the step after the last batch is free
             raise ValueError(f"OneCycleLR: expected at most {self.total_steps} steps (total_steps), got one more")
         if self.cycle_momentum:
             momentum = self.at(self.momenta)
@@ -286,8 +307,9 @@ class SequentialLR:
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]):
         if len(schedulers) != len(milestones) + 1:
-            raise ValueError(f"SequentialLR: expected one schedule more than milestones, "
-                             f"got {len(schedulers)} and {len(milestones)}")
+            raise ValueError(
+                f"SequentialLR: expected one schedule more than milestones, got {len(schedulers)} and {len(milestones)}"
+            )
         if any(s.optimizer is not optimizer for s in schedulers):
             raise ValueError("SequentialLR: expected schedules of this optimizer, got one of another")
         self.optimizer, self.schedulers, self.milestones = optimizer, list(schedulers), list(milestones)
@@ -309,14 +331,19 @@ class SequentialLR:
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able data, with that of every schedule."""
-        return {"last_epoch": self.last_epoch, "milestones": self.milestones,
-                "schedulers": [s.state_dict() for s in self.schedulers]}
+        return {
+            "last_epoch": self.last_epoch,
+            "milestones": self.milestones,
+            "schedulers": [s.state_dict() for s in self.schedulers],
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned; sets the rates in the optimizer."""
         if len(state_dict["schedulers"]) != len(self.schedulers):
-            raise ValueError(f"SequentialLR.load_state_dict: expected {len(self.schedulers)} schedules, "
-                             f"got {len(state_dict['schedulers'])}")
+            raise ValueError(
+                f"SequentialLR.load_state_dict: expected {len(self.schedulers)} schedules, "
+                f"got {len(state_dict['schedulers'])}"
+            )
         self.last_epoch, self.milestones = state_dict["last_epoch"], list(state_dict["milestones"])
         current = bisect_right(self.milestones, self.last_epoch)
         order = sorted(range(len(self.schedulers)), key=lambda i: i == current)  # the current one sets the rates
@@ -344,12 +371,16 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ):
         if not factor < 1 or mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError("ReduceLROnPlateau: expected factor < 1, mode min or max, threshold_mode rel or abs, "
-                             f"got {factor}, {mode!r}, {threshold_mode!r}")
+            raise ValueError(
+                "ReduceLROnPlateau: expected factor < 1, mode min or max, threshold_mode rel or abs, "
+                f"got {factor}, {mode!r}, {threshold_mode!r}"
+            )
         groups = len(optimizer.param_groups)
         self.min_lrs = [float(min_lr)] * groups if isinstance(min_lr, (int, float)) else list(min_lr)
         if len(self.min_lrs) != groups:
-            raise ValueError(f"ReduceLROnPlateau: expected one min_lr for each of {groups} groups, got {len(self.min_lrs)}")
+            raise ValueError(
+                f"ReduceLROnPlateau: expected one min_lr for each of {groups} groups, got {len(self.min_lrs)}"
+            )
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
         self.best: float | None = None

@@ -42,7 +42,9 @@ class Optimizer:
             raise TypeError(f'{name}: expected each group to be a dict with "params", got {param_group!r:.80}')
         unknown = [k for k in param_group if k not in self.defaults and k not in FREE]
         if unknown:
-            raise ValueError(f"{name}: expected group values among {', '.join(self.defaults)}, got {', '.join(unknown)}")
+            raise ValueError(
+                f"{name}: expected group values among {', '.join(self.defaults)}, got {', '.join(unknown)}"
+            )
         given = param_group["params"]
         given = [given] if isinstance(given, Tensor) else list(given)
         named = [p if isinstance(p, tuple) else (f"parameter {i}", p) for i, p in enumerate(given)]
@@ -52,15 +54,21 @@ class Optimizer:
         for label, p in named:
             if not isinstance(p, Tensor):
                 raise TypeError(f"{name}: expected Tensors, got {type(p).__name__} for {label}")
-            if not p.is_leaf:
-                raise ValueError(f"{name}: expected leaves, got the result of {p.node.name} for {label} {p.shape}; "
-                                 "optimize what it was computed from, or detach() it")
+            if p.node is not None:
+                raise ValueError(
+                    f"{name}: expected leaves, got the result of {p.node.name} for {label} {p.shape}; "
+                    "optimize what it was computed from, or detach() it"
+                )
             if p.dtype.kind in "biu":
                 raise TypeError(f"{name}: expected floating Tensors, got {p.dtype} for {label} {p.shape}")
             if id(p) in seen:
                 raise ValueError(f"{name}: expected each parameter once, got {label} {p.shape} twice")
             seen.add(id(p))
-        group = {"params": [p for _, p in named], **self.defaults, **{k: v for k, v in param_group.items() if k != "params"}}
+        group = {
+            "params": [p for _, p in named],
+            **self.defaults,
+            **{k: v for k, v in param_group.items() if k != "params"},
+        }
         if isinstance(given[0], tuple):
             group["param_names"] = [label for label, _ in named]
         self.check(group)
@@ -116,7 +124,9 @@ class Optimizer:
         """Names of the arrays kept for each parameter."""
         return ()
 
-    def update(self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+    ) -> None:
         raise NotImplementedError(f"{type(self).__name__}: expected a method `update`, got none")
 
     @staticmethod
@@ -127,9 +137,9 @@ class Optimizer:
     # ---- state
 
     def state_dict(self) -> dict[str, Any]:
-        """{"state": {index: {name: array or int}}, "param_groups": [{..., "params": [indices]}]}: copies, as in PyTorch.
+        """{"state": {index: {name: array or int}}, "param_groups": [{..., "params": [indices]}]}, as in PyTorch.
 
-        Indices count the parameters through all groups in order. Everything but the arrays can be written as JSON.
+        Indices count the parameters through all groups in order. Arrays are copies; the rest can be written as JSON.
         """
         order = {id(p): i for i, p in enumerate(self.parameters())}
         state = {
@@ -140,7 +150,7 @@ class Optimizer:
         return {"state": dict(sorted(state.items())), "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` returned, for the same groups; ValueError where they differ, nothing changed."""
+        """Continue from what `state_dict` returned; ValueError where the groups differ, with nothing changed."""
         name = f"{type(self).__name__}.load_state_dict"
         groups, saved = self.param_groups, state_dict["param_groups"]
         sizes, saved_sizes = [len(g["params"]) for g in groups], [len(g["params"]) for g in saved]
@@ -166,7 +176,9 @@ class Optimizer:
             if absent and values:
                 raise ValueError(f"{name}: expected {', '.join(absent)} for parameter {i}, got {', '.join(values)}")
         for group, other in zip(groups, saved):
-            group.update({k: tuple(v) if k == "betas" else v for k, v in other.items() if k not in ("params", "param_names")})
+            group.update(
+                {k: tuple(v) if k == "betas" else v for k, v in other.items() if k not in ("params", "param_names")}
+            )
         self.state = state
 
     def parameters(self) -> list[Tensor]:

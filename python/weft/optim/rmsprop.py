@@ -27,8 +27,18 @@ class RMSprop(Optimizer):
         *,
         maximize: bool = False,
     ):
-        super().__init__(params, dict(lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
-                                      centered=centered, maximize=maximize))
+        super().__init__(
+            params,
+            dict(
+                lr=lr,
+                alpha=alpha,
+                eps=eps,
+                weight_decay=weight_decay,
+                momentum=momentum,
+                centered=centered,
+                maximize=maximize,
+            ),
+        )
 
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
@@ -38,11 +48,20 @@ class RMSprop(Optimizer):
     def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("square_avg", *["momentum_buffer"] * bool(group["momentum"]), *["grad_avg"] * bool(group["centered"]))
 
-    def update(self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+    ) -> None:
         K.rmsprop(
-            data, grads, [s["square_avg"] for s in states],
+            data,
+            grads,
+            [s["square_avg"] for s in states],
             [s["grad_avg"] for s in states] if group["centered"] else [],
             [s["momentum_buffer"] for s in states] if group["momentum"] else [],
-            lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
-            momentum=group["momentum"], centered=group["centered"], maximize=group["maximize"],
+            lr=group["lr"],
+            alpha=group["alpha"],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            centered=group["centered"],
+            maximize=group["maximize"],
         )

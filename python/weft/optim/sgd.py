@@ -31,20 +31,33 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
     ):
-        super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
-                                      nesterov=nesterov, maximize=maximize))
+        super().__init__(
+            params,
+            dict(
+                lr=lr,
+                momentum=momentum,
+                dampening=dampening,
+                weight_decay=weight_decay,
+                nesterov=nesterov,
+                maximize=maximize,
+            ),
+        )
 
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
         self.expect(group, "momentum", group["momentum"] >= 0, ">= 0")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError("SGD: expected momentum > 0 and dampening 0 with nesterov, "
-                             f"got momentum {group['momentum']} and dampening {group['dampening']}")
+            raise ValueError(
+                "SGD: expected momentum > 0 and dampening 0 with nesterov, "
+                f"got momentum {group['momentum']} and dampening {group['dampening']}"
+            )
 
     def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ()  # momentum_buffer comes with the first step that has momentum
 
-    def update(self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+    ) -> None:
         runs: list[tuple[bool, list[int]]] = [(False, list(range(len(data))))]
         buffers: list[Any] = []
         if group["momentum"]:
@@ -58,7 +71,15 @@ class SGD(Optimizer):
             if which:
                 whole = len(which) == len(data)
                 K.sgd(
-                    *(arrays if whole else [arrays[i] for i in which] if arrays else [] for arrays in (data, grads, buffers)),
-                    lr=group["lr"], momentum=group["momentum"], dampening=group["dampening"],
-                    weight_decay=group["weight_decay"], nesterov=group["nesterov"], maximize=group["maximize"], first=first,
+                    *(
+                        arrays if whole else [arrays[i] for i in which] if arrays else []
+                        for arrays in (data, grads, buffers)
+                    ),
+                    lr=group["lr"],
+                    momentum=group["momentum"],
+                    dampening=group["dampening"],
+                    weight_decay=group["weight_decay"],
+                    nesterov=group["nesterov"],
+                    maximize=group["maximize"],
+                    first=first,
                 )

@@ -23,7 +23,7 @@ def scaled_dot_product_attention(
     """softmax(query key^T scale + attn_mask) value, without the matrix of weights in memory.
 
     query (..., S, D), key (..., T, D), value (..., T, Dv) -> (..., S, Dv). attn_mask: bool (True takes part) or added
-    to the scores, broadcast to (..., S, T). is_causal: position i sees positions up to i. scale: 1 / sqrt(D) by default.
+    to the scores, broadcast to (..., S, T). is_causal: position i sees those up to i. scale: 1 / sqrt(D) by default.
     enable_gqa: key and value may have fewer heads (dimension -3) than query, by a divisor.
     """
     return ops.scaled_dot_product_attention(
@@ -31,7 +31,9 @@ def scaled_dot_product_attention(
     )
 
 
-def attention_with_weights(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool) -> tuple[Any, Any]:
+def attention_with_weights(
+    query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool
+) -> tuple[Any, Any]:
     """The same over (N, H, S, D), with the weights (N, H, S, T) as second output."""
     scores = ops.matmul(query * (1 / math.sqrt(query.shape[-1])), ops.matrix_transpose(key))  # (N, H, S, T)
     if is_causal:

@@ -9,15 +9,30 @@ from weft import ops
 from weft.nn.functional.shape import conv_padding, shape_of, tuple_of
 from weft.ops import linear
 
-__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "bilinear", "conv1d", "conv2d", "dropout", "embedding",
-           "group_norm", "layer_norm", "linear", "max_pool2d", "rms_norm"]
+__all__ = [
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "bilinear",
+    "conv1d",
+    "conv2d",
+    "dropout",
+    "embedding",
+    "group_norm",
+    "layer_norm",
+    "linear",
+    "max_pool2d",
+    "rms_norm",
+]
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
-    """input1 (..., I), input2 (..., J), weight (O, I, J), bias (O,) -> (..., O): input1 @ weight[o] @ input2 + bias[o]."""
+    """input1 (..., I), input2 (..., J), weight (O, I, J) -> (..., O): input1 @ weight[o] @ input2 + bias[o]."""
     if (input1.shape[-1], input2.shape[-1]) != weight.shape[1:] or input1.shape[:-1] != input2.shape[:-1]:
-        raise ValueError(f"bilinear: expected inputs (..., {weight.shape[1]}) and (..., {weight.shape[2]}), "
-                         f"got {input1.shape} and {input2.shape}")
+        raise ValueError(
+            f"bilinear: expected inputs (..., {weight.shape[1]}) and (..., {weight.shape[2]}), "
+            f"got {input1.shape} and {input2.shape}"
+        )
     O, I, J = weight.shape
     rows = ops.matmul(input1, ops.reshape(ops.permute_dims(weight, (1, 0, 2)), (I, O * J)))  # (..., O * J)
     rows = ops.reshape(rows, (*input1.shape[:-1], O, J))
@@ -25,31 +40,44 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     return out if bias is None else out + bias
 
 
-def conv2d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-           groups: int = 1) -> Any:
+def conv2d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
     """(N, C, H, W) or (C, H, W), weight (O, C / groups, KH, KW), bias (O,) or None -> (N, O, OH, OW) or (O, OH, OW)."""
     if input.ndim == 3:
         return conv2d(input[None], weight, bias, stride, padding, dilation, groups)[0]
     return ops.conv2d(input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
-def conv1d(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-           groups: int = 1) -> Any:
+def conv1d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
     """(N, C, L) or (C, L), weight (O, C / groups, K), bias (O,) or None -> (N, O, OL) or (O, OL): a flat conv2d."""
     if input.ndim not in (2, 3) or weight.ndim != 3:
-        raise ValueError(f"conv1d: expected input (N, C, L) or (C, L) and weight (O, C, K), got {input.shape} and {weight.shape}")
+        raise ValueError(
+            f"conv1d: expected input (N, C, L) or (C, L) and weight (O, C, K), got {input.shape} and {weight.shape}"
+        )
     channels = weight.shape[1] * groups
     if input.shape[-2] != channels:
         hint = "; is the input (N, L, C)?" if input.shape[-1] == channels else ""
-        raise ValueError(f"conv1d: expected input (N, {channels}, L) for weight {weight.shape}, got {input.shape}{hint}")
+        raise ValueError(
+            f"conv1d: expected input (N, {channels}, L) for weight {weight.shape}, got {input.shape}{hint}"
+        )
     if input.ndim == 2:
         return conv1d(input[None], weight, bias, stride, padding, dilation, groups)[0]
     (stride,), (dilation,) = tuple_of(stride, 1, "conv1d: stride"), tuple_of(dilation, 1, "conv1d: dilation")
-    if not isinstance(padding, str):
-        padding = tuple_of(padding, 1, "conv1d: padding")
+    if isinstance(padding, int):
+        padding = (padding,)
     (pads,) = conv_padding(padding, weight.shape[2:], (dilation,), "conv1d")
-    out = ops.conv2d(ops.expand_dims(input, axis=2), ops.expand_dims(weight, axis=2), bias, stride=(1, stride),
-                     padding=((0, 0), pads), dilation=(1, dilation), groups=groups)
+    out = ops.conv2d(
+        ops.expand_dims(input, axis=2),
+        ops.expand_dims(weight, axis=2),
+        bias,
+        stride=(1, stride),
+        padding=((0, 0), pads),
+        dilation=(1, dilation),
+        groups=groups,
+    )
     return ops.squeeze(out, axis=2)
 
 
@@ -58,17 +86,33 @@ def images(function: Any, input: Any, *args: Any, **params: Any) -> Any:
     return function(input[None], *args, **params)[0] if input.ndim == 3 else function(input, *args, **params)
 
 
-def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-               ceil_mode: bool = False) -> Any:
+def max_pool2d(
+    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Any:
     """(N, C, H, W) -> (N, C, OH, OW): the largest value of each window; stride defaults to the kernel's size."""
-    return images(ops.max_pool2d, input, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)
+    return images(
+        ops.max_pool2d, input, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+    )
 
 
-def avg_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Any:
+def avg_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
     """(N, C, H, W) -> (N, C, OH, OW): the mean of each window; stride defaults to the kernel's size."""
-    return images(ops.avg_pool2d, input, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
-                  count_include_pad=count_include_pad)
+    return images(
+        ops.avg_pool2d,
+        input,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
@@ -76,22 +120,32 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
     return images(ops.adaptive_avg_pool2d, input, output_size)
 
 
-def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
-               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Any:
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
     """(N, C, ...) -> same shape: each channel normalised by the batch (training) or by the running statistics.
 
     In training the running ones, (C,) or None, are moved towards the batch's by `momentum`, in place.
     """
-    out, mean, var = ops.batch_norm(input, weight, bias, running_mean, running_var, training=training,
-                                    momentum=momentum, eps=eps)
+    out, mean, var = ops.batch_norm(
+        input, weight, bias, running_mean, running_var, training=training, momentum=momentum, eps=eps
+    )
     if training and running_mean is not None:
         running_mean.assign(mean, by="batch_norm")
         running_var.assign(var, by="batch_norm")
     return out
 
 
-def layer_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
-               eps: float = 1e-5) -> Any:
+def layer_norm(
+    input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     """(..., *normalized_shape) -> same shape: mean 0, variance 1 over those dimensions, times weight, plus bias."""
     return ops.layer_norm(input, weight, bias, normalized_shape=shape_of(normalized_shape), eps=eps)
 

@@ -12,8 +12,17 @@ import numpy as np
 from weft import ops
 from weft.autograd import Tensor
 
-__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",
-           "mse_loss", "nll_loss", "smooth_l1_loss"]
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
 
 
 def array(x: Any) -> Any:
@@ -60,15 +69,13 @@ def cross_entropy(
     )
 
 
-def nll_loss(
-    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
-) -> Any:
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input[target] for log-probabilities; shapes, weight and ignore_index as in `cross_entropy`."""
     return ops.nll_loss(input, array(target), weight, ignore_index=ignore_index, reduction=reduction)
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-    """-(t log p + (1 - t) log(1 - p)) for probabilities p = input in [0, 1] and t = target; logs are held above -100."""
+    """-(t log p + (1 - t) log(1 - p)) for probabilities p = input and t = target; logs are held above -100."""
     return ops.binary_cross_entropy(input, array(target), weight, reduction=reduction)
 
 
@@ -76,7 +83,9 @@ def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
     """Binary cross-entropy of sigmoid(input), without its underflow.  pos_weight: factor on the positive term."""
-    return ops.binary_cross_entropy_with_logits(input, array(target), weight, reduction=reduction, pos_weight=pos_weight)
+    return ops.binary_cross_entropy_with_logits(
+        input, array(target), weight, reduction=reduction, pos_weight=pos_weight
+    )
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:

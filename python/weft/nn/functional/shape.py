@@ -12,7 +12,7 @@ from weft import ops
 
 def tuple_of(value: Any, n: int, name: str) -> tuple[int, ...]:
     """An int, or n of them, as a tuple of n.  ValueError says what `name` should have been."""
-    made = (value,) * n if isinstance(value, (int, np.integer)) else tuple(value)
+    made = (int(value),) * n if isinstance(value, (int, np.integer)) else tuple(map(int, value))
     if len(made) != n:
         raise ValueError(f"{name}: expected an int or {n} of them, got {value!r}")
     return made
@@ -22,7 +22,9 @@ def shape_of(value: int | Sequence[int]) -> tuple[int, ...]:
     return (int(value),) if isinstance(value, (int, np.integer)) else tuple(value)
 
 
-def conv_padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...], name: str) -> tuple[tuple[int, int], ...]:
+def conv_padding(
+    padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...], name: str
+) -> tuple[tuple[int, int], ...]:
     """Numbers, "valid" or "same" as (before, after) for each axis; the odd one of "same" goes after."""
     if padding == "valid":
         return ((0, 0),) * len(kernel)
@@ -42,7 +44,9 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     n = input.ndim
     start, end = start_dim + n if start_dim < 0 else start_dim, end_dim + n if end_dim < 0 else end_dim
     if n and not 0 <= start <= end < n:
-        raise ValueError(f"flatten: expected an input with dimensions {start_dim} to {end_dim}, got shape {input.shape}")
+        raise ValueError(
+            f"flatten: expected an input with dimensions {start_dim} to {end_dim}, got shape {input.shape}"
+        )
     size = 1
     for k in input.shape[start : end + 1]:
         size *= k
@@ -79,7 +83,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
         if (before, after) == (0, 0):
             continue
         if max(before, after) > (n - 1 if mode == "reflect" else n if mode == "circular" else before + after):
-            raise ValueError(f"pad: expected {mode} padding within dimension {axis} of {input.shape}, got {before, after}")
+            raise ValueError(
+                f"pad: expected {mode} padding within dimension {axis} of {input.shape}, got {before, after}"
+            )
         where = np.arange(-before, n + after)
         if mode == "reflect":
             where = np.abs(where)
