@@ -31,6 +31,7 @@ class State(threading.local):
 
 state = State()
 observers: list[Callable[[Callable[..., Any], tuple[Any, ...], Any], None]] = []  # called with (body, arrays, out) after each op
+bodies: list[Callable[..., Any]] = []  # of every op, so that tests can demand a case for each
 accumulating = threading.Lock()  # two threads may run backward into the same parameters
 
 
@@ -288,6 +289,7 @@ def op(body: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     function.body = body  # type: ignore[attr-defined]
+    bodies.append(body)
     return function
 
 

@@ -6,6 +6,7 @@ from opcheck import Case, apart, checks, positive
 
 import weft
 from weft import ops
+from weft.ops import index
 
 LONG = np.array([2, 0, 1, 1])
 MASK = np.array([[True, False, True], [False, True, True]])
@@ -17,6 +18,18 @@ def indexed(index, name):
 
 def stacked(f):
     return lambda *arrays, **params: f(arrays, **params)
+
+
+def put_oracle(g, index, shape):
+    out = np.zeros(shape)
+    np.add.at(out, index, g)
+    return out
+
+
+def replace_oracle(x, value, index):
+    out = x.copy()
+    out[index] = value
+    return out
 
 
 CASES = [
@@ -72,6 +85,9 @@ CASES = [
     Case(lambda x: ops.take(x, LONG[:, None] - 2, axis=0), (3, 4), oracle=lambda x: x[LONG[:, None] - 2], name="take<0"),
     Case(lambda x: ops.take_along_axis(x, LONG[None, :2], axis=1), (3, 4),
          oracle=lambda x: np.take_along_axis(x, LONG[None, :2], 1), name="take_along_axis"),
+    Case(index.put, (3, 2), params={"index": (slice(None), LONG[:2]), "shape": (3, 4)}, oracle=put_oracle),
+    Case(index.put, (4, 3), params={"index": LONG, "shape": (3, 3)}, oracle=put_oracle),
+    Case(index.replace, (3, 4), (4,), params={"index": (slice(1, None), ...)}, oracle=replace_oracle),
     Case(ops.sort, apart(3, 4), params={"axis": 0}, oracle=np.sort),
     Case(ops.sort, apart(3, 4), params={"descending": True}, oracle=lambda x, descending: -np.sort(-x)),
     Case(ops.argsort, apart(3, 4), oracle=np.argsort, grad=False),

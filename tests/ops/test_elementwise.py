@@ -9,6 +9,7 @@ from opcheck import Case, apart, checks, integers, normal, positive, within
 
 import weft
 from weft import ops
+from weft.ops import elementwise
 
 erf = np.vectorize(math.erf)
 
@@ -18,6 +19,7 @@ def mask(*shape):
 
 
 CASES = [
+    Case(elementwise.identity, (3, 4), oracle=lambda x: x),
     Case(ops.add, (3, 4), (3, 4), oracle=np.add),
     Case(ops.add, (3, 1, 4), (5, 1), oracle=np.add),
     Case(ops.subtract, (3, 4), (4,), oracle=np.subtract),

@@ -1,1 +1,18 @@
-"""Entries over the native extension."""
+"""Entries of the primitives over the native extension `weft._cpu`, one file per family.
+
+Without the extension, or with WEFT_NATIVE=0, nothing is registered and every primitive is its reference.
+"""
+
+import os
+from pathlib import Path
+
+native = False
+if os.environ.get("WEFT_NATIVE", "1") != "0":
+    try:
+        from weft import _cpu  # noqa: F401
+    except ImportError as error:
+        if list(Path(__file__).parents[2].glob("_cpu.*")):  # built, but refuses to load: a reason to stop
+            raise ImportError(f"weft._cpu: {error.__cause__ or error} (WEFT_NATIVE=0 runs without it)") from error
+    else:
+        native = True
+        from weft.backends.cpu import matmul  # noqa: F401
