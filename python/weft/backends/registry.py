@@ -8,36 +8,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
+dtype_char = attrgetter("dtype.char")
 PRIMITIVES: dict[str, Primitive] = {}
 
 
 class Primitive:
-    """A reference and its entries, looked up by (type of the first array, dtype characters of all arrays)."""
+    """A reference and its entries, looked up by (type of the first array, dtype character of each array)."""
 
     def __init__(self, reference: Callable[..., Any]):
         self.reference = reference
         self.__name__ = reference.__name__
         self.__doc__ = reference.__doc__
         self.entries: list[tuple[type, re.Pattern[str], Callable[..., Any]]] = []
-        self.found: dict[tuple[type, str], Callable[..., Any]] = {}
+        self.found: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def __call__(self, *arrays: Any, **params: Any) -> Any:
-        return self.select(arrays)(*arrays, **params)
+        try:
+            entry = self.found.get((type(arrays[0]), *map(dtype_char, arrays)))
+        except AttributeError:  # None or a list among the arguments
+            entry = None
+        return (entry or self.select(arrays))(*arrays, **params)
 
     def select(self, arrays: tuple[Any, ...]) -> Callable[..., Any]:
         """The callable that runs for these arrays: an entry, or the reference where none matches."""
-        first = arrays[0]
-        if type(first) is list:  # multi-tensor primitives take lists of arrays; their dtypes agree within a list
-            first = first[0]
-            chars = "".join([a[0].dtype.char for a in arrays if a])
-        else:
-            chars = "".join([a.dtype.char for a in arrays if a is not None])
-        key = (type(first), chars)
+        # multi-tensor primitives take lists of arrays; dtypes agree within a list
+        heads = [a[0] if type(a) is list else a for a in arrays if a is not None and (type(a) is not list or a)]
+        key = (type(heads[0]), *map(dtype_char, heads))
         entry = self.found.get(key)
         if entry is None:
-            entry = self.found[key] = self.match(*key)
+            entry = self.found[key] = self.match(key[0], "".join(key[1:]))
         return entry
 
     def match(self, array_type: type, chars: str) -> Callable[..., Any]:
