@@ -107,7 +107,7 @@ class Generator:
         return out
 
     def integers_array(self, low: int, high: int, shape: Shape = (), dtype: Any = np.int64) -> Array:
-        """Integers in [low, high) as an array of `shape`; two words each, which bounds the bias by (high - low) / 2**64."""
+        """Integers in [low, high) as an array of `shape`; two words each: the bias is below (high - low) / 2**64."""
         if not low < high:
             raise ValueError(f"integers: expected low < high, got {low} and {high}")
         dtype, n = np.dtype(dtype), count("integers", shape)
@@ -128,6 +128,13 @@ class Generator:
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"bernoulli: expected 0 <= p <= 1, got {p}")
         return (self.bits_array(count("bernoulli", shape)) >> 8 < threshold(p)).reshape(shape)
+
+
+def check_word64(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"Generator: expected an integer {name}, got {value!r}")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"Generator: expected 0 <= {name} < 2**64, got {value}")
 
 
 default_generator = Generator(0)
@@ -242,13 +249,6 @@ def fold(seed: int, *numbers: int) -> int:
         a, b, _, _ = philox4x32((number & LOW, number >> 32, 1, 0), (seed & LOW, seed >> 32))
         seed = a | b << 32
     return seed
-
-
-def check_word64(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"Generator: expected an integer {name}, got {value!r}")
-    if not 0 <= value < 2**64:
-        raise ValueError(f"Generator: expected 0 <= {name} < 2**64, got {value}")
 
 
 def count(name: str, shape: Shape) -> int:

@@ -28,9 +28,9 @@ def scaled_dot_product_attention(
 
     q (..., S, D), k (..., T, D), v (..., T, Dv) -> (..., S, Dv); the leading axes agree.
     mask: broadcastable to (..., S, T); bool (True = attend) or added to the scores. is_causal: query i sees keys up to
-    i. A query that sees no key gives 0. dropout: the probability with which a weight is zeroed, in [0, 1]; the others are
-    divided by 1 - dropout. scale: 1 / sqrt(D) by default. enable_gqa: q may have a multiple of the heads (axis -3) of k
-    and v, and consecutive query heads share a key head.  ValueError where shapes do not fit.
+    i. A query that sees no key gives 0. dropout: the probability with which a weight is zeroed, in [0, 1]; the others
+    are divided by 1 - dropout. scale: 1 / sqrt(D) by default. enable_gqa: q may have a multiple of the heads (axis -3)
+    of k and v, and consecutive query heads share a key head.  ValueError where shapes do not fit.
     Vaswani et al., "Attention is all you need" (2017); computed in tiles as by Rabe and Staats (2021) and Dao (2022).
 
     >>> import weft

@@ -18,10 +18,16 @@ def scatter_add(g, indices, *, rows):
         return namespace(g).scatter_add(g, indices, rows=rows)
     D = g.shape[-1]
     out = np.zeros((rows, D), np.promote_types(g.dtype, np.float32))
-    flat = np.asarray(indices).reshape(-1)
-    if flat.size:
-        order = np.argsort(flat, kind="stable")
-        flat = flat[order]
-        starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-        out[flat[starts]] = np.add.reduceat(g.reshape(-1, D)[order].astype(out.dtype, copy=False), starts, axis=0)
+    flat, parts = np.asarray(indices).reshape(-1), g.reshape(-1, D)
+    for turn in turns(flat):
+        out[flat[turn]] += parts[turn]
     return out.astype(g.dtype, copy=False)
+
+
+def turns(flat):
+    """Positions in `flat` in groups without repeated values: the first of every value, then the second, and so on."""
+    n = flat.size
+    order = np.argsort(flat, kind="stable")
+    first = np.flatnonzero(np.diff(flat[order], prepend=-1))  # where a new value begins
+    turn = np.arange(n) - np.repeat(first, np.diff(first, append=n))
+    return np.split(order[np.argsort(turn, kind="stable")], np.cumsum(np.bincount(turn))[:-1]) if n else []

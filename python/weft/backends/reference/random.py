@@ -71,7 +71,7 @@ def polynomial(coefficients: list[float], x: Any) -> Any:
 def log(u: Any) -> Any:
     """Natural logarithm of positive normal float64."""
     bits = u.view(np.int64)
-    exponent = (bits - 0x3FE6A09E667F3BCD) >> 52  # so that u / 2**exponent lies between sqrt(1/2) and sqrt(2)
+    exponent = (bits - 0x3FE6A09E00000000) >> 52  # so that u / 2**exponent lies between sqrt(1/2) and sqrt(2)
     m = (bits - (exponent << 52)).view(np.float64)
     s = (m - 1.0) / (m + 1.0)
     e = exponent.astype(np.float64)
