@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ class Metric:
 
     def compute(self) -> Any:
         raise NotImplementedError(f"{type(self).__name__}: expected a method `compute`, got none")
+
+    def fresh(self) -> Metric:
+        """The same metric with nothing seen."""
+        other = copy.copy(self)
+        other.reset()
+        return other
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far."""

@@ -1,0 +1,12 @@
+"""Training: the Trainer, its checkpoints, and pictures of what it did."""
+
+from weft.train.callbacks import Callback, EarlyStopping
+from weft.train.checkpoints import CheckpointStore
+from weft.train.plots import draw_confusion, draw_curves
+from weft.train.stopping import Interrupted, NonFiniteError
+from weft.train.trainer import Trainer
+
+__all__ = [
+    "Callback", "CheckpointStore", "EarlyStopping", "Interrupted", "NonFiniteError", "Trainer", "draw_confusion",
+    "draw_curves",
+]  # fmt: skip

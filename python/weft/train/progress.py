@@ -1,0 +1,52 @@
+"""What a person sees of a run: a bar while an epoch goes, a line when it is over."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+HIDDEN = ("event", "seconds", "samples_per_second", "learning_rate", "epoch", "step")
+
+
+class Progress:
+    """A tqdm bar on a terminal, and lines on stdout; nothing at all where `show` is false."""
+
+    def __init__(self, show: bool):
+        self.show = show
+        self.bar: Any = None
+
+    def start(self, total: int, done: int, text: str) -> None:
+        if self.show:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, initial=done, desc=text, unit="batch", leave=False, disable=None)
+
+    def update(self, batches: int, loss: float) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            self.bar.update(batches)
+
+    def stop(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def say(self, text: str) -> None:
+        """A line that does not tear the bar."""
+        if not self.show:
+            return
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stdout)
+        else:
+            print(text, flush=True)
+
+
+def describe(record: dict[str, Any], goal: str) -> str:
+    """A record as one line: training figures, validation figures, time."""
+    here = {key: value for key, value in record.items() if isinstance(value, float) and key not in HIDDEN}
+    train = "  ".join(f"{key} {value:.4f}" for key, value in here.items() if not key.startswith("validation_"))
+    own = {key.removeprefix("validation_"): value for key, value in here.items() if key.startswith("validation_")}
+    checked = "  ".join(f"{key} {value:.4f}" for key, value in own.items())
+    rate = f"{record['samples_per_second']:,.0f} samples/s" if record.get("samples_per_second") else ""
+    parts = [goal, train, f"validation: {checked}" if checked else "", f"{record['seconds']:.1f} s  {rate}"]
+    return "  |  ".join(part for part in parts if part)
