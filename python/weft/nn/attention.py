@@ -134,7 +134,8 @@ class MultiheadAttention(Module):
 
     def project(self, query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
         """query, key and value through their matrices, cut into heads (N, H, L, D)."""
-        E, weight, bias = self.embed_dim, self.in_proj_weight, self.in_proj_bias
+        E, weight = self.embed_dim, self.in_proj_weight
+        bias: Any = self.in_proj_bias
         if query is key is value and weight is not None:
             return split_heads(
                 F.linear(query, weight, bias), parts=3, heads=self.num_heads, batch_first=self.batch_first
@@ -142,7 +143,7 @@ class MultiheadAttention(Module):
         made = []
         for i, (name, x) in enumerate((("q", query), ("k", key), ("v", value))):
             rows = slice(i * E, (i + 1) * E)
-            w = getattr(self, f"{name}_proj_weight") if weight is None else weight[rows]  # type: ignore[index]
+            w = getattr(self, f"{name}_proj_weight") if weight is None else weight[rows]
             y = F.linear(x, w, None if bias is None else bias[rows])
             made += split_heads(y, parts=1, heads=self.num_heads, batch_first=self.batch_first)
         return made[0], made[1], made[2]
@@ -197,6 +198,7 @@ def split_heads(x, *, parts, heads, batch_first):
     y = xp.permute_dims(xp.reshape(x, shape), order)  # (parts, N, H, L, D)
 
     def vjp(gs):
+        gs = gs if isinstance(gs, tuple) else (gs,)  # a single part has a single gradient
         known = next(g for g in gs if g is not None)
         xp = namespace(known)
         g = xp.stack([xp.zeros_like(known) if g is None else g for g in gs], axis=0)

@@ -20,7 +20,7 @@ class Recurrent(Module):
     layer k and direction d are at D k + d. hx: the first state, zeros by default. dropout: between layers, in training.
 
     Parameters of layer k, "_reverse" added for the second direction: weight_ih_l[k] (gates hidden_size, inputs),
-    weight_hh_l[k] (gates hidden_size, hidden_size), bias_ih_l[k], bias_hh_l[k], drawn from U(-b, b), b = hidden_size^-1/2.
+    weight_hh_l[k] (gates hidden_size, hidden_size), bias_ih_l[k], bias_hh_l[k], from U(-b, b), b = hidden_size^-1/2.
     """
 
     gates = 1

@@ -193,6 +193,8 @@ class Transformer(Module):
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
         activation: Activation = "relu",
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -202,8 +204,12 @@ class Transformer(Module):
     ):
         inner = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias)
         ends = [LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype) for _ in range(2)]
-        self.encoder = TransformerEncoder(TransformerEncoderLayer(*inner, dtype=dtype), num_encoder_layers, ends[0])
-        self.decoder = TransformerDecoder(TransformerDecoderLayer(*inner, dtype=dtype), num_decoder_layers, ends[1])
+        self.encoder = custom_encoder or TransformerEncoder(
+            TransformerEncoderLayer(*inner, dtype=dtype), num_encoder_layers, ends[0]
+        )
+        self.decoder = custom_decoder or TransformerDecoder(
+            TransformerDecoderLayer(*inner, dtype=dtype), num_decoder_layers, ends[1]
+        )
         self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
         for parameter in self.parameters():
             if parameter.ndim > 1:
