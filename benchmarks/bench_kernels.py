@@ -1,4 +1,4 @@
-"""The native kernels beside PyTorch's, one primitive at a time: `python benchmarks/bench_kernels.py [gemm conv rows ...]`.
+"""The native kernels beside PyTorch's, one primitive at a time: `python benchmarks/bench_kernels.py [gemm conv ...]`.
 
 Each row calls Weft's primitive and PyTorch's function on the same random arrays, in turns, and checks both against
 float64 first. Ratios are PyTorch's time over Weft's: above 1, Weft is faster.
@@ -29,9 +29,18 @@ def normal(*shape: int) -> np.ndarray:
 
 def gemm() -> Iterator[Row]:
     import torch
+
     from weft.backends import reference as K
 
-    sizes = [(1024, 1024, 1024), (2048, 256, 1024), (2048, 1024, 256), (64, 784, 576), (128, 10, 256), (32, 784, 128), (256, 256, 256)]
+    sizes = [
+        (1024, 1024, 1024),
+        (2048, 256, 1024),
+        (2048, 1024, 256),
+        (64, 784, 576),
+        (128, 10, 256),
+        (32, 784, 128),
+        (256, 256, 256),
+    ]
     for m, n, k in sizes:
         for kind in ("nn", "nt", "tn"):
             a = normal(m, k) if kind[0] == "n" else normal(k, m).T
@@ -42,10 +51,12 @@ def gemm() -> Iterator[Row]:
 
 def conv() -> Iterator[Row]:
     import torch
+
     from weft.backends import reference as K
 
     shapes = [(64, 64, 28, 64, 3, 1), (128, 1, 28, 32, 3, 1), (128, 32, 28, 64, 3, 1), (32, 64, 32, 64, 3, 1),
-              (32, 128, 16, 256, 3, 2), (32, 512, 4, 512, 3, 1), (32, 64, 32, 256, 1, 1), (32, 3, 32, 64, 3, 1)]  # fmt: skip
+              (32, 128, 16, 256, 3, 2), (32, 512, 4, 512, 3, 1), (32, 64, 32, 256, 1, 1),
+              (32, 3, 32, 64, 3, 1)]  # fmt: skip
     for n, c, size, o, k, stride in shapes:
         x, w, pad = normal(n, c, size, size), normal(o, c, k, k), k // 2
         how = {"stride": (stride, stride), "padding": ((pad, pad), (pad, pad)), "dilation": (1, 1), "groups": 1}
@@ -58,14 +69,30 @@ def conv() -> Iterator[Row]:
             return torch.ops.aten.convolution_backward(*t, None, [s, s], [p, p], [1, 1], False, [0, 0], 1, mask)
 
         name = f"{n},{c},{size} -> {o} k{k} s{stride}"
-        yield f"conv2d {name}", lambda: K.conv2d(x, w, None, **how), lambda: torch.conv2d(tx, tw, None, stride, pad), flops
-        yield f"  input grad", lambda: K.conv2d_input_grad(g, w, shape=x.shape, **how), lambda: back([True, False, False]), flops
-        yield f"  weight grad", lambda: K.conv2d_weight_grad(g, x, shape=w.shape, **how), lambda: back([False, True, False]), flops
+        yield (
+            f"conv2d {name}",
+            lambda: K.conv2d(x, w, None, **how),
+            lambda: torch.conv2d(tx, tw, None, stride, pad),
+            flops,
+        )
+        yield (
+            "  input grad",
+            lambda: K.conv2d_input_grad(g, w, shape=x.shape, **how),
+            lambda: back([True, False, False]),
+            flops,
+        )
+        yield (
+            "  weight grad",
+            lambda: K.conv2d_weight_grad(g, x, shape=w.shape, **how),
+            lambda: back([False, True, False]),
+            flops,
+        )
 
 
 def rows() -> Iterator[Row]:
     import torch
     import torch.nn.functional as F
+
     from weft.backends import reference as K
 
     for r, d in ((2048, 256), (4096, 1024)):
@@ -74,24 +101,46 @@ def rows() -> Iterator[Row]:
         _, mean, rstd = K.layer_norm(x, w, b, eps=1e-5)
         _, tm, tr = torch.native_layer_norm(tx, (d,), tw, tb, 1e-5)
         size = 4.0 * r * d
-        yield f"layer norm {r}x{d}", lambda: K.layer_norm(x, w, b, eps=1e-5), lambda: F.layer_norm(tx, (d,), tw, tb), 2 * size
-        yield "  backward", lambda: K.layer_norm_backward(g, x, w, mean, rstd), lambda: torch.ops.aten.native_layer_norm_backward(tg, tx, [d], tm, tr, tw, tb, [True] * 3), 3 * size  # fmt: skip
+        yield (
+            f"layer norm {r}x{d}",
+            lambda: K.layer_norm(x, w, b, eps=1e-5),
+            lambda: F.layer_norm(tx, (d,), tw, tb),
+            2 * size,
+        )
+        theirs = lambda: torch.ops.aten.native_layer_norm_backward(tg, tx, [d], tm, tr, tw, tb, [True] * 3)
+        yield "  backward", lambda: K.layer_norm_backward(g, x, w, mean, rstd), theirs, 3 * size
         yield f"softmax {r}x{d}", lambda: K.softmax(x, axis=-1), lambda: torch.softmax(tx, -1), 2 * size
         yield f"gelu {r}x{d}", lambda: K.gelu(x, approximate="none"), lambda: F.gelu(tx), 2 * size
-        yield "  backward", lambda: K.gelu_backward(g, x, approximate="none"), lambda: torch.ops.aten.gelu_backward(tg, tx), 3 * size
+        yield (
+            "  backward",
+            lambda: K.gelu_backward(g, x, approximate="none"),
+            lambda: torch.ops.aten.gelu_backward(tg, tx),
+            3 * size,
+        )
     x, y = normal(2048, 1000), rng.integers(0, 1000, 2048)
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     how = {"ignore_index": -100, "label_smoothing": 0.0}
-    yield "cross-entropy 2048x1000", lambda: K.cross_entropy(x, y, None, **how), lambda: F.cross_entropy(tx, ty), 4.0 * x.size
+    yield (
+        "cross-entropy 2048x1000",
+        lambda: K.cross_entropy(x, y, None, **how),
+        lambda: F.cross_entropy(tx, ty),
+        4.0 * x.size,
+    )
     x = normal(128, 64, 28, 28)
     tx = torch.from_numpy(x)
     pool = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
-    yield "max pool 2x2 128x64x28x28", lambda: K.max_pool2d(x, **pool), lambda: F.max_pool2d(tx, 2, return_indices=True), 5.0 * x.size
+    yield (
+        "max pool 2x2 128x64x28x28",
+        lambda: K.max_pool2d(x, **pool),
+        lambda: F.max_pool2d(tx, 2, return_indices=True),
+        5.0 * x.size,
+    )
 
 
 def attention() -> Iterator[Row]:
     import torch
     import torch.nn.functional as F
+
     from weft.backends import reference as K
 
     for b, h, s, d, causal in ((16, 4, 128, 64, False), (16, 4, 128, 64, True), (2, 8, 1024, 64, True)):
@@ -107,8 +156,14 @@ def attention() -> Iterator[Row]:
                 return F.scaled_dot_product_attention(*t, is_causal=c)
 
         flops = 4.0 * b * h * s * s * d * (0.5 if causal else 1)
-        yield f"attention {b}x{h}x{s}x{d}{' causal' * causal}", lambda: K.attention(q, k, v, None, **how), forward, flops
-        yield "  backward", lambda: K.attention_backward(g, q, k, v, None, out, lse, **how), lambda: torch.autograd.grad(ty, (tq, tk, tv), tg, retain_graph=True), 2.5 * flops  # fmt: skip
+        yield (
+            f"attention {b}x{h}x{s}x{d}{' causal' * causal}",
+            lambda: K.attention(q, k, v, None, **how),
+            forward,
+            flops,
+        )
+        theirs = lambda: torch.autograd.grad(ty, (tq, tk, tv), tg, retain_graph=True)
+        yield "  backward", lambda: K.attention_backward(g, q, k, v, None, out, lse, **how), theirs, 2.5 * flops
 
 
 FAMILIES = {"gemm": gemm, "conv": conv, "rows": rows, "attention": attention}
@@ -125,6 +180,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.6, help="per row")
     args = parser.parse_args()
     import torch
+
     import weft  # noqa: F401
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -140,7 +196,11 @@ def main() -> None:
                 raise SystemExit(f"{what}: results differ by {worst:.1e} of the largest")
             times = harness.alternate({"weft": ours, "torch": theirs}, seconds=args.seconds)
             mine, peer = times["weft"]["median"], times["torch"]["median"]
-            print(f"  {what:34s} {harness.duration(mine):>8s} {harness.duration(peer):>8s}  {peer / mine:5.2f}x  {work / mine / 1e9:6.0f} G/s", flush=True)
+            print(
+                f"  {what:34s} {harness.duration(mine):>8s} {harness.duration(peer):>8s}  {peer / mine:5.2f}x  "
+                f"{work / mine / 1e9:6.0f} G/s",
+                flush=True,
+            )
             kept.append({"what": what.strip(), "times": times, "ratio": peer / mine})
     ratios = [row["ratio"] for row in kept]
     print(f"  geometric mean {np.exp(np.mean(np.log(ratios))):.2f}x over {len(ratios)} rows")

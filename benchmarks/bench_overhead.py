@@ -51,7 +51,10 @@ def imports(rounds: int = 21) -> list[dict]:
     heavy = "cupy numba matplotlib torch safetensors tqdm".split()
     code = f"import sys, weft; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
-    print(f"  import numpy {numpy * 1e3:.0f} ms, import weft {weft * 1e3:.0f} ms: {1e3 * (weft - numpy):.0f} ms above; loaded: {loaded}")
+    print(
+        f"  import numpy {numpy * 1e3:.0f} ms, import weft {weft * 1e3:.0f} ms: "
+        f"{1e3 * (weft - numpy):.0f} ms above; loaded: {loaded}"
+    )
     return [{"what": "import weft above import numpy", "seconds": weft - numpy, "loaded": loaded}]
 
 

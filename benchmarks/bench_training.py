@@ -117,7 +117,14 @@ def bench(name: str, seconds: float) -> dict[str, Any]:
         f"losses agree to {worst:.0e}",
         flush=True,
     )
-    return {"model": name, "what": MODELS[name][2], "times": times, "ratio": ratio, "memory": memory, "memory_ratio": share}
+    return {
+        "model": name,
+        "what": MODELS[name][2],
+        "times": times,
+        "ratio": ratio,
+        "memory": memory,
+        "memory_ratio": share,
+    }
 
 
 def main() -> None:
@@ -136,7 +143,9 @@ def main() -> None:
     import weft
 
     torch.set_num_threads(len(__import__("os").sched_getaffinity(0)))
-    facts = harness.announce(f"One training step, float32 (extension: {weft.which('linear', *[np.ones((1, 1), 'f')] * 3)})")
+    facts = harness.announce(
+        f"One training step, float32 (extension: {weft.which('linear', *[np.ones((1, 1), 'f')] * 3)})"
+    )
     rows = [bench(name, args.seconds) for name in args.models or MODELS]
     harness.save("training", facts, rows)
 

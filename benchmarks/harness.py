@@ -21,8 +21,12 @@ REST = 0.04  # seconds: threads of the other framework stop spinning
 
 
 def quiet_environment() -> None:
-    """Start again with allocation that suits PyTorch best and with no BLAS overrides; both must hold before NumPy loads."""
-    wanted = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_TOP_PAD_": str(1 << 26)}
+    """Start again with the allocation that suits PyTorch best and no BLAS overrides, before NumPy loads."""
+    wanted = {
+        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+        "MALLOC_TOP_PAD_": str(1 << 26),
+    }
     overrides = [k for k in os.environ if k.startswith("OPENBLAS_")]
     if overrides or any(os.environ.get(k) != v for k, v in wanted.items()):
         env = {k: v for k, v in os.environ.items() if k not in overrides} | wanted
@@ -40,7 +44,9 @@ def machine() -> dict[str, Any]:
                 maker = line.split(":")[1].strip()
     except OSError:
         pass
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
     import numpy
 
     versions = {"python": platform.python_version(), "numpy": numpy.__version__}
@@ -53,14 +59,19 @@ def machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "versions": versions,
         "commit": commit.stdout.strip(),
-        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(("OPENBLAS_", "OMP_", "MKL_", "WEFT_"))},
+        "environment": {
+            k: v for k, v in sorted(os.environ.items()) if k.startswith(("OPENBLAS_", "OMP_", "MKL_", "WEFT_"))
+        },
     }
 
 
 def announce(title: str) -> dict[str, Any]:
     """Print what the figures were measured on, and say so if the machine is busy."""
     facts = machine()
-    print(f"{title}\n  {facts['cpu']}, {facts['cores']} cores, load {facts['load']}, {facts['versions']}, commit {facts['commit']}")
+    print(
+        f"{title}\n  {facts['cpu']}, {facts['cores']} cores, load {facts['load']}, {facts['versions']}, "
+        f"commit {facts['commit']}"
+    )
     print(f"  settings: {facts['environment'] or 'none of OPENBLAS_*, OMP_*, MKL_*, WEFT_*'}")
     if facts["load"] > 0.7 * facts["cores"]:
         print("  NOTE: the machine is busy; believe ratios only, and those with care")
@@ -69,7 +80,9 @@ def announce(title: str) -> dict[str, Any]:
     return facts
 
 
-def alternate(functions: dict[str, Callable[[], Any]], *, seconds: float = 2.0, rounds: int = 9) -> dict[str, dict[str, float]]:
+def alternate(
+    functions: dict[str, Callable[[], Any]], *, seconds: float = 2.0, rounds: int = 9
+) -> dict[str, dict[str, float]]:
     """Median, 10th and 90th percentile of each function's seconds per call, measured in turns."""
     calls = {}
     for name, f in functions.items():

@@ -36,7 +36,9 @@ def resnet18(nn: Any, F: Any) -> Any:
             self.bn2 = nn.BatchNorm2d(outputs)
             self.down = None
             if stride != 1 or inputs != outputs:
-                self.down = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+                self.down = nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+                )
 
         def forward(self, x: Any) -> Any:
             h = F.relu(self.bn1(self.conv1(x)))
@@ -51,7 +53,9 @@ def resnet18(nn: Any, F: Any) -> Any:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
-def gpt(nn: Any, F: Any, *, vocabulary: int = 65, layers: int = 4, width: int = 256, heads: int = 4, length: int = 128) -> Any:
+def gpt(
+    nn: Any, F: Any, *, vocabulary: int = 65, layers: int = 4, width: int = 256, heads: int = 4, length: int = 128
+) -> Any:
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -112,7 +112,10 @@ class Case:
 
 
 def many(out: Any) -> list[np.ndarray]:
-    return [np.asarray(o.data if isinstance(o, weft.Tensor) else o) for o in (out if isinstance(out, (tuple, list)) else [out])]
+    return [
+        np.asarray(o.data if isinstance(o, weft.Tensor) else o)
+        for o in (out if isinstance(out, (tuple, list)) else [out])
+    ]
 
 
 def close(got: Any, want: Any, tolerance: float, what: str) -> None:
@@ -128,7 +131,9 @@ def close(got: Any, want: Any, tolerance: float, what: str) -> None:
         np.testing.assert_array_equal(g[~finite & ~np.isnan(w)], w[~finite & ~np.isnan(w)], what)
         if finite.any():
             worst = np.abs(g[finite] - w[finite]).max()
-            assert worst <= tolerance * max(np.abs(w[finite]).max(), 1e-3), f"{what}: off by {worst} of {np.abs(w[finite]).max()}"
+            assert worst <= tolerance * max(np.abs(w[finite]).max(), 1e-3), (
+                f"{what}: off by {worst} of {np.abs(w[finite]).max()}"
+            )
 
 
 @contextlib.contextmanager
@@ -188,7 +193,9 @@ def check_dtypes(case: Case) -> None:
         floats = any(a is not None and a.dtype == dtype for a in arrays)
         for o in many(out):
             expected = np.dtype(dtype) if floats else o.dtype
-            assert o.dtype.kind in "biu?" or o.dtype in (expected, np.float32), f"{case}: {np.dtype(dtype)} in, {o.dtype} out"
+            assert o.dtype.kind in "biu?" or o.dtype in (expected, np.float32), (
+                f"{case}: {np.dtype(dtype)} in, {o.dtype} out"
+            )
         first = many(out)[0]
         if floats and first.dtype.kind not in "biu":
             assert first.dtype == np.dtype(dtype), f"{case}: {np.dtype(dtype)} in, {first.dtype} out"

@@ -131,7 +131,9 @@ def test_write_to_a_saved_array_raises_and_names_both_ops(write):
         else:
             w.data[0] = 1
             w.touch("Adam.step")
-    author = {"assign": "SGD.step", "view": "a view", "touch": "Adam.step", "in-place add": "in-place add"}.get(write, write)
+    author = {"assign": "SGD.step", "view": "a view", "touch": "Adam.step", "in-place add": "in-place add"}.get(
+        write, write
+    )
     with pytest.raises(RuntimeError, match=rf"multiply saved an array of shape \(2,\) that {author} has written"):
         y.backward()
 

@@ -104,7 +104,14 @@ py::array matmul(const py::array& a_in, const py::array& b_in) {
     return out;
 }
 
-py::array linear(const py::array& x_in, const py::array& weight_in, const py::object& bias) {
+// A strided bias is copied; anything but float32 is left for the check that names it.
+py::object contiguous(const py::object& bias) {
+    auto a = py::reinterpret_borrow<py::array>(bias);
+    return is_float32(a) ? py::array_t<float, py::array::c_style>(a) : a;
+}
+
+py::array linear(const py::array& x_in, const py::array& weight_in, py::object bias) {
+    if (!bias.is_none()) bias = contiguous(bias);
     py::array x = strided(x_in, "linear", "x"), w = strided(weight_in, "linear", "weight");
     const float* b = floats_or_null(bias, "linear: bias");
     py::ssize_t n = x.ndim();

@@ -15,8 +15,24 @@ from typing import Any
 
 import numpy as _np
 from numpy import bool_ as bool  # noqa: F401
-from numpy import e, float16, float32, float64, inf, int8, int16, int32, int64, nan, newaxis, pi  # noqa: F401
-from numpy import uint8, uint16, uint32, uint64  # noqa: F401
+from numpy import (  # noqa: F401  # noqa: F401
+    e,
+    float16,
+    float32,
+    float64,
+    inf,
+    int8,
+    int16,
+    int32,
+    int64,
+    nan,
+    newaxis,
+    pi,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 
 from weft import methods as _methods  # noqa: F401
 from weft.autograd import Tensor, enable_grad, is_recording, no_grad, op  # noqa: F401

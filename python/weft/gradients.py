@@ -20,6 +20,8 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
     >>> weft.value_and_grad(lambda x: (x * x).sum())(weft.asarray([1.0, 3.0]))[1].numpy()
     array([2., 6.], dtype=float32)
     """
+    from weft.ops.elementwise import identity
+
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -29,7 +31,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
             for i in numbers:
                 x = inputs[i] if isinstance(inputs[i], Tensor) else Tensor(inputs[i])
                 if x.requires_grad:
-                    inputs[i] = autograd.identity(x)
+                    inputs[i] = identity(x)
                 else:
                     inputs[i] = Tensor(x.data, requires_grad=True)
             value = f(*inputs, **kwargs)

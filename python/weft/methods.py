@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from weft import autograd, ops
+from weft import ops
 from weft.autograd import Tensor, state
-from weft.ops import elementwise, index
+from weft.ops import index
 
 NUMBERS = (float, int, bool, np.ndarray, np.generic)
 
@@ -59,7 +59,9 @@ def operator(function: Any) -> tuple[Any, Any, Any]:
         if state.recording and (a.requires_grad or (isinstance(b, Tensor) and b.requires_grad)):
             if a.node is None and a.requires_grad:
                 name = function.__name__
-                raise RuntimeError(f"in-place {name}: expected no leaf that requires a gradient; write it under no_grad()")
+                raise RuntimeError(
+                    f"in-place {name}: expected no leaf that requires a gradient; write it under no_grad()"
+                )
             return function(a, b)  # recorded: a new value, the name is bound to it
         a.assign(function(a.detach(), b), by=f"in-place {function.__name__}")
         return a
@@ -140,5 +142,3 @@ def members() -> dict[str, Any]:
 
 for name, member in members().items():
     setattr(Tensor, name, member)
-autograd.add = ops.add
-autograd.identity = elementwise.identity

@@ -41,26 +41,30 @@ def gradcheck(
     outs, tensors = outputs(arrays, True)
     outs = [o for o in outs if o.requires_grad]
     weights = [rng.standard_normal(o.shape) for o in outs]
-    grads = autograd.grad(outs, [tensors[i] for i in which], weights, allow_unused=True) if outs else [None] * len(which)
+    grads = (
+        autograd.grad(outs, [tensors[i] for i in which], weights, allow_unused=True) if outs else [None] * len(which)
+    )
     for i, g in zip(which, grads, strict=True):
         direction = rng.standard_normal(arrays[i].shape)
         analytic = 0.0 if g is None else float((g.data * direction).sum())
         if g is not None and (g.shape != arrays[i].shape or g.dtype != arrays[i].dtype):
-            raise AssertionError(f"gradcheck: gradient of input {i} is {g.shape} {g.dtype}, not {arrays[i].shape} float64")
+            raise AssertionError(
+                f"gradcheck: gradient of input {i} is {g.shape} {g.dtype}, not {arrays[i].shape} float64"
+            )
         sides = []
         for step in (eps, -eps):
             moved = list(arrays)
             moved[i] = arrays[i] + step * direction
             sides.append([o.data for o in outputs(moved, True)[0] if o.requires_grad])
-        terms = [
-            float((w * (p - m)).sum()) / (2 * eps) for w, p, m in zip(weights, sides[0], sides[1], strict=True)
-        ]
+        terms = [float((w * (p - m)).sum()) / (2 * eps) for w, p, m in zip(weights, sides[0], sides[1], strict=True)]
         numeric = float(np.sum(terms)) if terms else 0.0
         # differences lose digits in proportion to the size of what is subtracted
         scale = sum([float(np.abs(w * p).sum()) for w, p in zip(weights, sides[0], strict=True)])
         if not abs(analytic - numeric) <= atol + rtol * max(abs(numeric), abs(analytic)) + 1e-15 * scale / eps * 4:
             name = getattr(f, "__name__", "f")
-            raise AssertionError(f"gradcheck: {name}, input {i} {arrays[i].shape}: backward {analytic!r}, differences {numeric!r}")
+            raise AssertionError(
+                f"gradcheck: {name}, input {i} {arrays[i].shape}: backward {analytic!r}, differences {numeric!r}"
+            )
 
 
 def gradient_function(f: Function, inputs: Sequence[Any], seed: int) -> tuple[Function, list[Any]]:
@@ -88,7 +92,13 @@ def gradient_function(f: Function, inputs: Sequence[Any], seed: int) -> tuple[Fu
 
 
 def gradgradcheck(
-    f: Function, inputs: Sequence[Any], *, order: int = 2, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-6,
+    f: Function,
+    inputs: Sequence[Any],
+    *,
+    order: int = 2,
+    eps: float = 1e-6,
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
     seed: int = 0,
 ) -> None:
     """Hold the gradient of the gradient of `f` (or a higher `order`) against differences, as `gradcheck` does.

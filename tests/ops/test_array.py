@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from opcheck import Case, apart, checks, positive
 
 import weft
+from opcheck import Case, apart, checks, positive
 from weft import ops
 from weft.ops import index
 
@@ -45,7 +45,8 @@ CASES = [
     Case(ops.min, apart(3, 4, 2), params={"axis": (0, 2), "keepdims": True}, oracle=np.min),
     Case(ops.prod, (3, 4), params={"axis": 1}, oracle=np.prod),
     Case(ops.prod, (2, 3, 2), params={"axis": (0, 2)}, oracle=np.prod),
-    Case(ops.var, (3, 4), params={"axis": 1, "correction": 1.0}, oracle=lambda x, axis, correction: x.var(axis, ddof=1)),
+    Case(ops.var, (3, 4), params={"axis": 1, "correction": 1.0},
+         oracle=lambda x, axis, correction: x.var(axis, ddof=1)),
     Case(ops.std, (3, 4), oracle=np.std),
     Case(ops.cumulative_sum, (3, 4), params={"axis": 1}, oracle=lambda x, axis: np.cumsum(x, axis)),
     Case(ops.all, (3, 4), params={"axis": 1}, oracle=np.all, grad=False),
@@ -82,7 +83,8 @@ CASES = [
     indexed(np.array([True, False, True, True]), "mask"),
     Case(lambda x: x[MASK], (2, 3), oracle=lambda x: x[MASK], name="getitem[full mask]"),
     Case(lambda x: ops.take(x, LONG, axis=1), (2, 3, 4), oracle=lambda x: np.take(x, LONG, 1), name="take"),
-    Case(lambda x: ops.take(x, LONG[:, None] - 2, axis=0), (3, 4), oracle=lambda x: x[LONG[:, None] - 2], name="take<0"),
+    Case(lambda x: ops.take(x, LONG[:, None] - 2, axis=0), (3, 4),
+         oracle=lambda x: x[LONG[:, None] - 2], name="take<0"),
     Case(lambda x: ops.take_along_axis(x, LONG[None, :2], axis=1), (3, 4),
          oracle=lambda x: np.take_along_axis(x, LONG[None, :2], 1), name="take_along_axis"),
     Case(index.put, (3, 2), params={"index": (slice(None), LONG[:2]), "shape": (3, 4)}, oracle=put_oracle),

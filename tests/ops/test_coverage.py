@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 from opcheck import SAMPLES
-
 from weft import autograd, ops  # noqa: F401  (importing ops makes every op)
 
 EXCUSED: dict[str, str] = {}  # body name: why no case runs it

@@ -5,9 +5,9 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from opcheck import Case, apart, checks, integers, normal, positive, within
 
 import weft
+from opcheck import Case, apart, checks, integers, normal, positive, within
 from weft import ops
 from weft.ops import elementwise
 
@@ -88,7 +88,18 @@ globals().update(checks(CASES))
 def test_scalars_are_weak():
     for dtype in (np.float32, np.float16, ml_dtypes.bfloat16):
         x = weft.Tensor(np.ones(3, dtype))
-        for y in (x * 0.5, 0.5 * x, x + 1, 2 - x, x / 3.0, x**2, x * np.float64(0.5), weft.where(x > 0, x, 0.0), x.sum(), x.mean()):
+        for y in (
+            x * 0.5,
+            0.5 * x,
+            x + 1,
+            2 - x,
+            x / 3.0,
+            x**2,
+            x * np.float64(0.5),
+            weft.where(x > 0, x, 0.0),
+            x.sum(),
+            x.mean(),
+        ):
             assert y.dtype == x.dtype, (dtype, y.dtype)
     assert (weft.asarray([1, 2]) * 0.5).dtype == np.float32
     assert (weft.asarray([1, 2]) / 2).dtype == np.float32

@@ -1,7 +1,7 @@
 """The array namespace: array-API names over NumPy arrays, or `weft` itself for Tensors.
 
-Op bodies and references are written against `namespace(x)`. Over NumPy it differs from `numpy` in three things: types of
-16 bits are reduced and multiplied in float32 and cast once, large float32 arrays go to the native kernels where there
+Op bodies and references are written against `namespace(x)`. Over NumPy it differs from `numpy` in three things: types
+of 16 bits are reduced and multiplied in float32 and cast once, large float32 arrays go to the native kernels where there
 are any, and `erf`, `sigmoid`, `pad` and `scatter_add` exist.
 """
 

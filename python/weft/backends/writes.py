@@ -1,7 +1,7 @@
 """Who wrote into which memory, and when: how backward notices that a value it saved is no longer what it was.
 
-Each in-place write moves one clock and notes its time and author with the array that owns the memory, so views share it.
-A recorded call only remembers the clock; arrays are looked at when it has moved since.
+Each in-place write moves one clock and notes its time and author with the array that owns the memory, so views share
+it. A recorded call only remembers the clock; arrays are looked at when it has moved since.
 """
 
 from __future__ import annotations

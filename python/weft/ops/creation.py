@@ -30,7 +30,9 @@ def asarray(x: Any, /, *, dtype: Any = None, device: str | None = None, copy: bo
     data = out.data
     if dtype is not None and data.dtype != np.dtype(dtype):
         if copy is False:
-            raise ValueError(f"asarray: expected copy allowed to change {data.dtype} into {np.dtype(dtype)}, got copy=False")
+            raise ValueError(
+                f"asarray: expected copy allowed to change {data.dtype} into {np.dtype(dtype)}, got copy=False"
+            )
         return Tensor(data.astype(dtype))
     return Tensor(data.copy()) if copy else out
 

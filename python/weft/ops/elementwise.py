@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import op
-from weft.backends import reference as K
 from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace, ndarray
@@ -137,8 +136,12 @@ def pow(a, b):
         if type(b) in SCALARS:
             if b == 0:
                 return g * 0
-            return g * a if b == 1 else g * (a * b) if b == 2 else g * b * xp.pow(a, b - 1)
-        return g * b * xp.where(xp.equal(b, 0), xp.ones_like(b), xp.pow(a, xp.where(xp.equal(b, 0), xp.ones_like(b), b - 1)))
+            return g if b == 1 else g * (a * b) if b == 2 else g * b * xp.pow(a, b - 1)
+        return (
+            g
+            * b
+            * xp.where(xp.equal(b, 0), xp.ones_like(b), xp.pow(a, xp.where(xp.equal(b, 0), xp.ones_like(b), b - 1)))
+        )
 
     def exponent(g):
         if type(a) in SCALARS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,9 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     index = raw_index(index)
     if state.recording and (x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
         if x.node is None and x.requires_grad:
-            raise RuntimeError("setitem: expected a Tensor made by an op, got a leaf that requires a gradient; use no_grad()")
+            raise RuntimeError(
+                "setitem: expected a Tensor made by an op, got a leaf that requires a gradient; use no_grad()"
+            )
         before = Tensor(x.data, x.requires_grad, x.node, x.index)
         after = replace(before, value if isinstance(value, Tensor) else np.asarray(value, x.dtype), index=index)
         x.data, x.requires_grad, x.node, x.index = after.data, after.requires_grad, after.node, after.index
@@ -121,7 +124,7 @@ def put_at(g: Any, *, indices: Any, axis: int, shape: Any) -> Any:
     lead, tail = shape[:axis], shape[axis + 1 :]
     k = indices.ndim
     order = (*range(axis, axis + k), *range(axis), *range(axis + k, g.ndim))
-    rows = xp.reshape(xp.permute_dims(g, order), (indices.size, -1))  # (indices, rest)
+    rows = xp.reshape(xp.permute_dims(g, order), (indices.size, math.prod((*lead, *tail))))  # (indices, rest)
     summed = xp.scatter_add(rows, np.where(indices < 0, indices + shape[axis], indices).reshape(-1), rows=shape[axis])
     back = xp.reshape(summed, (shape[axis], *lead, *tail))
     return xp.moveaxis(back, 0, axis)
@@ -152,11 +155,13 @@ def gather(x, *, indices, axis):
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
-    """For each position of `indices` (integers, x's shape but for `axis`), the value of x that it names along `axis`."""
+    """For each position of `indices` (integers, x's shape but along `axis`), the value of x that it names there."""
     indices = np.asarray(raw_index(indices))
     n = x.shape[axis]
     if indices.size and (indices.min() < -n or indices.max() >= n):
-        raise IndexError(f"take_along_axis: expected indices within {n}, got {int(indices.min())} to {int(indices.max())}")
+        raise IndexError(
+            f"take_along_axis: expected indices within {n}, got {int(indices.min())} to {int(indices.max())}"
+        )
     shape = list(x.shape)
     shape[axis] = indices.shape[axis]
     return gather(x, indices=np.broadcast_to(indices, shape), axis=axis)

@@ -225,7 +225,9 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
     if axis is not None:
         for a in arrays[1:]:
             i = axis % len(first)
-            if a.ndim != len(first) or any(p != q for j, (p, q) in enumerate(zip(first, a.shape, strict=True)) if j != i):
+            if a.ndim != len(first) or any(
+                p != q for j, (p, q) in enumerate(zip(first, a.shape, strict=True)) if j != i
+            ):
                 raise ValueError(f"concat: expected shapes equal but for axis {axis}, got {first} and {a.shape}")
     return concat_arrays(*arrays, axis=axis)
 
