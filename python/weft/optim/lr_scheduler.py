@@ -221,7 +221,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 class OneCycleLR(LRScheduler):
     """Up from max_lr / div_factor to max_lr, then far down; momentum goes the other way.  Smith and Topin, 2018.
 
-    total_steps, or epochs times steps_per_epoch: step is called after each batch, and raises after the last. pct_start:
+    total_steps, or epochs times steps_per_epoch: step is called after each batch, and no more often. pct_start:
     the share of the rise. anneal_strategy: "cos" or "linear". final_div_factor: the last rate is the first over this.
     cycle_momentum: move momentum (or the first beta) between max_momentum and base_momentum. three_phase: down to the
     first rate as slowly as up, then on to the last.
