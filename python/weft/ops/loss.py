@@ -276,7 +276,8 @@ def cross_entropy_of_labels(
     out = xp.reshape(losses, target.shape) if reduction == "none" else reduced(xp, losses, reduction, count)
 
     def of_each(g: Any) -> Any:
-        return namespace(g).reshape(g, (-1,)) if reduction == "none" else g if count is None else g / count
+        each = g if count is None else g / count
+        return namespace(g).reshape(each, (-1,) if reduction == "none" else ())  # () also turns scalars into arrays
 
     def input_vjp(g: Any) -> Any:
         return class_axis(K.cross_entropy_backward(of_each(g), rows, labels, weight, lse, **options), shape)

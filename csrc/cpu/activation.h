@@ -1,0 +1,11 @@
+// Activations of n values and their gradients. (ReLU is one of the maps.)
+#pragma once
+
+namespace weft {
+
+void gelu(const float* x, float* y, long n, bool by_tanh);
+void gelu_backward(const float* g, const float* x, float* gx, long n, bool by_tanh);
+void silu(const float* x, float* y, long n);
+void silu_backward(const float* g, const float* x, float* gx, long n);
+
+}  // namespace weft

@@ -1,0 +1,19 @@
+// Arguments of kernels that want plain rows: contiguous float32, copied where they lie otherwise.
+#pragma once
+#include "arrays.h"
+
+namespace weft {
+
+// `a` as C-contiguous float32; TypeError names the argument for another dtype.
+inline py::array contiguous(const py::array& a, const char* name) {
+  if (!is_float32(a))
+    throw py::type_error(std::string(name) + ": expected float32, got " + py::str(a.dtype()).cast<std::string>());
+  if (a.flags() & py::array::c_style) return a;
+  return py::array_t<float, py::array::c_style>(a);
+}
+
+inline const float* pointer(const py::array& a) { return static_cast<const float*>(a.data()); }
+inline float* pointer_out(py::array& a) { return static_cast<float*>(a.mutable_data()); }
+inline py::array new_like(const py::array& a) { return empty(a.shape(), int(a.ndim())); }
+
+}  // namespace weft
