@@ -13,7 +13,15 @@ namespace py = pybind11;
 namespace weft {
 
 // One line per family, here and at the end of this file.
+void bind_attention(py::module_& m);
+void bind_conv(py::module_& m);
+void bind_embedding(py::module_& m);
 void bind_gemm(py::module_& m);
+void bind_map(py::module_& m);
+void bind_optimizer(py::module_& m);
+void bind_random(py::module_& m);
+void bind_rnn(py::module_& m);
+void bind_rowwise(py::module_& m);
 
 void bind_core(py::module_& m) {
     m.def("num_threads", &num_threads, "Threads that an op may use: WEFT_NUM_THREADS, else this process's CPUs.");
@@ -48,4 +56,12 @@ PYBIND11_MODULE(_cpu, m) {
     weft::isa();  // a wrong WEFT_ISA fails here, as an ImportError's cause, not in the middle of a run
     weft::bind_core(m);
     weft::bind_gemm(m);
+    weft::bind_map(m);
+    weft::bind_random(m);
+    weft::bind_attention(m);
+    weft::bind_conv(m);
+    weft::bind_embedding(m);
+    weft::bind_rowwise(m);
+    weft::bind_rnn(m);
+    weft::bind_optimizer(m);
 }

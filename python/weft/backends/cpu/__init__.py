@@ -15,4 +15,16 @@ if os.environ.get("WEFT_NATIVE", "1") != "0":
             raise ImportError(f"weft._cpu: {error.__cause__ or error} (WEFT_NATIVE=0 runs without it)") from error
     else:
         native = True
-        from weft.backends.cpu import matmul  # noqa: F401
+        from weft.backends.cpu import (  # noqa: F401
+            activation,
+            attention,
+            embedding,
+            loss,
+            maps,
+            matmul,
+            norm,
+            optimizer,
+            random,
+            rnn,
+            softmax,
+        )
