@@ -8,11 +8,19 @@
 namespace weft {
 
 namespace {
-constexpr long grain = 8192;  // elements that are worth a thread
+constexpr long cheap = 32768, dear = 8192;  // elements that are worth a thread
+}
+
+void relu(const float* x, float* y, long n) {
+  parallel_ranges(n, cheap, [=](long a, long b) { WEFT_DISPATCH(relu_part, x, y, a, b); });
+}
+
+void relu_backward(const float* g, const float* y, float* gx, long n) {
+  parallel_ranges(n, cheap, [=](long a, long b) { WEFT_DISPATCH(relu_backward_part, g, y, gx, a, b); });
 }
 
 void gelu(const float* x, float* y, long n, bool by_tanh) {
-  parallel_ranges(n, grain, [=](long a, long b) {
+  parallel_ranges(n, dear, [=](long a, long b) {
     if (by_tanh)
       WEFT_DISPATCH(gelu_tanh_part, x, y, a, b);
     else
@@ -21,7 +29,7 @@ void gelu(const float* x, float* y, long n, bool by_tanh) {
 }
 
 void gelu_backward(const float* g, const float* x, float* gx, long n, bool by_tanh) {
-  parallel_ranges(n, grain, [=](long a, long b) {
+  parallel_ranges(n, dear, [=](long a, long b) {
     if (by_tanh)
       WEFT_DISPATCH(gelu_tanh_backward_part, g, x, gx, a, b);
     else
@@ -30,11 +38,11 @@ void gelu_backward(const float* g, const float* x, float* gx, long n, bool by_ta
 }
 
 void silu(const float* x, float* y, long n) {
-  parallel_ranges(n, grain, [=](long a, long b) { WEFT_DISPATCH(silu_part, x, y, a, b); });
+  parallel_ranges(n, dear, [=](long a, long b) { WEFT_DISPATCH(silu_part, x, y, a, b); });
 }
 
 void silu_backward(const float* g, const float* x, float* gx, long n) {
-  parallel_ranges(n, grain, [=](long a, long b) { WEFT_DISPATCH(silu_backward_part, g, x, gx, a, b); });
+  parallel_ranges(n, dear, [=](long a, long b) { WEFT_DISPATCH(silu_backward_part, g, x, gx, a, b); });
 }
 
 }  // namespace weft

@@ -258,6 +258,11 @@ void bind_rowwise(py::module_& m) {
         "logits (N, C), labels (N,), weight (C,) or None, ignore_index, label_smoothing -> losses, lse (N,).");
   m.def("cross_entropy_backward", &cross_entropy_backward_of,
         "g (N,) or (), logits, labels, weight, lse, ignore_index, label_smoothing -> gradient of the logits.");
+  m.def("relu", [](const py::array& x) { return map_one(x, "relu", relu); }, "x -> max(x, 0).");
+  m.def(
+      "relu_backward",
+      [](const py::array& g, const py::array& y) { return map_two(g, y, "relu_backward", relu_backward); },
+      "g, y = relu(x) -> gradient of x.");
   m.def(
       "gelu",
       [](const py::array& x, bool by_tanh) {
