@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from weft.backends.array import namespace
+from weft.backends.reference.precision import narrow, wide
 from weft.backends.reference.random import threshold, words
 from weft.backends.registry import primitive
 
@@ -22,4 +23,5 @@ def keep_scale(p):
 @primitive
 def dropout(x, *, p, seed, offset):
     """x -> same shape: 0 with probability p, else x / (1 - p). Linear in x, so it is its own backward."""
-    return namespace(x).where(kept(x.shape, p=p, seed=seed, offset=offset), x * keep_scale(p), 0.0)
+    stays = kept(x.shape, p=p, seed=seed, offset=offset)
+    return narrow(namespace(x).where(stays, wide(x) * keep_scale(p), 0.0), x.dtype)
