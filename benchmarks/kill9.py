@@ -2,9 +2,9 @@
 
     python benchmarks/kill9.py --kills 100
 
-A small training (convolution, batch norm, dropout, augmentation by two threads, AdamW, OneCycle) saves after every step, is
-killed at a random moment, resumed, killed again, until it is complete; then the next one begins. Its weights and records
-must be those of a run that nobody killed. SIGKILL does not test the loss of power.
+A small training (convolution, batch norm, dropout, augmentation by two threads, AdamW, OneCycle) saves after every
+step, is killed at a random moment, resumed, killed again, until it is complete; then the next one begins. Its weights
+and records must be those of a run that nobody killed. SIGKILL does not test the loss of power.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def train(out: Path) -> None:
 
 
 def start(out: Path) -> subprocess.Popen[str]:
-    # No pictures: matplotlib takes longer to load than the training does.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[1:])}
-    return subprocess.Popen([sys.executable, __file__, "--child", out], stdout=subprocess.PIPE, text=True, env=environment)
+    command = [sys.executable, __file__, "--child", out]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def result(out: Path) -> tuple[bytes, list[dict[str, object]]]:
@@ -124,7 +124,7 @@ def main() -> int:
     shutil.rmtree(folder)
     for name, value in (("kills", kills), ("of them after a first save", saved), ("unreadable checkpoints", unreadable),
                         ("acknowledged steps lost", lost), ("complete runs", runs), ("bit-equal at the end", equal)):
-        print(f"{name:<26}{value:>6}".replace("checkpoints     ", "checkpoints     "))
+        print(f"{name:<26}{value:>6}")
     print(f"{time.perf_counter() - begun:.0f} s; a run that nobody kills takes {alone:.1f} s")
     return int(unreadable > 0 or lost > 0 or equal != runs)
 

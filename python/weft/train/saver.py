@@ -70,7 +70,9 @@ class Saver:
             size = self.store.save(state(), step)
         except CheckpointError as error:
             self.last = time.perf_counter()
-            warnings.warn(CheckpointWarning(f"no checkpoint of step {step}: {error}; training goes on"), stacklevel=3)
+            older = [f"the newest is of step {old}; " for old, _ in self.store.files()[-1:]]
+            text = f"no checkpoint of step {step}: {error}; {''.join(older)}training goes on"
+            warnings.warn(CheckpointWarning(text), stacklevel=3)
             return False
         self.journal.acknowledge(step)
         first, self.saved, self.last = self.saved is None, (step, place), time.perf_counter()
