@@ -15,7 +15,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ state = State()
 observers: list[
     Callable[[Callable[..., Any], tuple[Any, ...], Any], None]
 ] = []  # called with (body, arrays, out) after each op
+gradient_observers: list[Callable[[Any, int, Any], None]] = []  # called with (node, input, its gradient) in backward
 bodies: list[Callable[..., Any]] = []  # of every op, so that tests can demand a case for each
 
 
@@ -48,7 +49,7 @@ class Node:
     `specs[i]` is (shape, dtype) of input i, which its gradient must take. `born` is the write clock at the call.
     """
 
-    __slots__ = ("body", "born", "hooks", "outs", "params", "parents", "specs", "vjp")
+    __slots__ = ("__weakref__", "body", "born", "hooks", "outs", "params", "parents", "specs", "vjp")
 
     def __init__(self, body: Any, inputs: Any, arrays: Any, params: Any, vjp: Any):
         self.body = body
@@ -89,6 +90,23 @@ class Tensor:
     __slots__ = ("__weakref__", "_hooks", "data", "grad", "index", "node", "requires_grad")
     __array_priority__ = 1000
     __hash__ = object.__hash__
+
+    if TYPE_CHECKING:  # methods.py gives the class its operators and methods, out of one table
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
 
     def __init__(self, data: Any, requires_grad: bool = False, node: Node | None = None, index: int = 0):
         if type(data) is not ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.autograd import Edge, Node, RecordingAs, Tensor
+from weft.autograd import Edge, Node, RecordingAs, Tensor, gradient_observers
 from weft.backends import writes
 from weft.backends.array import namespace
 
@@ -177,6 +177,8 @@ def propagate(
                     continue
                 part = parts[i] if parts is not None else vjp[i](g) if vjp[i] is not None else None
                 if part is not None:
+                    for observer in gradient_observers:
+                        observer(node, i, part)
                     give(parent, fit(part, node.specs[i]))
             if not retain:  # free as we go: what this node saved is of no use any more
                 node.vjp = None

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from peer import close, pair, torch
 
 import weft
+from peer import close, pair, torch
 from weft.nn import functional as F
 
 TF = torch.nn.functional

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from peer import compare, torch
 
+from peer import compare, torch
 from weft import nn
 
 SEEDS = range(6)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from peer import compare, torch
 
 import weft
+from peer import compare, torch
 from weft import nn
 from weft.nn import functional as F
 

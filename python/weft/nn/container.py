@@ -30,7 +30,9 @@ class Sequential(Module):
         return x
 
     def append(self, module: Module) -> Sequential:
-        setattr(self, str(len(self)), expect(self, len(self), module))
+        numbers = [int(name) for name, _ in self.named_children() if name.isdecimal()]
+        i = max([len(self), *[n + 1 for n in numbers]])  # a slice keeps the numbers that its modules had
+        setattr(self, str(i), expect(self, i, module))
         return self
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ Modules; nothing else is registered anywhere. What a call costs is therefore the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -16,8 +16,16 @@ from weft.nn.parameter import Buffer, Parameter
 
 Hook = Callable[..., Any]
 
-# Modules being called, outermost first, while something (nanguard) asks for it; None otherwise, which costs nothing.
-running: list[Module] | None = None
+
+class Watch(Protocol):
+    """Told of the calls of modules, by `nanguard`."""
+
+    def enter(self, module: Module) -> None: ...
+
+    def leave(self, module: Module, out: Any) -> None: ...
+
+
+watch: Watch | None = None  # where it is None, which is nearly always, it costs nothing
 
 
 class Missing(NamedTuple):
@@ -70,7 +78,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if self._forward_hooks or self._forward_pre_hooks or running is not None:
+            if self._forward_hooks or self._forward_pre_hooks or watch is not None:
                 return self._call_with_hooks(*args, **kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
@@ -78,8 +86,9 @@ class Module:
             raise
 
     def _call_with_hooks(self, *args: Any, **kwargs: Any) -> Any:
-        if running is not None:
-            running.append(self)
+        watching, out = watch, None
+        if watching is not None:
+            watching.enter(self)
         try:
             for hook in list(self._forward_pre_hooks or ()):
                 changed = hook(self, args)
@@ -92,8 +101,8 @@ class Module:
                     out = changed
             return out
         finally:
-            if running:
-                running.pop()
+            if watching is not None:
+                watching.leave(self, out)
 
     def hint(self, *args: Any, **kwargs: Any) -> str | None:
         """The likely cause of an error in `forward(*args, **kwargs)`, or None; for layers with a common mistake."""
