@@ -68,7 +68,7 @@ class BuildNative(build_ext):
         except (RuntimeError, OSError, ImportError) as error:
             if os.environ.get("WEFT_REQUIRE_NATIVE", "0") not in ("", "0"):
                 raise
-            for stale in folder.glob("_cpu.*"):
+            for stale in folder.glob("_cpu.*.*"):  # not _cpu.pyi
                 stale.unlink()
             note.write_text(f"{error}\n")
             print(f"weft: the C++ extension did not build; Weft will run on plain NumPy. See {note}", file=sys.stderr)

@@ -6,8 +6,9 @@ import os
 import tempfile
 from collections import Counter
 
-import policy
 import pytest
+
+import policy
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("MPLCONFIGDIR", tempfile.mkdtemp(prefix="weft-mpl-"))  # a read-only home must not matter

@@ -5,8 +5,8 @@
     @needs("torch")                      # a module, "native" (the C++ extension), "gpu", or "data/mnist"
     def test_against_torch(): ...
 
-With WEFT_DATA set or CI=true nothing that this project can install or was given may be missing: the test fails. A GPU is
-never a failure, and neither is an extension that WEFT_NATIVE=0 turns off.
+With WEFT_DATA set or CI=true nothing that this project can install or was given may be missing: the test fails. A GPU
+is never a failure, and neither is an extension that WEFT_NATIVE=0 turns off.
 """
 
 from __future__ import annotations

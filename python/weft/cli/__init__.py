@@ -1,7 +1,7 @@
 """The command `weft`: train a recipe, use a run, look at the machine.
 
-Each subcommand is a module of this package with `arguments(parser)` and `run(options) -> exit code`; only the one that was
-asked for is imported, so `weft --help` costs no more than `import weft`.
+Each subcommand is a module of this package with `arguments(parser)` and `run(options) -> exit code`; only the one that
+was asked for is imported, so `weft --help` costs no more than `import weft`.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def cores() -> int:
 
 
 def blas() -> Finding:
-    """NumPy's BLAS: it multiplies matrices where Weft's extension does not (float64, and everything with WEFT_NATIVE=0)."""
+    """NumPy's BLAS: it multiplies matrices where Weft's extension does not (float64; all with WEFT_NATIVE=0)."""
     import numpy as np
 
     built = np.show_config(mode="dicts")

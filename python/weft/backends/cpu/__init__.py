@@ -11,7 +11,7 @@ if os.environ.get("WEFT_NATIVE", "1") != "0":
     try:
         from weft import _cpu  # noqa: F401
     except ImportError as error:
-        if list(Path(__file__).parents[2].glob("_cpu.*")):  # built, but refuses to load: a reason to stop
+        if list(Path(__file__).parents[2].glob("_cpu.*.*")):  # built, but refuses to load: a reason to stop
             raise ImportError(f"weft._cpu: {error.__cause__ or error} (WEFT_NATIVE=0 runs without it)") from error
     else:
         native = True

@@ -1,0 +1,28 @@
+"""Loading a trained run: its recipe, its settings and its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from weft.cli.train import find_recipe
+
+
+def open_run(folder: Path | str, needed: str) -> tuple[ModuleType, dict[str, Any], Any]:
+    """(recipe, settings, model in eval mode) of a run; ValueError if its recipe has no function `needed`."""
+    import weft
+    from weft.recipes.common import read_config
+
+    folder = Path(folder)
+    settings = read_config(folder)
+    recipe = find_recipe(settings["recipe"])
+    for name in ("build", needed):
+        if not callable(getattr(recipe, name, None)):
+            raise ValueError(f"{folder}: expected a run whose recipe has {name}(), got one of {settings['recipe']}")
+    model = recipe.build(**settings.get("model", {}))
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise FileNotFoundError(f"expected the weights in {weights}, got no such file; is the run still training?")
+    model.load_state_dict(weft.load(weights))
+    return recipe, settings, model.eval()

@@ -1,0 +1,84 @@
+"""`weft train RECIPE...`: train, one after another, and end with one table of what each reached."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE", help=f"{', '.join(names())}, or a file like them")
+    parser.add_argument("--device", help="cpu (default)")
+    parser.add_argument("--epochs", type=int, help="how often the training data is seen (default: the recipe's)")
+    parser.add_argument("--seed", type=int, help="of split, weights, order and augmentation (default 0)")
+    parser.add_argument("--data", metavar="DIR", help="where the data sets are (default: WEFT_DATA, a cache folder)")
+    parser.add_argument("--out", metavar="DIR", help="where the run's folder is made (default: runs)")
+    parser.add_argument("--resume", action="store_true", help="go on with the latest run where it stopped")
+
+
+def run(options: argparse.Namespace) -> int:
+    given = {key: value for key, value in vars(options).items() if key != "recipes" and value is not None}
+    if not options.resume:
+        given.pop("resume")
+    if "epochs" in given and given["epochs"] < 1:
+        raise ValueError(f"expected --epochs >= 1, got {given['epochs']}")
+    recipes = [find_recipe(name) for name in options.recipes]
+    results = []
+    for recipe in recipes:
+        begun = time.perf_counter()
+        results.append({**recipe.run(**given), "seconds": time.perf_counter() - begun})
+        print()
+    print(table(results))
+    return 0
+
+
+def names() -> list[str]:
+    """The recipes that come with Weft."""
+    import weft.recipes
+
+    return sorted(m.name for m in pkgutil.iter_modules(weft.recipes.__path__) if m.name not in ("common",))
+
+
+def find_recipe(name: str) -> ModuleType:
+    """The recipe of that name, or the one in that file; ValueError names the recipes there are."""
+    if name in names():
+        return importlib.import_module(f"weft.recipes.{name}")
+    path = Path(name)
+    if path.suffix != ".py":
+        raise ValueError(f"expected one of {', '.join(names())}, or the path of a .py file, got {name!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a recipe in {path}, got no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"expected a Python file, got {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "run", None)):
+        raise ValueError(f"expected a function run(device, epochs, seed, data, out, resume) in {path}, got none")
+    return module
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Recipes down, figures across."""
+    columns = list(dict.fromkeys(key for result in results for key in result))
+    rows = [columns, *[[show(key, result.get(key)) for key in columns] for result in results]]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def show(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.1f}" if key == "seconds" else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
