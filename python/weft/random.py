@@ -171,7 +171,7 @@ def uniform(
     >>> import weft
     >>> weft.random.seed(0)
     >>> weft.random.uniform((3,)).numpy()
-    array([0.39904642, 0.88052016, 0.71357128], dtype=float32)
+    array([0.39904642, 0.88052016, 0.73571277], dtype=float32)
     """
     return on_device((generator or default_generator).uniform_array(shape, low, high, dtype), device)
 
