@@ -29,9 +29,9 @@ Place = tuple[Module, Module]  # outermost and innermost module of a call
 def nanguard() -> Iterator[None]:
     """In this block the first op that makes a value or gradient that is not finite raises FloatingPointError.
 
-    The message has the op, the shape, where the first such value stands, the likely cause and the path of the
-    module, also for what goes wrong on the way back. An infinity that an op was given (a mask of -inf) is no fault of its; a
-    NaN that enters from outside is named as an input. Every result is read once more, so it is meant for finding faults.
+    The message has the op, the shape, where the first such value stands, the likely cause and the path of the module,
+    also for what goes wrong on the way back. An infinity that an op was given (a mask of -inf) is not its fault; a NaN
+    that enters from outside is named as an input. Every result is read once more: a tool for finding faults.
 
     >>> import weft
     >>> with weft.nanguard():

@@ -19,9 +19,9 @@ def empty(shape=SHAPE, dtype=np.float32):
 
 RANDOM = [
     *[("uniform_", {"a": -2.0, "b": 3.0}), ("normal_", {"mean": 1.0, "std": 0.5}), ("xavier_uniform_", {"gain": 2.0})],
-    *[("xavier_normal_", {}), ("kaiming_uniform_", {"a": math.sqrt(5)})],
-    *[("uniform_", {"a": -2.0, "b": 3.0}), ("normal_", {"mean": 1.0, "std": 0.5})],
-    *[("xavier_uniform_", {"gain": 2.0}), ("xavier_normal_", {}), ("kaiming_uniform_", {"a": math.sqrt(5)})],
+    *[("xavier_normal_", {}), ("kaiming_uniform_", {"a": math.sqrt(5)}), ("kaiming_normal_", {"mode": "fan_out"})],
+    *[("kaiming_normal_", {"nonlinearity": "relu"}), ("trunc_normal_", {"std": 2.0})],
+    ("trunc_normal_", {"a": 1.0, "b": 1.5}),
 ]  # fmt: skip
 
 
@@ -41,8 +41,10 @@ def test_layers_start_as_pytorchs():
     makers = [
         lambda m: m.Linear(300, 200), lambda m: m.Conv2d(30, 40, 5, groups=2), lambda m: m.Conv1d(60, 40, 5),
         lambda m: m.Embedding(500, 40), lambda m: m.LSTM(60, 70), lambda m: m.GRU(60, 70, 2), lambda m: m.RNN(60, 70),
-        lambda m: m.MultiheadAttention(60, 3), lambda m: m.MultiheadAttention(60, 3, kdim=30, add_bias_kv=True),
-        lambda m: m.BatchNorm2d(50), lambda m: m.LayerNorm(50), lambda m: m.Transformer(32, 2, 1, 1, 64, batch_first=True),
+        lambda m: m.MultiheadAttention(60, 3),
+        lambda m: m.MultiheadAttention(60, 3, kdim=30, add_bias_kv=True),
+        lambda m: m.BatchNorm2d(50), lambda m: m.LayerNorm(50),
+        lambda m: m.Transformer(32, 2, 1, 1, 64, batch_first=True),
         lambda m: m.PReLU(3), lambda m: m.Bilinear(20, 30, 10),
     ]  # fmt: skip
     for make in makers:
