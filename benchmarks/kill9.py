@@ -107,7 +107,7 @@ def main() -> int:
             if kills < options.kills and chance.random() < 0.8:  # else anywhere, the start of the process too
                 child.stdout.readline()  # type: ignore[union-attr]
             if kills < options.kills:
-                time.sleep(chance.random() * alone / 4)
+                time.sleep(chance.random() * alone / 2)
                 child.send_signal(signal.SIGKILL)
             child.communicate()
             complete = child.returncode == 0

@@ -10,10 +10,13 @@ import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from policy import DATA, needs
 from weft.data import (
     CharVocabulary,
+    DataLoader,
     ImageFolder,
     MissingDataError,
     cifar10,
@@ -140,6 +143,20 @@ def test_hostile_idx(name, tmp_path):
         read_idx(path)
 
 
+@given(st.sampled_from([GOOD, gzip.compress(GOOD, mtime=0)]), st.data())
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_to_idx_is_a_value_error(tmp_path, good, data):
+    content = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        assert read_idx(path).nbytes <= 1032 * len(content)
+    except ValueError as error:
+        assert str(path) in str(error)
+
+
 @pytest.mark.parametrize("content", [b"", b"\1" * 3072, b"\1" * 3074, b"\x0a" + bytes(3072), gzip.compress(b"x")])
 def test_hostile_cifar(content, tmp_path):
     path = tmp_path / "hostile"
@@ -211,6 +228,17 @@ def test_image_folder(tmp_path):
         ImageFolder(tmp_path, 8)
     with pytest.raises(FileNotFoundError, match="one folder per class"):
         ImageFolder(tmp_path / "empty", 8)
+
+
+@needs("data/sign-digits", "PIL")
+def test_real_photos(tmp_path):
+    download.extract(DATA / "sign-digits" / "sign-digits-500jpg.tar", tmp_path)
+    (folder,) = tmp_path.rglob("Dataset")
+    photos = ImageFolder(folder, size=48)
+    assert photos.classes == [str(digit) for digit in range(10)] and np.bincount(photos.labels).tolist() == [50] * 10
+    batches = [list(DataLoader(photos, 32, shuffle=True, workers=workers)) for workers in (0, 3)]
+    for (x, y), (a, b) in zip(*batches, strict=True):
+        assert x.shape[1:] == (3, 48, 48) and np.array_equal(x.data, a.data) and np.array_equal(y.data, b.data)
 
 
 # ---- fetching

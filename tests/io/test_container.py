@@ -11,6 +11,8 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from weft.io import CheckpointError, durable, load, read_file, save, write_file
@@ -190,6 +192,29 @@ def test_hostile(name, path):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         read_file(path)
+
+
+FIELDS = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2**70) | st.sampled_from(["F32", "U8", "BF16", "x", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["dtype", "shape", "a"]), inner),
+    max_leaves=5,
+)
+ENTRIES = FIELDS | st.fixed_dictionaries({
+    "dtype": st.sampled_from(["F32", "U8", "BF16", "BOOL"]) | FIELDS,
+    "shape": st.lists(st.integers(0, 5), max_size=3) | FIELDS,
+    "data_offsets": st.lists(st.integers(0, 40), min_size=2, max_size=2) | FIELDS,
+})  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES), st.binary(max_size=40))
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_header_is_read_or_refused(path, header, data):
+    path.write_bytes(file_of(header, data))
+    try:
+        tensors, _ = read_file(path)
+        assert sum(array.nbytes for array in tensors.values()) == len(data)
+    except CheckpointError as error:
+        assert str(path) in str(error)
 
 
 def test_a_hostile_tree(path):

@@ -45,7 +45,9 @@ def write_all(handle: int, left: memoryview) -> int:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make a rename inside `directory` durable."""
+    """Make a rename inside `directory` durable; only POSIX lets a directory be opened for that."""
+    if os.name != "posix":
+        return
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class CheckpointStore:
             raise CheckpointError(f"save: could not make {self.folder}: {error}") from error
         size = save(self.folder / f"step-{step:09d}.safetensors", state, {"format": FORMAT, "step": step})
         for _, path in self.files()[: -self.keep]:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # an old checkpoint too many is no reason to fail
+                path.unlink()
         return size
 
     def load(self) -> tuple[dict[str, Any], int] | None:

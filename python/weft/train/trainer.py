@@ -39,8 +39,9 @@ class Trainer:
     A batch is (*inputs, targets): the loss is `loss(model(*inputs), targets)`, one number, the mean over the batch.
 
     schedule: stepped after every step, or every round (schedule_every="round"). metrics: names (accuracy, precision,
-    recall, f1) or a dict name -> Metric. out: folder for metrics.jsonl, checkpoints/, curves.png and model.safetensors;
-    None keeps everything in memory. clip_norm: largest norm of all gradients together. accumulate: batches per step.
+    recall, f1) or a dict name -> Metric. out: folder for metrics.jsonl, checkpoints/, curves.png, model.safetensors and
+    `acknowledged`, the steps whose checkpoint is on the disk; None keeps everything in memory. clip_norm: largest norm
+    of all gradients together. accumulate: batches per step.
     checkpoint_steps or checkpoint_seconds: how often to save; by default so often that it costs at most 1 % of the
     time, and the run prints both. restore_best: end with the weights of the round whose `monitor` (a key of the
     records) was best. log_every: a record every so many steps, too. describe: JSON to put into model.safetensors.
