@@ -210,14 +210,14 @@ py::array cross_entropy_backward_of(const py::array& g_in, const py::array& logi
                                     double smoothing) {
   Classes a(logits, labels, weight, ignore_index, smoothing);
   py::array g = contiguous(g_in, "cross_entropy_backward: g"), lse = contiguous(lse_in, "cross_entropy_backward: lse");
-  if (lse.size() != a.of.rows || (g.ndim() && g.size() != a.of.rows))
+  if (lse.size() != a.of.rows || (g.size() != 1 && g.size() != a.of.rows))
     throw py::value_error("cross_entropy_backward: expected g and lse (" + std::to_string(a.of.rows) + ",), got " +
                           shape_text(g) + " and " + shape_text(lse));
   py::array grad = new_like(a.logits);
   if (!grad.size()) return grad;
   float* to = pointer_out(grad);
   Unlocked others(grad.size() > unlock_size);
-  cross_entropy_backward(a.of, pointer(g), g.ndim() ? 1 : 0, pointer(lse), to);
+  cross_entropy_backward(a.of, pointer(g), g.size() == 1 ? 0 : 1, pointer(lse), to);
   return grad;
 }
 
@@ -257,7 +257,7 @@ void bind_rowwise(py::module_& m) {
   m.def("cross_entropy", &cross_entropy_of,
         "logits (N, C), labels (N,), weight (C,) or None, ignore_index, label_smoothing -> losses, lse (N,).");
   m.def("cross_entropy_backward", &cross_entropy_backward_of,
-        "g (N,) or (), logits, labels, weight, lse, ignore_index, label_smoothing -> gradient of the logits.");
+        "g (N,) or (1,), logits, labels, weight, lse, ignore_index, label_smoothing -> gradient of the logits.");
   m.def("relu", [](const py::array& x) { return map_one(x, "relu", relu); }, "x -> max(x, 0).");
   m.def(
       "relu_backward",

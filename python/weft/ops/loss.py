@@ -277,7 +277,7 @@ def cross_entropy_of_labels(
 
     def of_each(g: Any) -> Any:
         each = g if count is None else g / count
-        return namespace(g).reshape(each, (-1,) if reduction == "none" else ())  # () also turns scalars into arrays
+        return namespace(g).reshape(each, (-1,))  # (N,), or (1,) for all
 
     def input_vjp(g: Any) -> Any:
         return class_axis(K.cross_entropy_backward(of_each(g), rows, labels, weight, lse, **options), shape)

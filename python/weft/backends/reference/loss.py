@@ -63,7 +63,7 @@ def cross_entropy(
 def cross_entropy_backward(
     g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float
 ) -> Any:
-    """g (N,), or () for all alike; logits (N, C), labels (N,), weight (C,)|None, lse (N,) -> gradient of the logits."""
+    """g (N,), or (1,) for all; logits (N, C), labels (N,), weight (C,)|None, lse (N,) -> gradient of the logits."""
     xp, classes, dtype = namespace(logits), logits.shape[1], logits.dtype
     g, logits, weight = wide(g), wide(logits), wide(weight)
     if 0 in logits.shape:
