@@ -1,7 +1,7 @@
 """Builds weft._cpu with CMake and ships kernels/ and the C++ headers inside the package.
 
 The extension is optional: without a compiler, installation succeeds on plain NumPy and what the compiler said is kept
-in weft/_build_error.txt, where `weft doctor` finds it. WEFT_REQUIRE_NATIVE=1 makes a failed build fail the installation.
+in weft/_build_error.txt, where `weft doctor` finds it. WEFT_REQUIRE_NATIVE=1 lets a failed build fail the install.
 """
 
 import importlib

@@ -12,7 +12,7 @@ void* take_block(size_t bytes);
 void give_block(void* block, size_t bytes);  // the same `bytes` as it was taken with
 
 struct MemoryUse {
-    size_t live, cached, peak;  // bytes taken, bytes kept for reuse, most ever taken at one time
+  size_t live, cached, peak;  // bytes taken, bytes kept for reuse, most ever taken at one time
 };
 MemoryUse memory_use();
 void release_cached();  // back to the system

@@ -84,9 +84,9 @@ namespace weft::v1 {
 
 #if defined(__x86_64__)
 #define WEFT_DISPATCH(f, ...)                                      \
-    (::weft::isa() == ::weft::Isa::v4   ? ::weft::v4::f(__VA_ARGS__) \
-     : ::weft::isa() == ::weft::Isa::v3 ? ::weft::v3::f(__VA_ARGS__) \
-                                        : ::weft::v1::f(__VA_ARGS__))
+  (::weft::isa() == ::weft::Isa::v4   ? ::weft::v4::f(__VA_ARGS__) \
+   : ::weft::isa() == ::weft::Isa::v3 ? ::weft::v3::f(__VA_ARGS__) \
+                                      : ::weft::v1::f(__VA_ARGS__))
 #else
 #define WEFT_DISPATCH(f, ...) ::weft::v1::f(__VA_ARGS__)
 #endif

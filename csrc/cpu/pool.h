@@ -21,33 +21,33 @@ void run_tasks(long n, Task task, void* context);
 // throws reaches the caller.
 template <class F>
 void parallel_for(long n, F&& f) {
-    using Body = std::remove_reference_t<F>;
-    run_tasks(
-        n, [](void* context, long i, int thread) { (*static_cast<Body*>(context))(i, thread); },
-        const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+  using Body = std::remove_reference_t<F>;
+  run_tasks(
+      n, [](void* context, long i, int thread) { (*static_cast<Body*>(context))(i, thread); },
+      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
 }
 
 // Cuts n items into ranges of at least `grain` and calls f(begin, end) on them; small n runs at once on the caller.
 // Ranges start at multiples of 64 items, so no two threads write the same cache line of an aligned array.
 template <class F>
 void parallel_ranges(long n, long grain, F&& f) {
-    long pieces = grain > 0 ? n / grain : n, most = 4L * num_threads();
-    if (pieces > most) pieces = most;
-    if (num_threads() == 1 || pieces < 2) {
-        if (n > 0) f(0L, n);
-        return;
-    }
-    long step = ((n + pieces - 1) / pieces + 63) / 64 * 64;
-    parallel_for((n + step - 1) / step, [&](long i, int) {
-        long begin = i * step, end = begin + step;
-        f(begin, end < n ? end : n);
-    });
+  long pieces = grain > 0 ? n / grain : n, most = 4L * num_threads();
+  if (pieces > most) pieces = most;
+  if (num_threads() == 1 || pieces < 2) {
+    if (n > 0) f(0L, n);
+    return;
+  }
+  long step = ((n + pieces - 1) / pieces + 63) / 64 * 64;
+  parallel_for((n + step - 1) / step, [&](long i, int) {
+    long begin = i * step, end = begin + step;
+    f(begin, end < n ? end : n);
+  });
 }
 
 // Item p of n items cut into `parts` even pieces: [begin, end).
 inline void split(long n, long p, long parts, long& begin, long& end) {
-    begin = n * p / parts;
-    end = n * (p + 1) / parts;
+  begin = n * p / parts;
+  end = n * (p + 1) / parts;
 }
 
 // A buffer of at least `floats` floats, 64-byte aligned, kept by the calling thread; its content is unspecified and lasts

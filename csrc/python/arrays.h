@@ -21,8 +21,8 @@ inline py::array empty_like(const py::array& a) { return empty(a.shape(), int(a.
 
 // float32 in the machine's byte order ('=').
 inline bool is_float32(const py::array& a) {
-    const auto* d = py::detail::array_descriptor_proxy(py::detail::array_proxy(a.ptr())->descr);
-    return d->type_num == py::detail::npy_api::NPY_FLOAT_ && d->byteorder == '=';
+  const auto* d = py::detail::array_descriptor_proxy(py::detail::array_proxy(a.ptr())->descr);
+  return d->type_num == py::detail::npy_api::NPY_FLOAT_ && d->byteorder == '=';
 }
 
 // The data of a C-contiguous float32 array; TypeError names the argument otherwise.
@@ -33,33 +33,33 @@ float* floats_out(py::array& a, const char* name);  // writeable too
 void check_array(const py::array& a, const char* name, const py::dtype& expected);
 template <class T>
 const T* data_of(const py::array& a, const char* name) {
-    check_array(a, name, py::dtype::of<T>());
-    return static_cast<const T*>(a.data());
+  check_array(a, name, py::dtype::of<T>());
+  return static_cast<const T*>(a.data());
 }
 template <class T>
 py::array empty_of(const Shape& shape) {
-    return empty(shape.data(), int(shape.size()), py::dtype::of<T>());
+  return empty(shape.data(), int(shape.size()), py::dtype::of<T>());
 }
 
 // Optional arrays: None is a null pointer.
 inline const float* floats_or_null(const py::object& a, const char* name) {
-    return a.is_none() ? nullptr : floats(py::reinterpret_borrow<py::array>(a), name);
+  return a.is_none() ? nullptr : floats(py::reinterpret_borrow<py::array>(a), name);
 }
 
 std::string shape_text(const py::array& a);
 
 // Lets other Python threads run while work of more than about 20 us goes on; giving up the lock itself costs about 0.1.
 class Unlocked {
-   public:
-    explicit Unlocked(bool worth_it) : saved(worth_it ? PyEval_SaveThread() : nullptr) {}
-    ~Unlocked() {
-        if (saved) PyEval_RestoreThread(saved);
-    }
-    Unlocked(const Unlocked&) = delete;
-    Unlocked& operator=(const Unlocked&) = delete;
+ public:
+  explicit Unlocked(bool worth_it) : saved(worth_it ? PyEval_SaveThread() : nullptr) {}
+  ~Unlocked() {
+    if (saved) PyEval_RestoreThread(saved);
+  }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
 
-   private:
-    PyThreadState* saved;
+ private:
+  PyThreadState* saved;
 };
 
 }  // namespace weft
