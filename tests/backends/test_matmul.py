@@ -27,6 +27,7 @@ def isas():
 def run(*arguments, **settings):
     """The output of kernel_checks.py in a process with these WEFT_* settings."""
     environment = os.environ | {f"WEFT_{name}": str(value) for name, value in settings.items()}
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # the float64 products must not take turns with our threads
     paths = [str(Path(weft.__file__).parents[1]), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
     done = subprocess.run([sys.executable, CHECKS, *arguments], env=environment, capture_output=True, text=True)
