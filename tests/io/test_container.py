@@ -160,7 +160,9 @@ HOSTILE = {
     "not JSON": (file_of(b"{broken}"), "not JSON"),
     "not UTF-8": (file_of(b'{"\xff\xfe": 1}'), "not JSON"),
     "deep": (file_of(b"[" * 100_000), "not JSON"),
-    "a list": (file_of([1, 2]), "JSON object"),
+    "a list": (file_of([1, 2]), "not JSON: expected it to begin with {"),
+    "space before": (file_of(b" {}"), "not JSON: expected it to begin with {"),
+    "two objects": (file_of(b"{}{}"), "not JSON"),
     "NaN": (file_of(b'{"a": NaN}'), "NaN"),
     "duplicate": (file_of(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
                           b'"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"x"), "twice"),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MAX_HEADER = 100_000_000  # bytes, as in the reference implementation
+MAX_HEADER = 32_000_000  # bytes: parsed, a hostile one may take twenty times as much memory
 MAX_TENSORS = 100_000
 MAX_AXES = 32
 MAX_BYTES = 2**63 - 1
@@ -83,14 +83,14 @@ def parse(head: bytes, data_size: int) -> tuple[dict[str, str], dict[str, Entry]
     sealed = head[8:place] == SEAL
     if sealed and head[place : place + 8] != b"%08x" % zlib.crc32(head[:place] + NO_SUM + head[place + 8 :]):
         raise HeaderError("checksum of the header does not match: the file is damaged")
+    if head[8:9] != b"{":
+        raise HeaderError(f"header is not JSON: expected it to begin with {{, got {head[8:9]!r}")
     try:
         fields = json.loads(head[8:].decode(), object_pairs_hook=unique, parse_constant=refuse)
     except HeaderError:
         raise
     except (ValueError, RecursionError) as error:
         raise HeaderError(f"header is not JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise HeaderError(f"expected a JSON object as header, got {type(fields).__name__}")
     metadata = fields.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise HeaderError("expected strings in __metadata__")
