@@ -50,7 +50,11 @@ def build_native(folder):
     cache = build / "CMakeCache.txt"
     if cache.exists() and f"CMAKE_GENERATOR:INTERNAL={generator}\n" not in cache.read_text():
         shutil.rmtree(build)
-    run([cmake, "-S", ROOT, "-B", build, "-G", generator, *settings])
+    try:
+        run([cmake, "-S", ROOT, "-B", build, "-G", generator, *settings])
+    except RuntimeError:
+        shutil.rmtree(build, ignore_errors=True)  # CMake would remember the compiler that did not work
+        raise
     run([cmake, "--build", build, "--parallel", os.environ.get("WEFT_BUILD_JOBS", str(os.cpu_count() or 1))])
     run([cmake, "--install", build, "--prefix", folder])
 
