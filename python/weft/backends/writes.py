@@ -22,6 +22,7 @@ class Clock:
         self.now = 0
 
 
+EVERYTHING = 1 << 64
 clock = Clock()
 last: dict[int, tuple[Any, int, str, int, int]] = {}  # id of owner -> (weak owner, time, author, first byte, last byte)
 
@@ -37,7 +38,8 @@ def record(array: np.ndarray[Any, Any], by: str) -> None:
     clock.now += 1
     memory = owner(array)
     key = id(memory)
-    low, high = np.lib.array_utils.byte_bounds(array)
+    # An optimizer writes whole parameters every step, and working out the bounds would take longer than the rest.
+    low, high = (0, EVERYTHING) if memory is array else np.lib.array_utils.byte_bounds(array)
     before = last.get(key)
     if before is not None and before[0]() is memory:
         reference, low, high = before[0], min(low, before[3]), max(high, before[4])
