@@ -29,8 +29,8 @@ Grids forward_grid(const Conv& v) {
     dx[t] = t % v.KW * v.dw - v.left;
     tap[t] = t;
   }
-  made.grids.push_back({v.N, v.C, v.H, v.W, v.O, v.groups, v.OH, v.OW, v.sh, v.sw, taps, dy, dx, tap, v.OH, v.OW, 1, 1,
-                        0, 0});
+  made.grids.push_back(
+      {v.N, v.C, v.H, v.W, v.O, v.groups, v.OH, v.OW, v.sh, v.sw, taps, dy, dx, tap, v.OH, v.OW, 1, 1, 0, 0});
   return made;
 }
 
@@ -53,8 +53,8 @@ Grids input_grids(const Conv& v) {
         tap[count++] = t;
       }
       long rows = (v.H - r + v.sh - 1) / v.sh, cols = (v.W - s + v.sw - 1) / v.sw;
-      made.grids.push_back({v.N, v.O, v.OH, v.OW, v.C, v.groups, rows, cols, 1, 1, count, dy, dx, tap, v.H, v.W, v.sh,
-                            v.sw, r, s});
+      made.grids.push_back(
+          {v.N, v.O, v.OH, v.OW, v.C, v.groups, rows, cols, 1, 1, count, dy, dx, tap, v.H, v.W, v.sh, v.sw, r, s});
     }
   }
   return made;
@@ -62,7 +62,9 @@ Grids input_grids(const Conv& v) {
 
 // Few channels leave most of a vector of channels empty, and a 1x1 kernel needs no reordering of pixels: there, vectors
 // run along the pixels of a plane.
-bool along_planes(const Grid& g, long kernel) { return g.source_channels() < 8 || g.output_channels() < 8 || kernel == 1; }
+bool along_planes(const Grid& g, long kernel) {
+  return g.source_channels() < 8 || g.output_channels() < 8 || kernel == 1;
+}
 
 bool is_depthwise(const Conv& v) { return v.groups > 1 && v.C == v.groups; }
 

@@ -5,12 +5,12 @@
 namespace weft {
 
 struct Conv {
-  long N, C, H, W;      // image
-  long O, KH, KW;       // weight (O, C / groups, KH, KW)
-  long OH, OW;          // output (N, O, OH, OW)
-  long sh, sw;          // stride
-  long top, left;       // padding before; what lies behind follows from OH and OW
-  long dh, dw;          // dilation
+  long N, C, H, W;  // image
+  long O, KH, KW;   // weight (O, C / groups, KH, KW)
+  long OH, OW;      // output (N, O, OH, OW)
+  long sh, sw;      // stride
+  long top, left;   // padding before; what lies behind follows from OH and OW
+  long dh, dw;      // dilation
   long groups;
 };
 

@@ -10,12 +10,12 @@
 namespace weft {
 
 struct Grid {
-  long N, C, H, W;              // source, all groups
-  long M, groups;               // channels of the output, all groups
-  long rows, cols;              // extent of the grid
-  long sh, sw;                  // pixels of the source from one point of the grid to the next
+  long N, C, H, W;  // source, all groups
+  long M, groups;   // channels of the output, all groups
+  long rows, cols;  // extent of the grid
+  long sh, sw;      // pixels of the source from one point of the grid to the next
   long taps;
-  const long *dy, *dx, *tap;    // per tap: its place in the source, and which tap of the weight it is
+  const long *dy, *dx, *tap;            // per tap: its place in the source, and which tap of the weight it is
   long OH, OW, step_h, step_w, oy, ox;  // the output image and where the grid lies in it
 
   long source_channels() const { return C / groups; }
