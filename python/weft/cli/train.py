@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(options).items() if key != "recipes" and value is not None}
     if not options.resume:
         given.pop("resume")
+    elif given.keys() & {"epochs", "seed"}:
+        raise ValueError("expected --resume without --epochs and --seed: a resumed run keeps its own")
     if "epochs" in given and given["epochs"] < 1:
         raise ValueError(f"expected --epochs >= 1, got {given['epochs']}")
     recipes = [find_recipe(name) for name in options.recipes]

@@ -78,7 +78,7 @@ def run(
     this = Run("cifar10", out, resume, epochs=epochs, seed=seed, classes=classes)
     seed, epochs = this.seed, this.epochs
     weft.random.seed(seed)
-    train, validation = random_split(samples, [45_000, 5_000], seed=seed, stratify=samples.arrays[1])
+    train, validation = random_split(samples, [0.9, 0.1], seed=seed, stratify=samples.arrays[1])
     augment = Compose([RandomHorizontalFlip(), RandomCrop(4), SCALE])
     loader = DataLoader(train, 128, shuffle=True, drop_last=True, seed=seed, workers=1, transform=augment)
 

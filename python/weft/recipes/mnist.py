@@ -59,7 +59,7 @@ def run(
     this = Run("mnist", out, resume, epochs=epochs, seed=seed, classes=classes)
     seed, epochs = this.seed, this.epochs
     weft.random.seed(seed)
-    train, validation = random_split(samples, [55_000, 5_000], seed=seed, stratify=samples.arrays[1])
+    train, validation = random_split(samples, [11 / 12, 1 / 12], seed=seed, stratify=samples.arrays[1])
     loader = DataLoader(train, 64, shuffle=True, drop_last=True, seed=seed, workers=1, transform=SCALE)
 
     model = build().to(device)
