@@ -11,6 +11,7 @@ from typing import Any
 from weft.autograd import op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.backends.reference.rnn import over_time, plus, projected, steps
 from weft.ops.activation import floating
 
 
@@ -32,15 +33,6 @@ def check_sequence(name: str, gates: int, x: Any, states: tuple[Any, ...], w_ih:
             raise ValueError(f"{name}: expected a bias ({rows},), got {bias.shape}")
 
 
-def steps(length: int, reverse: bool) -> range:
-    return range(length - 1, -1, -1) if reverse else range(length)
-
-
-def in_order(parts: list[Any], reverse: bool) -> Any:
-    """Results collected step by step as one array over time."""
-    return namespace(parts[0]).stack(parts[::-1] if reverse else parts, axis=0)
-
-
 def before(first: Any, after: Any, reverse: bool) -> Any:
     """The states that the steps started from, (T, N, H): `first`, then all of `after` but the last."""
     xp = namespace(after)
@@ -48,13 +40,13 @@ def before(first: Any, after: Any, reverse: bool) -> Any:
     return xp.concat((after[1:], first) if reverse else (first, after[:-1]), axis=0)
 
 
+def empty_output(x: Any, h0: Any) -> Any:
+    return namespace(x).zeros((0, *h0.shape), dtype=x.dtype)
+
+
 def rows_of(x: Any) -> Any:
     """(T, N, F) -> (T * N, F)"""
     return namespace(x).reshape(x, (-1, x.shape[2]))
-
-
-def plus(a: Any, b: Any) -> Any:
-    return b if a is None else a if b is None else a + b
 
 
 def weight_gradients(g_gates: Any, x: Any, w_ih: Any, hs: Any, g_recurrent: Any = None) -> tuple[Any, ...]:
@@ -77,32 +69,17 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     (N, H) after the last step; `reverse` runs from the end of the sequence.  ValueError where the shapes do not fit.
     """
     check_sequence("lstm", 4, x, (h0, c0), w_ih, w_hh, (b_ih, b_hh))
-    xp, order = namespace(x), steps(x.shape[0], reverse)
     if not x.shape[0]:
-        return (xp.zeros((0, *h0.shape), dtype=x.dtype), h0, c0), lambda g: (None, g[1], g[2], *(None,) * 4)
-    inputs = xp.reshape(K.linear(rows_of(x), w_ih, plus(b_ih, b_hh)), (*x.shape[:2], w_ih.shape[0]))  # (T, N, 4H)
-    gates, hs, cs = [], [], [c0]
-    h = h0
-    for t in order:
-        gates.append(inputs[t] + K.linear(h, w_hh, None))
-        h, c = K.lstm_cell(gates[-1], cs[-1])
-        hs.append(h)
-        cs.append(c)
-    out = in_order(hs, reverse)
+        return (empty_output(x, h0), h0, c0), lambda g: (None, g[1], g[2], *(None,) * 4)
+    hs, gates, cs = K.lstm_layer(x, h0, c0, w_ih, w_hh, plus(b_ih, b_hh), reverse=reverse)
 
     def vjp(g: Any) -> Any:
-        gy, gh, gc = g
-        parts = []
-        for k, t in reversed(list(enumerate(order))):
-            into_h = plus(gh, None if gy is None else gy[t])
-            into_h = namespace(gates[k]).zeros_like(cs[k]) if into_h is None else into_h
-            g_gates, gc = K.lstm_cell_backward(into_h, gc, gates[k], cs[k], cs[k + 1])
-            gh = K.matmul(g_gates, w_hh)
-            parts.append(g_gates)
-        gx, gw_ih, gw_hh, gb, _ = weight_gradients(in_order(parts, not reverse), x, w_ih, before(h0, out, reverse))
+        g_gates, gh, gc = K.lstm_layer_backward(gates, cs, c0, w_hh, *g, reverse=reverse)
+        gx, gw_ih, gw_hh, gb, _ = weight_gradients(g_gates, x, w_ih, before(h0, hs, reverse))
         return gx, gh, gc, gw_ih, gw_hh, gb, gb
 
-    return (out, hs[-1], cs[-1]), vjp
+    last = 0 if reverse else -1
+    return (hs, hs[last], cs[last]), vjp
 
 
 @op
@@ -113,30 +90,16 @@ def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     last step; `reverse` runs from the end of the sequence.  ValueError where the shapes do not fit.
     """
     check_sequence("gru", 3, x, (h0,), w_ih, w_hh, (b_ih, b_hh))
-    xp, order = namespace(x), steps(x.shape[0], reverse)
     if not x.shape[0]:
-        return (xp.zeros((0, *h0.shape), dtype=x.dtype), h0), lambda g: (None, g[1], *(None,) * 4)
-    inputs = xp.reshape(K.linear(rows_of(x), w_ih, b_ih), (*x.shape[:2], w_ih.shape[0]))  # (T, N, 3H)
-    recurrents, hs = [], [h0]
-    for t in order:
-        recurrents.append(K.linear(hs[-1], w_hh, b_hh))
-        hs.append(K.gru_cell(inputs[t], recurrents[-1], hs[-1]))
-    out = in_order(hs[1:], reverse)
+        return (empty_output(x, h0), h0), lambda g: (None, g[1], *(None,) * 4)
+    hs, inputs, recurrents = K.gru_layer(x, h0, w_ih, w_hh, b_ih, b_hh, reverse=reverse)
 
     def vjp(g: Any) -> Any:
-        gy, gh = g
-        from_inputs, from_recurrents = [], []
-        for k, t in reversed(list(enumerate(order))):
-            into_h = plus(gh, None if gy is None else gy[t])
-            g_input, g_recurrent, direct = K.gru_cell_backward(into_h, inputs[t], recurrents[k], hs[k])
-            gh = direct + K.matmul(g_recurrent, w_hh)
-            from_inputs.append(g_input)
-            from_recurrents.append(g_recurrent)
-        g_inputs, g_recurrents = in_order(from_inputs, not reverse), in_order(from_recurrents, not reverse)
-        gx, gw_ih, gw_hh, gb_ih, gb_hh = weight_gradients(g_inputs, x, w_ih, in_order(hs[:-1], reverse), g_recurrents)
+        g_inputs, g_recurrents, gh = K.gru_layer_backward(inputs, recurrents, hs, h0, w_hh, *g, reverse=reverse)
+        gx, gw_ih, gw_hh, gb_ih, gb_hh = weight_gradients(g_inputs, x, w_ih, before(h0, hs, reverse), g_recurrents)
         return gx, gh, gw_ih, gw_hh, gb_ih, gb_hh
 
-    return (out, hs[-1]), vjp
+    return (hs, hs[0 if reverse else -1]), vjp
 
 
 @op
@@ -151,13 +114,13 @@ def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse
         raise ValueError(f"rnn: expected nonlinearity 'tanh' or 'relu', got {nonlinearity!r}")
     xp, order, smooth = namespace(x), steps(x.shape[0], reverse), nonlinearity == "tanh"
     if not x.shape[0]:
-        return (xp.zeros((0, *h0.shape), dtype=x.dtype), h0), lambda g: (None, g[1], *(None,) * 4)
-    inputs = xp.reshape(K.linear(rows_of(x), w_ih, plus(b_ih, b_hh)), (*x.shape[:2], w_ih.shape[0]))  # (T, N, H)
+        return (empty_output(x, h0), h0), lambda g: (None, g[1], *(None,) * 4)
+    inputs = projected(x, w_ih, plus(b_ih, b_hh))  # (T, N, H)
     hs = [h0]
     for t in order:
         before_f = inputs[t] + K.linear(hs[-1], w_hh, None)
         hs.append(xp.tanh(before_f) if smooth else K.relu(before_f))
-    out = in_order(hs[1:], reverse)
+    out = over_time(hs[1:], reverse)
 
     def vjp(g: Any) -> Any:
         gy, gh = g
@@ -167,7 +130,7 @@ def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse
             h = hs[k + 1]
             parts.append(into_h * (1 - h * h) if smooth else K.relu_backward(into_h, h))
             gh = K.matmul(parts[-1], w_hh)
-        gx, gw_ih, gw_hh, gb, _ = weight_gradients(in_order(parts, not reverse), x, w_ih, in_order(hs[:-1], reverse))
+        gx, gw_ih, gw_hh, gb, _ = weight_gradients(over_time(parts, not reverse), x, w_ih, over_time(hs[:-1], reverse))
         return gx, gh, gw_ih, gw_hh, gb, gb
 
     return (out, hs[-1]), vjp

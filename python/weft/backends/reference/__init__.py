@@ -12,6 +12,15 @@ from weft.backends.reference.norm import layer_norm, layer_norm_backward, rms_no
 from weft.backends.reference.optimizer import adam, rmsprop, sgd, sum_of_squares  # noqa: F401
 from weft.backends.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward  # noqa: F401
 from weft.backends.reference.random import random_bits, random_normal, random_uniform  # noqa: F401
-from weft.backends.reference.rnn import gru_cell, gru_cell_backward, lstm_cell, lstm_cell_backward  # noqa: F401
+from weft.backends.reference.rnn import (  # noqa: F401
+    gru_cell,
+    gru_cell_backward,
+    gru_layer,
+    gru_layer_backward,
+    lstm_cell,
+    lstm_cell_backward,
+    lstm_layer,
+    lstm_layer_backward,
+)
 from weft.backends.reference.rope import rope  # noqa: F401
 from weft.backends.reference.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward  # noqa: F401

@@ -1,4 +1,4 @@
-"""One step of an LSTM and of a GRU after its matrix products, with their gradients.
+"""One step of an LSTM and of a GRU after its matrix products, and layers of them over time, with their gradients.
 
 Gates lie side by side in the last axis, in PyTorch's order. The backward functions compute the activations again from
 the preactivations: cheaper than storing them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from weft.backends.array import namespace
+from weft.backends.reference.matmul import linear, matmul
 from weft.backends.reference.precision import computed_wide
 from weft.backends.registry import primitive
 
@@ -72,3 +73,95 @@ def gru_cell_backward(g: Any, gi: Any, gh: Any, h: Any) -> tuple[Any, Any, Any]:
     into_z = g * (h - n) * z * (1 - z)
     into_r = into_n * recurrent * r * (1 - r)
     return xp.concat((into_r, into_z, into_n), axis=-1), xp.concat((into_r, into_z, into_n * r), axis=-1), g * z
+
+
+# -- layers: sequences are time-major, and lie in the order of time also where the steps run in reverse ----------------
+
+
+def steps(length: int, reverse: bool) -> range:
+    """The times in the order in which the layer visits them."""
+    return range(length - 1, -1, -1) if reverse else range(length)
+
+
+def over_time(parts: list[Any], reverse: bool) -> Any:
+    """What the steps gave, one after the other, as one array in the order of time."""
+    return namespace(parts[0]).stack(parts[::-1] if reverse else parts, axis=0)
+
+
+def plus(a: Any, b: Any) -> Any:
+    """a + b, where None is 0."""
+    return b if a is None else a if b is None else a + b
+
+
+def projected(x: Any, weight: Any, bias: Any) -> Any:
+    """linear of all steps at once, (T, N, I) -> (T, N, G)."""
+    xp = namespace(x)
+    return xp.reshape(linear(xp.reshape(x, (-1, x.shape[2])), weight, bias), (*x.shape[:2], weight.shape[0]))
+
+
+@primitive
+def lstm_layer(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, bias: Any, *, reverse: bool) -> tuple[Any, Any, Any]:
+    """x (T, N, I), h0, c0 (N, H), w_ih (4H, I), w_hh (4H, H), bias (4H,)|None, T > 0 -> hs (T, N, H), gates (T, N, 4H)
+    before their activations, cs (T, N, H)."""
+    inputs = projected(x, w_ih, bias)
+    hs, gates, cs = [], [], []
+    h, c = h0, c0
+    for t in steps(x.shape[0], reverse):
+        gates.append(inputs[t] + linear(h, w_hh, None))
+        h, c = lstm_cell(gates[-1], c)
+        hs.append(h)
+        cs.append(c)
+    return over_time(hs, reverse), over_time(gates, reverse), over_time(cs, reverse)
+
+
+@primitive
+def lstm_layer_backward(
+    gates: Any, cs: Any, c0: Any, w_hh: Any, gy: Any, gh: Any, gc: Any, *, reverse: bool
+) -> tuple[Any, Any, Any]:
+    """gates (T, N, 4H), cs (T, N, H), c0, w_hh; gradients gy of hs and gh, gc of the last states, or None
+    -> gradients of the gates (T, N, 4H), of h0 and c0."""
+    order = steps(gates.shape[0], reverse)
+    parts = []
+    for k in range(len(order) - 1, -1, -1):
+        t = order[k]
+        into_h = plus(gh, None if gy is None else gy[t])
+        into_h = namespace(gates).zeros_like(c0) if into_h is None else into_h
+        part, gc = lstm_cell_backward(into_h, gc, gates[t], cs[order[k - 1]] if k else c0, cs[t])
+        gh = matmul(part, w_hh)
+        parts.append(part)
+    return over_time(parts, not reverse), gh, gc
+
+
+@primitive
+def gru_layer(x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, *, reverse: bool) -> tuple[Any, Any, Any]:
+    """x (T, N, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H), biases (3H,)|None, T > 0 -> hs (T, N, H), and the input and
+    the recurrent part of the gates (T, N, 3H) before their activations."""
+    inputs = projected(x, w_ih, b_ih)
+    hs, recurrents = [], []
+    h = h0
+    for t in steps(x.shape[0], reverse):
+        recurrents.append(linear(h, w_hh, b_hh))
+        h = gru_cell(inputs[t], recurrents[-1], h)
+        hs.append(h)
+    return over_time(hs, reverse), inputs, over_time(recurrents, reverse)
+
+
+@primitive
+def gru_layer_backward(
+    inputs: Any, recurrents: Any, hs: Any, h0: Any, w_hh: Any, gy: Any, gh: Any, *, reverse: bool
+) -> tuple[Any, Any, Any]:
+    """inputs, recurrents (T, N, 3H), hs (T, N, H), h0, w_hh; gradients gy of hs and gh of the last state, or None
+    -> gradients of inputs, recurrents (T, N, 3H) and h0."""
+    order = steps(inputs.shape[0], reverse)
+    from_inputs, from_recurrents = [], []
+    for k in range(len(order) - 1, -1, -1):
+        t = order[k]
+        into_h = plus(gh, None if gy is None else gy[t])
+        into_h = namespace(inputs).zeros_like(h0) if into_h is None else into_h
+        g_input, g_recurrent, direct = gru_cell_backward(
+            into_h, inputs[t], recurrents[t], hs[order[k - 1]] if k else h0
+        )
+        gh = direct + matmul(g_recurrent, w_hh)
+        from_inputs.append(g_input)
+        from_recurrents.append(g_recurrent)
+    return over_time(from_inputs, not reverse), over_time(from_recurrents, not reverse), gh
