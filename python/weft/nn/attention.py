@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from weft import ops
-from weft.autograd import Tensor, op
-from weft.backends.array import namespace
+from weft.autograd import Tensor
 from weft.nn import functional as F
 from weft.nn import init
 from weft.nn.linear import Linear
@@ -137,7 +136,7 @@ class MultiheadAttention(Module):
         E, weight = self.embed_dim, self.in_proj_weight
         bias: Any = self.in_proj_bias
         if query is key is value and weight is not None:
-            return split_heads(
+            return ops.split_heads(
                 F.linear(query, weight, bias), parts=3, heads=self.num_heads, batch_first=self.batch_first
             )
         made = []
@@ -145,7 +144,7 @@ class MultiheadAttention(Module):
             rows = slice(i * E, (i + 1) * E)
             w = getattr(self, f"{name}_proj_weight") if weight is None else weight[rows]
             y = F.linear(x, w, None if bias is None else bias[rows])
-            made += split_heads(y, parts=1, heads=self.num_heads, batch_first=self.batch_first)
+            made += ops.split_heads(y, parts=1, heads=self.num_heads, batch_first=self.batch_first)
         return made[0], made[1], made[2]
 
     def extended(self, k: Any, v: Any) -> tuple[Any, Any]:
@@ -187,24 +186,6 @@ class MultiheadAttention(Module):
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
-
-
-@op
-def split_heads(x, *, parts, heads, batch_first):
-    """(N, L, parts * H * D), or (L, N, ...) -> `parts` arrays (N, H, L, D)."""
-    xp, (first, second, width) = namespace(x), x.shape
-    shape = (first, second, parts, heads, width // (parts * heads))
-    order, back = ((2, 0, 3, 1, 4), (1, 3, 0, 2, 4)) if batch_first else ((2, 1, 3, 0, 4), (3, 1, 0, 2, 4))
-    y = xp.permute_dims(xp.reshape(x, shape), order)  # (parts, N, H, L, D)
-
-    def vjp(gs):
-        gs = gs if isinstance(gs, tuple) else (gs,)  # a single part has a single gradient
-        known = next(g for g in gs if g is not None)
-        xp = namespace(known)
-        g = xp.stack([xp.zeros_like(known) if g is None else g for g in gs], axis=0)
-        return (xp.reshape(xp.permute_dims(g, back), (first, second, width)),)
-
-    return tuple([y[i] for i in range(parts)]), vjp
 
 
 def raw(mask: Any) -> Any:

@@ -103,6 +103,7 @@ from weft.ops.elementwise import (
     where,
 )
 from weft.ops.embedding import embedding, scatter_add
+from weft.ops.heads import split_heads
 from weft.ops.index import argsort, sort, take, take_along_axis
 from weft.ops.linalg import linear, matmul, tensordot, vecdot
 from weft.ops.loss import (
