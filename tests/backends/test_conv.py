@@ -92,8 +92,8 @@ def digest(i):
 @pytest.mark.parametrize("i", CONFIGS)
 def test_against_reference(i):
     (x, weight, bias, g), _ = problem(i)
-    assert weft.which("conv2d", x, weight, bias) == "cpu.conv" == weft.which("conv2d_input_grad", g, weight)
-    assert weft.which("conv2d_weight_grad", g, x) == "cpu.conv"
+    ran = weft.which("conv2d", x, weight, bias), weft.which("conv2d_input_grad", g, weight)
+    assert "reference" not in (*ran, weft.which("conv2d_weight_grad", g, x))
     check(i)
 
 

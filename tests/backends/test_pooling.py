@@ -112,13 +112,13 @@ def check_batch_norm(i):
 @pytest.mark.parametrize("i", CONFIGS)
 def test_pooling_against_reference(i):
     x, g, geometry, dilation = pooling_problem(i)
-    assert weft.which("max_pool2d", x) == "cpu.pool" == weft.which("avg_pool2d_backward", g)
+    assert "reference" not in (weft.which("max_pool2d", x), weft.which("avg_pool2d_backward", g))
     check_pooling(i)
 
 
 @pytest.mark.parametrize("i", CONFIGS)
 def test_batch_norm_against_reference(i):
-    assert weft.which("batch_norm", *batch_norm_problem(i)[1:]) == "cpu.batch_norm"
+    assert weft.which("batch_norm", *batch_norm_problem(i)[1:]) != "reference"
     check_batch_norm(i)
 
 
