@@ -98,8 +98,8 @@ def bench(name: str, seconds: float) -> dict[str, Any]:
     weights = {k: v.detach().numpy().copy() for k, v in peer.state_dict().items()}
     ours, _ = weft_step(name, weights)
     losses = [(ours(), first()) for _ in range(4)]
-    worst = max(abs(a - b) / abs(b) for a, b in losses)
-    if worst > 5e-3:
+    worst = max(abs(a - b) for a, b in losses) / losses[0][1]  # Adam's first steps are sign steps: they amplify
+    if worst > 1e-3:
         raise SystemExit(f"{name}: the losses of the first steps differ by {worst:.1e}: {losses}")
     functions = {"weft": ours, "torch": first}
     if name in ("cnn", "resnet18"):

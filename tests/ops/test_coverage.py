@@ -4,8 +4,11 @@ import importlib
 from collections import Counter
 from pathlib import Path
 
-from opcheck import SAMPLES
+import numpy as np
+import pytest
+from opcheck import SAMPLES, gradients
 from weft import autograd, ops  # noqa: F401  (importing ops makes every op)
+from weft.backends.registry import PRIMITIVES
 
 EXCUSED: dict[str, str] = {}  # body name: why no case runs it
 
@@ -42,3 +45,30 @@ def test_every_op_has_a_case():
     third = {c.fn.__name__ for c in cases if c.grad and c.order >= 3}
     assert len(third) >= 10 and {"layer_norm", "dropout", "scaled_dot_product_attention"} <= third, sorted(third)
     assert SAMPLES >= 20
+
+
+# Primitives whose reference is meant to run in float32: they are cheap, or NumPy does them as well.
+REFERENCE_SUFFICES: dict[str, str] = {}
+
+
+@pytest.mark.needs("native")
+def test_no_float32_case_falls_back(monkeypatch):
+    """Every primitive that a case reaches with float32 arrays runs a native entry, forward and backward."""
+    fell_back = Counter()
+
+    def guarded(primitive, reference):
+        def run(*arrays, **params):
+            heads = [a[0] if isinstance(a, list) else a for a in arrays if a is not None and len(np.shape(a))]
+            if heads and all(type(a) is np.ndarray and a.dtype in (np.float32, np.int64, bool, np.uint8) for a in heads):
+                fell_back[primitive.__name__] += 1
+            return reference(*arrays, **params)
+
+        return run
+
+    for primitive in PRIMITIVES.values():
+        monkeypatch.setattr(primitive, "reference", guarded(primitive, primitive.reference))
+        monkeypatch.setattr(primitive, "found", {})
+    for case in all_cases():
+        gradients(case, case.sample(0, np.float32), 0)
+    unexpected = {name: n for name, n in fell_back.items() if name not in REFERENCE_SUFFICES}
+    assert not unexpected, f"float32 runs the reference of {unexpected}"
