@@ -210,6 +210,7 @@ def test_a_step_between_forward_and_backward_is_noticed():
         (lambda p: optim.SGD([np.ones(3)]), TypeError, "expected Tensors, got ndarray"),
         (lambda p: optim.SGD([weft.asarray([1, 2])]), TypeError, "floating"),
         (lambda p: optim.SGD([{"params": [p], "weight_decays": 1}]), ValueError, "got weight_decays"),
+        (lambda p: optim.SGD([weft.Tensor(np.broadcast_to(np.float32(1), 3))]), ValueError, "may be written"),
         (lambda p: optim.SGD([p], lr=-1), ValueError, "SGD: expected lr >= 0, got -1"),
         (lambda p: optim.SGD([p], nesterov=True), ValueError, "momentum > 0"),
         (lambda p: optim.Adam([p], betas=(1.0, 0.9)), ValueError, "betas a pair in"),

@@ -223,8 +223,9 @@ class Module:
         what they fill. ValueError lists every missing, unexpected and mis-shaped name; `strict=False` forgives the
         first two and returns them. On an error the module is as it was.
 
-        >>> a, b = Linear(2, 3), Linear(2, 3)                                               # doctest: +SKIP
-        >>> b.load_state_dict(a.state_dict())                                               # doctest: +SKIP
+        >>> from weft import nn
+        >>> nn.Linear(2, 3).load_state_dict(nn.Linear(2, 3).state_dict())
+        Missing(missing_keys=[], unexpected_keys=[])
         """
         own = dict(self._state())
         missing = [name for name in own if name not in state_dict]
@@ -331,7 +332,15 @@ class Module:
 
         inputs: for each argument of `forward` its shape, batch included (float32 zeros are sent through), or an array.
 
-        >>> print(Sequential(Linear(4, 3), ReLU()).summary((1, 4)))                         # doctest: +SKIP
+        >>> from weft import nn
+        >>> print(nn.Sequential(nn.Linear(4, 3), nn.ReLU()).summary((1, 4)))
+        layer       output  parameters
+        ------------------------------
+        Sequential  (1, 3)           0
+        0 (Linear)  (1, 3)          15
+        1 (ReLU)    (1, 3)           0
+        ------------------------------
+        15 parameters
         """
         from weft.nn.summary import summary
 

@@ -61,6 +61,8 @@ class Optimizer:
                 )
             if p.dtype.kind in "biu":
                 raise TypeError(f"{name}: expected floating Tensors, got {p.dtype} for {label} {p.shape}")
+            if not p.data.flags.writeable:
+                raise ValueError(f"{name}: expected memory that may be written, got a read-only {label} {p.shape}")
             if id(p) in seen:
                 raise ValueError(f"{name}: expected each parameter once, got {label} {p.shape} twice")
             seen.add(id(p))
