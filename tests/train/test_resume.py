@@ -198,6 +198,7 @@ def test_best_weights_and_early_stopping_survive(task, tmp_path):
 # ---- what is not finite
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("kind, cause", [("loss", "the loss is nan"), ("gradient", "the gradient of .*0.weight")])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_step_that_is_not_finite_is_not_taken(kind, cause, accumulate, task, tmp_path, monkeypatch):
