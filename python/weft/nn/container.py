@@ -67,12 +67,11 @@ class ModuleList(Module):
         self.extend(modules)
 
     def append(self, module: Module) -> ModuleList:
-        setattr(self, str(len(self)), expect(self, len(self), module))
-        return self
+        return self.extend([module])
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
-        for module in modules:
-            self.append(module)
+        for i, module in enumerate(modules, len(self)):
+            setattr(self, str(i), expect(self, i, module))
         return self
 
     def insert(self, i: int, module: Module) -> None:
