@@ -47,10 +47,14 @@ def test_gradient_penalty(name):
     close(x.grad, reference.grad, "input", 1e-8)
 
 
-SEQUENCES = [lambda: nn.TransformerEncoderLayer(6, 2, 8, 0.0), lambda: nn.LSTM(6, 4), lambda: nn.MultiheadAttention(6, 2)]
+SEQUENCES = {
+    "encoder": lambda: nn.TransformerEncoderLayer(6, 2, 8, 0.0),
+    "lstm": lambda: nn.LSTM(6, 4),
+    "attention": lambda: nn.MultiheadAttention(6, 2),
+}
 
 
-@pytest.mark.parametrize("make", SEQUENCES, ids=["encoder", "lstm", "attention"])
+@pytest.mark.parametrize("make", SEQUENCES.values(), ids=SEQUENCES)
 def test_second_order_of_sequence_layers_by_differences(make):
     weft.random.seed(0)
     layer = make().to(weft.float64)
