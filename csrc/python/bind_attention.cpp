@@ -22,7 +22,8 @@ HeadArray heads(const py::array& a, const char* name, long B, long H, long rows,
   const long item = sizeof(float);
   bool whole = reinterpret_cast<uintptr_t>(a.data()) % item == 0 && (D < 2 || a.strides(3) == item);
   for (int i = 0; i < 3; i++) whole &= a.strides(i) % item == 0;
-  if (!whole && a.size()) throw py::value_error(std::string(name) + ": expected an array whose last axis is contiguous");
+  if (!whole && a.size())
+    throw py::value_error(std::string(name) + ": expected an array whose last axis is contiguous");
   return {static_cast<float*>(const_cast<void*>(a.data())), a.strides(0) / item, a.strides(1) / item,
           a.strides(2) / item};
 }

@@ -274,7 +274,7 @@ def scale64(high: Array, low: Array, n: int) -> Array:
     n_high, n_low = np.uint64(n >> 32 & LOW), np.uint64(n & LOW)
     if n == 2**64:
         return high << 32 | low
-    middle = (low * n_low >> 32) + high * n_low
+    middle: Any = (low * n_low >> 32) + high * n_low
     return high * n_high + (middle >> 32) + ((middle & LOW) + low * n_high >> 32)
 
 

@@ -121,7 +121,7 @@ from weft.ops.norm import group_norm, layer_norm, rms_norm
 from weft.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from weft.ops.reduce import all, any, argmax, argmin, cumulative_sum, max, mean, min, prod, std, sum, var
 from weft.ops.rnn import gru, gru_cell, lstm, lstm_cell, rnn
-from weft.ops.rope import rope
+from weft.ops.rope import rope, rope_tables
 from weft.ops.shape import (
     broadcast_to,
     concat,

@@ -71,8 +71,8 @@ def attend(q, k, v, mask, *, scale, causal, dropout, seed, offset):
 
 def four(x: Tensor) -> Tensor:
     """(..., H, S, D) -> (B, H, S, D), with axes of length one where there are too few."""
-    *lead, H, S, D = (1, 1, *x.shape)
-    return reshape(x, (math.prod(lead), H, S, D))
+    shape = (1, 1, *x.shape)
+    return reshape(x, (math.prod(shape[:-3]), *shape[-3:]))
 
 
 def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, enable_gqa: bool) -> None:
