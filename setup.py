@@ -57,6 +57,8 @@ def build_native(folder):
         raise
     run([cmake, "--build", build, "--parallel", os.environ.get("WEFT_BUILD_JOBS", str(os.cpu_count() or 1))])
     run([cmake, "--install", build, "--prefix", folder])
+    library = next(folder.glob("_cpu.*.so"))  # a name that the linker left open shows here, not at the user's import
+    run([sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library])
 
 
 class BuildNative(build_ext):
