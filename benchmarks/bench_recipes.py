@@ -16,10 +16,10 @@ import harness
 # recipe: (seeds, figure, goal, whether larger is better)
 GOALS = {
     "digits": (5, "test", 0.990, True),
-    "dates": (1, "exact", 0.99, True),
+    "dates": (1, "test", 0.99, True),
     "mnist": (1, "test", 0.993, True),
     "fashion": (1, "test", 0.925, True),
-    "shakespeare": (3, "validation_loss", 1.85, False),
+    "shakespeare": (3, "validation", 1.85, False),
 }
 SHORT = ("digits", "dates")
 

@@ -370,3 +370,35 @@ def test_indices_get_no_gradient():
     x = leaf(3, 4)
     values, order = ops.sort(x, axis=1), ops.argsort(x, axis=1)
     assert values.requires_grad and not order.requires_grad
+
+
+@pytest.mark.parametrize("n", [5, 40_000])
+def test_sums_of_gradients_touch_nobodys_array(n):
+    """One array reaches several inputs; sums that backward adds to in place must be its own."""
+    x, y = (weft.Tensor(np.random.default_rng(i).standard_normal(n).astype("f"), requires_grad=True) for i in (0, 1))
+    h = x * 2.0
+    z = h + h + h + y + h[: n // 2].sum() + h[1] + h
+    seed = np.random.default_rng(2).standard_normal(n).astype("f")
+    before = seed.copy()
+    seen = []
+    h.register_hook(lambda g: seen.append(g))
+    z.backward(seed)
+    np.testing.assert_array_equal(seed, before)
+    np.testing.assert_array_equal(y.grad.numpy(), before)
+    want = 4.0 * before
+    want[: n // 2] += before.sum(dtype=np.float64)
+    want[1] += before.sum(dtype=np.float64)
+    np.testing.assert_allclose(x.grad.numpy(), 2 * want, rtol=2e-4, atol=1e-3)
+    np.testing.assert_array_equal(seen[0].numpy() * 2, x.grad.numpy())
+
+
+def test_slices_of_one_array_share_a_buffer_on_the_way_back():
+    x = weft.Tensor(np.ones((4, 2**15)), requires_grad=True)  # 1 MiB
+    h = x * 1.0
+    total = sum([(h[i] * (i + 1.0)).sum() for i in range(4)])
+    tracemalloc.start()
+    total.backward()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3.5 * x.nbytes
+    np.testing.assert_array_equal(x.grad.numpy()[:, 0], [1, 2, 3, 4])

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Edge, Node, RecordingAs, Tensor, gradient_observers
-from weft.backends import writes
+from weft.backends import array, writes
 from weft.backends.array import namespace
+from weft.backends.piece import Piece
 
 accumulating = threading.Lock()  # two threads may run backward into the same parameters
 
@@ -112,6 +113,27 @@ def fit(g: Any, spec: tuple[tuple[int, ...], Any]) -> Any:
     return g
 
 
+def merged(sum_: Any, g: Any, owned: set[int]) -> Any:
+    """The sum of a gradient so far (None at first) and one more; sums made here are added to in place."""
+    if type(g) is Piece:
+        if sum_ is None:
+            out = g.whole()
+        else:
+            out = sum_ if id(sum_) in owned else sum_.copy()
+            g.add_to(out)
+    elif sum_ is None:
+        return g
+    elif id(sum_) in owned:
+        array.accumulate(sum_, g)
+        return sum_
+    else:
+        out = namespace(g).add(sum_, g)
+        if type(out) is not np.ndarray:  # a Tensor is recorded and stays as it is; a scalar cannot be added to
+            return out
+    owned.add(id(out))
+    return out
+
+
 def propagate(
     outputs: Sequence[Tensor], gradients: Sequence[Any], create_graph: bool, retain: bool, wanted: Iterable[Tensor]
 ) -> tuple[dict[int, tuple[Tensor, Any]], dict[tuple[int, int], Any]]:
@@ -121,14 +143,14 @@ def propagate(
     kept: dict[tuple[int, int], Any] = {}
     keep = {(id(t.node), t.index) for t in wanted if t.node is not None}
 
+    owned: set[int] = set()  # ids of sums that were made here, into which more may be added
+
     def give(parent: Any, g: Any) -> None:
         if type(parent) is Edge:
             slot, i = grads.setdefault(id(parent[0]), [None] * len(parent[0].outs)), parent[1]
-            slot[i] = g if slot[i] is None else namespace(g).add(slot[i], g)
-        elif id(parent) in leaves:
-            leaves[id(parent)] = (parent, namespace(g).add(leaves[id(parent)][1], g))
+            slot[i] = merged(slot[i], g, owned)
         else:
-            leaves[id(parent)] = (parent, g)
+            leaves[id(parent)] = (parent, merged(leaves.get(id(parent), (None, None))[1], g, owned))
 
     for output, gradient in zip(outputs, gradients, strict=True):
         g = seed_gradient(output, gradient, create_graph)
@@ -152,6 +174,7 @@ def propagate(
                 if not retain:
                     node.vjp = None
                 continue
+            owned.difference_update(map(id, gs))
             if node.hooks:
                 for i, hooks in node.hooks.items():
                     for hook in hooks:
@@ -178,7 +201,7 @@ def propagate(
                 part = parts[i] if parts is not None else vjp[i](g) if vjp[i] is not None else None
                 if part is not None:
                     for observer in gradient_observers:
-                        observer(node, i, part)
+                        observer(node, i, part.g if type(part) is Piece else part)
                     give(parent, fit(part, node.specs[i]))
             if not retain:  # free as we go: what this node saved is of no use any more
                 node.vjp = None

@@ -140,6 +140,11 @@ def reduction(name: str) -> Callable[..., Any]:
 sum, mean, prod = reduction("sum"), reduction("mean"), reduction("prod")
 
 
+def accumulate(total: Any, x: Any) -> None:
+    """total += x, in place."""
+    np.add(total, x, out=total)
+
+
 def cumulative_sum(x: Any, *, axis: int = -1) -> Any:
     if is_16_bit(x.dtype):
         return np.cumulative_sum(x.astype(np.float32), axis=axis).astype(x.dtype)
@@ -150,10 +155,6 @@ def matmul(a: Any, b: Any) -> Any:
     from weft.backends import reference as K
 
     return K.matmul(a, b)
-
-
-def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    return np.clip(x, low, high)
 
 
 def take(x: Any, indices: Any, *, axis: int) -> Any:

@@ -9,8 +9,7 @@ import numpy as np
 
 from weft.autograd import Tensor, op, state
 from weft.backends.array import namespace
-
-BASIC = (int, slice, type(None), type(Ellipsis))
+from weft.backends.piece import Piece
 
 
 def raw_index(index: Any) -> Any:
@@ -22,11 +21,6 @@ def raw_index(index: Any) -> Any:
     if isinstance(index, list):
         return np.asarray(index)
     return index
-
-
-def is_basic(index: Any) -> bool:
-    parts = index if type(index) is tuple else (index,)
-    return all(isinstance(i, BASIC) and not isinstance(i, bool) for i in parts)
 
 
 @op
@@ -42,22 +36,12 @@ def put(g, *, index, shape):
     if type(g) is Tensor:
         out = put(g, index=index, shape=shape)
     else:
-        out = np.zeros(shape, g.dtype)
-        if is_basic(index):
-            out[index] = g
-        elif is_one_mask(index, shape):
-            out[index] = g  # each position at most once
-        else:
-            np.add.at(out, index, g)
+        out = Piece(g, index, shape).whole()
     return out, (lambda h: h[index],)
 
 
 def put_back(g: Any, index: Any, shape: Any) -> Any:
-    return put(g, index=index, shape=shape) if type(g) is Tensor else put.body(g, index=index, shape=shape)[0]
-
-
-def is_one_mask(index: Any, shape: Any) -> bool:
-    return isinstance(index, np.ndarray) and index.dtype == bool
+    return put(g, index=index, shape=shape) if type(g) is Tensor else Piece(g, index, shape)
 
 
 def getitem(x: Any, index: Any) -> Any:

@@ -50,6 +50,15 @@ def mean_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     return mean
 
 
+def accumulate_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def accumulate(total: Any, x: Any) -> None:
+        if total.size < LARGE or not _cpu.accumulate(total, x):
+            otherwise(total, x)
+
+    return accumulate
+
+
 for name in UNARY + BINARY:
     setattr(array, name, _cpu.route(name, getattr(array, name)))
 array.sum, array.mean = sum_or(array.sum), mean_or(array.mean)
+array.accumulate = accumulate_or(array.accumulate)
