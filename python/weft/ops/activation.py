@@ -108,6 +108,11 @@ def pointwise(body: Callable[..., Any]) -> Callable[..., Any]:
     return op(rounded)
 
 
+def held(xp: Any, x: Any, low: float, high: float) -> Any:
+    """x cut to [low, high]; NaN stays."""
+    return xp.minimum(xp.maximum(x, low), high)
+
+
 @pointwise
 def leaky_relu(xp: Any, x: Any, *, negative_slope: float = 0.01) -> Any:
     """x where positive, `negative_slope` times x elsewhere."""
@@ -117,7 +122,7 @@ def leaky_relu(xp: Any, x: Any, *, negative_slope: float = 0.01) -> Any:
 @pointwise
 def relu6(xp: Any, x: Any) -> Any:
     """x cut to [0, 6]."""
-    return xp.clip(x, 0, 6), lambda g: xp.where((x > 0) & (x < 6), g, xp.zeros_like(g))
+    return held(xp, x, 0, 6), lambda g: xp.where((x > 0) & (x < 6), g, xp.zeros_like(g))
 
 
 @pointwise
@@ -125,14 +130,14 @@ def hardtanh(xp: Any, x: Any, *, min_val: float = -1.0, max_val: float = 1.0) ->
     """x cut to [min_val, max_val].  ValueError unless min_val < max_val."""
     if not min_val < max_val:
         raise ValueError(f"hardtanh: expected min_val < max_val, got {min_val} and {max_val}")
-    return xp.clip(x, min_val, max_val), lambda g: xp.where((x > min_val) & (x < max_val), g, xp.zeros_like(g))
+    return held(xp, x, min_val, max_val), lambda g: xp.where((x > min_val) & (x < max_val), g, xp.zeros_like(g))
 
 
 @pointwise
 def hardsigmoid(xp: Any, x: Any) -> Any:
     """x / 6 + 1/2 cut to [0, 1] (Howard et al., 2019)."""
     inside = (x > -3) & (x < 3)
-    return xp.clip(x, -3, 3) / 6 + 0.5, lambda g: xp.where(inside, g / 6, xp.zeros_like(g))
+    return held(xp, x, -3, 3) / 6 + 0.5, lambda g: xp.where(inside, g / 6, xp.zeros_like(g))
 
 
 @pointwise
@@ -142,7 +147,7 @@ def hardswish(xp: Any, x: Any) -> Any:
     def vjp(g: Any) -> Any:
         return xp.where(x >= 3, g, xp.where(x <= -3, xp.zeros_like(g), g * (x / 3 + 0.5)))
 
-    return x * (xp.clip(x, -3, 3) / 6 + 0.5), vjp
+    return x * (held(xp, x, -3, 3) / 6 + 0.5), vjp
 
 
 def exponential_below(xp: Any, x: Any, above: float, alpha: float, rate: float) -> Any:

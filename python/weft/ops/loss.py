@@ -15,7 +15,7 @@ from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.backends.reference.loss import check_labels, spread_of
 from weft.backends.reference.precision import narrow, wide
-from weft.ops.activation import floating
+from weft.ops.activation import floating, held
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -115,7 +115,7 @@ def huber_loss(xp: Any, x: Any, t: Any, *, delta: float = 1.0) -> Any:
     d = x - t
     a = xp.abs(d)
     losses = xp.where(a <= delta, 0.5 * d * d, delta * (a - 0.5 * delta))
-    return losses, lambda g: ((gx := g * xp.clip(d, -delta, delta)), -gx)
+    return losses, lambda g: ((gx := g * held(xp, d, -delta, delta)), -gx)
 
 
 @pair_loss
@@ -354,7 +354,7 @@ def cross_entropy(
     target = as_target(target)
     if input.ndim == 1 and target.ndim == (0 if target.dtype.kind in "iu" else 1):
         one = (1, *target.shape)
-        options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+        options: Any = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
         target = namespace(target).reshape(target, one)
         out = cross_entropy(input.reshape((1, -1)), target, weight, reduction=reduction, **options)
         return out.reshape(()) if reduction == "none" else out
