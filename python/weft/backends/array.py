@@ -1,8 +1,8 @@
 """The array namespace: array-API names over NumPy arrays, or `weft` itself for Tensors.
 
 Op bodies and references are written against `namespace(x)`. Over NumPy it differs from `numpy` in three things: types
-of 16 bits are reduced and multiplied in float32 and cast once, large float32 arrays go to the native kernels where there
-are any, and `erf`, `sigmoid`, `pad` and `scatter_add` exist.
+of 16 bits are reduced and multiplied in float32 and cast once, large float32 arrays go to the native kernels where
+there are any, and `erf`, `sigmoid`, `pad` and `scatter_add` exist.
 """
 
 from __future__ import annotations
@@ -155,6 +155,10 @@ def matmul(a: Any, b: Any) -> Any:
     from weft.backends import reference as K
 
     return K.matmul(a, b)
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    return np.clip(x, low, high)
 
 
 def take(x: Any, indices: Any, *, axis: int) -> Any:
