@@ -37,7 +37,7 @@ void max_pool(const Pooling& v, const float* x, float* out, uint8_t* small, int3
 }
 
 void max_pool_backward(const Pooling& v, const float* g, const uint8_t* small, const int32_t* large, float* gx) {
-  WEFT_DISPATCH(max_pool_backward_planes, v, Windows(v).grid, g, small, large, gx);
+  WEFT_DISPATCH(max_pool_backward_planes, v, g, small, large, gx);
 }
 
 void avg_pool(const Pooling& v, const float* x, float* out) {
