@@ -39,7 +39,8 @@ def main() -> int:
         values = [r[figure] for r in results]
         mean, seconds = statistics.mean(values), statistics.mean(r["seconds"] for r in results)
         reached = mean >= goal if larger else mean <= goal
-        rows.append({"recipe": name, "figure": figure, "values": values, "mean": mean, "goal": goal, "seconds": seconds})
+        row = {"recipe": name, "figure": figure, "values": values, "mean": mean, "goal": goal, "seconds": seconds}
+        rows.append(row)
         print(
             f"  {name:12s} {figure} {mean:.4f} (mean of {seeds}: {min(values):.4f} to {max(values):.4f}), "
             f"goal {goal} {'reached' if reached else 'MISSED'}, {seconds:.0f} s a run",

@@ -242,7 +242,7 @@ def to_array(data: Any) -> np.ndarray[Any, Any]:
 # -- recording ---------------------------------------------------------------------------------------------------------
 
 
-def op(body: Callable[..., Any]) -> Callable[..., Any]:
+def op(body: Callable[..., Any]) -> Any:
     """Make a pure `body(*arrays, **params) -> (out, vjp)` a recorded function of Tensors.
 
     Arrays are positional (None and Python scalars too), parameters keywords. vjp: a tuple with one callable per input,

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from policy import needs
 
 import weft
+from policy import needs
 from weft.cli import main
 from weft.cli.train import find_recipe, names, table
 from weft.data import ArrayDataset
@@ -112,7 +112,8 @@ def test_resume_without_a_run_and_with_other_settings(tiny, capsys):
 
 
 def test_a_copied_recipe_is_a_recipe(tmp_path, capsys):
-    (tmp_path / "mine.py").write_text("def run(epochs=1, seed=0, **_):\n    return {'recipe': 'mine', 'test': epochs / 4}\n")
+    text = "def run(epochs=1, seed=0, **_):\n    return {'recipe': 'mine', 'test': epochs / 4}\n"
+    (tmp_path / "mine.py").write_text(text)
     assert main(["train", str(tmp_path / "mine.py"), "--epochs", "3"]) == 0
     assert "0.7500" in capsys.readouterr().out
     (tmp_path / "empty.py").write_text("")

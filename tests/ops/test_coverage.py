@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from opcheck import SAMPLES, gradients
 from weft import autograd, ops  # noqa: F401  (importing ops makes every op)
 from weft.backends.registry import PRIMITIVES
@@ -59,7 +60,8 @@ def test_no_float32_case_falls_back(monkeypatch):
     def guarded(primitive, reference):
         def run(*arrays, **params):
             heads = [a[0] if isinstance(a, list) else a for a in arrays if a is not None and len(np.shape(a))]
-            if heads and all(type(a) is np.ndarray and a.dtype in (np.float32, np.int64, bool, np.uint8) for a in heads):
+            dtypes = (np.float32, np.int64, bool, np.uint8)
+            if heads and all(type(a) is np.ndarray and a.dtype in dtypes for a in heads):
                 fell_back[primitive.__name__] += 1
             return reference(*arrays, **params)
 

@@ -6,6 +6,7 @@ it. A recorded call only remembers the clock; arrays are looked at when it has m
 
 from __future__ import annotations
 
+import functools
 import weakref
 from types import FunctionType
 from typing import Any
@@ -44,8 +45,13 @@ def record(array: np.ndarray[Any, Any], by: str) -> None:
     if before is not None and before[0]() is memory:
         reference, low, high = before[0], min(low, before[3]), max(high, before[4])
     else:
-        reference = weakref.ref(memory, lambda _, key=key: last.pop(key, None))
+        reference = weakref.ref(memory, functools.partial(forget, key))
     last[key] = (reference, clock.now, by, low, high)
+
+
+def forget(key: int, _: Any) -> None:
+    """The memory `key` has gone."""
+    last.pop(key, None)
 
 
 def written_since(array: Any, time: int) -> str | None:

@@ -72,7 +72,7 @@ def decode(tokens: Any) -> str:
 def make_dates(seed: int, train: int = 20_000, validation: int = 1_000, test: int = 2_000) -> list[ArrayDataset]:
     """Train, validation and test split of days that no other one has.
 
-    A sample is the text (READ,), what is known when each character is asked for (WRITTEN,), and the ISO form (WRITTEN,).
+    A sample: the text (READ,), what is known when each character is asked for (WRITTEN,), the ISO form (WRITTEN,).
     """
     rng = Generator(seed)
     days = rng.permutation_array(DAYS)[: train + validation + test]
