@@ -17,7 +17,7 @@ constexpr int slot = 14;
 // `out` in the order of the blocks.
 template <class F>
 void sum_over_rows(long rows, long C, long width, float* out, F&& part) {
-  long blocks = row_blocks(rows, C);
+  long blocks = row_blocks(rows, C, width);
   if (blocks == 1) {
     std::memset(out, 0, size_t(width) * sizeof(float));
     return part(0L, rows, out);

@@ -22,11 +22,12 @@ void parallel_rows(long rows, long cost, F&& f) {
   });
 }
 
-// Sums over rows are kept by block of rows and added in the order of the blocks: their number follows from the shape
-// alone, so the result does not depend on the threads.
-inline long row_blocks(long rows, long cost) {
-  long blocks = rows * cost / 16384;
-  if (blocks > 64) blocks = 64;
+// Sums of `width` values over rows are kept by block of rows and added in the order of the blocks: their number follows
+// from the shape alone, so the result does not depend on the threads. They take 16 MiB at most.
+inline long row_blocks(long rows, long cost, long width) {
+  long blocks = rows * cost / 16384, most = (4L << 20) / (width > 0 ? width : 1);
+  if (most > 64) most = 64;
+  if (blocks > most) blocks = most;
   if (blocks > rows) blocks = rows;
   return blocks > 1 ? blocks : 1;
 }

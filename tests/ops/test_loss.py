@@ -185,7 +185,9 @@ def test_a_label_out_of_range_is_named(loss, kind):
 )
 def test_shapes_that_would_broadcast_are_refused(loss):
     a, b = weft.Tensor(np.full((4, 1), 0.5, np.float32)), weft.Tensor(np.full(4, 0.5, np.float32))
-    with pytest.raises(ValueError, match=r"expected input and target of one shape, got \(4, 1\) and \(4,\)"):
+    with pytest.raises(
+        ValueError, match=rf"{loss.__name__}: expected input and target of one shape, got \(4, 1\) and \(4,\)"
+    ):
         loss(a, b)
     with pytest.raises(ValueError, match="expected reduction in"):
         loss(a, a, reduction="average")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,12 @@ def reduced(xp: Any, losses: Any, reduction: str, count: Any) -> Any:
 # -- element by element ---------------------------------------------------------------------------------------------
 
 
-def pair_loss(body: Callable[..., Any]) -> Callable[..., Any]:
+def pair_loss(body: Callable[..., Any], name: str = "") -> Callable[..., Any]:
     """An op of (input, target) of one shape from `body(xp, x, t, **params) -> losses, vjp of both`.
 
-    Checks the shapes, computes 16-bit floats in float32, and reduces.
+    Checks the shapes, computes 16-bit floats in float32, and reduces. name: what errors call it, if not by its body.
     """
-    name = body.__name__
+    name = name or body.__name__
 
     def loss(input: Any, target: Any, *, reduction: str = "mean", **params: Any) -> Any:
         floating(input, name)
@@ -143,8 +144,8 @@ def weighted(losses: Any, weight: Any, reduction: str, name: str) -> Any:
     return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
-@pair_loss
-def bernoulli(xp: Any, x: Any, t: Any) -> Any:
+@partial(pair_loss, name="binary_cross_entropy")
+def of_probabilities(xp: Any, x: Any, t: Any) -> Any:
     """-(t log x + (1 - t) log(1 - x)), each logarithm held above -100 as in PyTorch."""
     if isinstance(x, np.ndarray) and x.size and not (x.min() >= 0 and x.max() <= 1):
         raise ValueError(
@@ -162,15 +163,12 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError for an input outside [0, 1].
     """
     if weight is None:
-        return bernoulli(input, target, reduction=reduction)
-    return weighted(bernoulli(input, target, reduction="none"), weight, reduction, "binary_cross_entropy")
+        return of_probabilities(input, target, reduction=reduction)
+    return weighted(of_probabilities(input, target, reduction="none"), weight, reduction, "binary_cross_entropy")
 
 
-bernoulli.__name__ = bernoulli.body.__name__ = "binary_cross_entropy"  # type: ignore[attr-defined]
-
-
-@pair_loss
-def binary_cross_entropy_of_logits(xp: Any, x: Any, t: Any) -> Any:
+@partial(pair_loss, name="binary_cross_entropy_with_logits")
+def of_logits(xp: Any, x: Any, t: Any) -> Any:
     """log(1 + exp(x)) - t x, without overflow."""
     losses = xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
     return losses, lambda g: (g * (xp.sigmoid(x) - t), -g * x)
@@ -185,8 +183,8 @@ def binary_cross_entropy_with_logits(
     positive class, broadcast over the last axes.
     """
     if weight is None and pos_weight is None:
-        return binary_cross_entropy_of_logits(input, target, reduction=reduction)
-    losses = binary_cross_entropy_of_logits(input, target, reduction="none")
+        return of_logits(input, target, reduction=reduction)
+    losses = of_logits(input, target, reduction="none")
     if pos_weight is not None:  # adds (pos_weight - 1) times the positive part, -t log(sigmoid(x))
         from weft.ops.activation import logsigmoid
 
