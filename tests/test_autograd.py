@@ -392,6 +392,17 @@ def test_sums_of_gradients_touch_nobodys_array(n):
     np.testing.assert_array_equal(seen[0].numpy() * 2, x.grad.numpy())
 
 
+def test_each_leaf_has_a_gradient_of_its_own():
+    """`a + b` sends one array to both; whoever then writes into a gradient must meet it once."""
+    x, y, one = leaf(3), leaf(3), leaf(1)
+    seed = np.ones(3)
+    (x + y).backward(weft.Tensor(seed))
+    one.sum().backward()
+    weft.nn.utils.clip_grad_norm_([x, y, one], 0.7)
+    np.testing.assert_allclose(np.concat([t.grad.numpy() for t in (x, y, one)]), np.full(7, 0.7 / np.sqrt(7)), 1e-5)
+    np.testing.assert_array_equal(seed, np.ones(3))
+
+
 def test_slices_of_one_array_share_a_buffer_on_the_way_back():
     x = weft.Tensor(np.ones((4, 2**15)), requires_grad=True)  # 1 MiB
     h = x * 1.0

@@ -27,13 +27,17 @@ def raw_or_tensor(new: Any, old: Any) -> Any:
 
 
 def accumulate(leaves: dict[int, tuple[Tensor, Any]], _: Any) -> None:
-    """Add the gradients that arrived at leaves to their `.grad`, after their hooks."""
+    """Add the gradients that arrived at leaves to their `.grad`, after their hooks; each gets memory of its own."""
+    taken: set[int] = set()  # ids of the memory given out: `a + b` sends one array to both, and clipping writes into it
     with accumulating:
         for leaf, g in leaves.values():
             for hook in getattr(leaf, "_hooks", ()):
                 g = raw_or_tensor(hook(g if isinstance(g, Tensor) else Tensor(g)), g)
             if not isinstance(g, Tensor):
-                g = Tensor(np.ascontiguousarray(g) if g.ndim else g)
+                g = np.ascontiguousarray(g) if g.ndim else np.asarray(g)
+                memory = id(writes.owner(g))
+                g = Tensor(g.copy() if memory in taken or not g.flags.writeable else g)
+                taken.add(memory)
             if leaf.grad is not None:
                 both = g.requires_grad or leaf.grad.requires_grad  # only create_graph records gradients
                 g = namespace(g).add(leaf.grad, g) if both else Tensor(leaf.grad.data + g.data)
@@ -90,7 +94,7 @@ def seed_gradient(output: Tensor, gradient: Any, create_graph: bool) -> Any:
         gradient = Tensor(np.asarray(gradient, output.dtype))
     if gradient.shape != output.shape:
         raise ValueError(f"backward: expected a gradient of shape {output.shape}, got {gradient.shape}")
-    return gradient if create_graph else gradient.data.astype(output.dtype, copy=False)
+    return gradient if create_graph else gradient.data.astype(output.dtype)  # a copy: it may become a leaf's gradient
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
