@@ -77,6 +77,13 @@ def test_bfloat16_keeps_float32_statistics():
         assert (out.dtype, new_mean.dtype, new_var.dtype) == (weft.bfloat16, np.float32, np.float32)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_integers_are_refused(training):
+    mean, var = np.zeros(3, np.float32), np.ones(3, np.float32)
+    with pytest.raises(TypeError, match="batch_norm: expected a floating Tensor, got uint8"):
+        ops.batch_norm(weft.Tensor(np.ones((4, 3), np.uint8)), None, None, mean, var, training=training)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -103,6 +103,14 @@ def test_errors_name_the_cause(shapes, params, message):
         ops.conv2d(*(weft.Tensor(np.ones(s, np.float32)) for s in shapes), **params)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float64"])
+def test_pixels_of_another_dtype_are_refused(dtype):
+    """The weights would be cut to integers, or the whole network would turn to float64."""
+    x, w = weft.Tensor(np.ones((1, 3, 8, 8), dtype)), weft.Tensor(np.ones((4, 3, 3, 3), np.float32))
+    with pytest.raises(TypeError, match=f"conv2d: expected .* got {dtype}"):
+        ops.conv2d(x, w)
+
+
 def test_higher_orders_record_convolutions():
     """The second derivative is made of the three fast maps, not of the reference's many small ops."""
     x = weft.Tensor(np.ones((1, 2, 5, 5)), requires_grad=True)

@@ -106,6 +106,16 @@ def test_against_torch_with_ceil_mode():
             np.testing.assert_allclose(got.numpy(), want, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_means_of_integers_are_refused(dtype):
+    x = weft.Tensor(np.ones((1, 3, 8, 8), dtype))
+    with pytest.raises(TypeError, match=f"avg_pool2d: expected a floating Tensor, got {dtype}"):
+        ops.avg_pool2d(x, 2)
+    with pytest.raises(TypeError, match=f"adaptive_avg_pool2d: expected a floating Tensor, got {dtype}"):
+        ops.adaptive_avg_pool2d(x, 3)
+    assert ops.max_pool2d(x, 2).dtype == dtype
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -7,6 +7,7 @@ from typing import Any
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.ops.activation import floating
 
 
 def batch_norm(
@@ -98,6 +99,7 @@ def mixed(old: Any, new: Any, momentum: float) -> Tensor:
 def check_batch_norm(x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any) -> None:
     if len(x.shape) < 2:
         raise ValueError(f"batch_norm: expected x (N, C, ...), got {tuple(x.shape)}")
+    floating(x, "batch_norm")
     given = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
     for name, values in given.items():
         if values is not None and tuple(values.shape) != (x.shape[1],):

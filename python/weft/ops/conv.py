@@ -10,6 +10,7 @@ from typing import Any
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.ops.activation import floating
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -150,3 +151,6 @@ def check_conv2d(x: Any, weight: Any, bias: Any, groups: int) -> None:
         )
     if bias is not None and tuple(bias.shape) != (O,):
         raise ValueError(f"conv2d: expected bias ({O},), got {tuple(bias.shape)}")
+    floating(x, "conv2d")
+    if not x.dtype == weight.dtype:
+        raise TypeError(f"conv2d: expected x and weight of one dtype, got {x.dtype} and {weight.dtype}")

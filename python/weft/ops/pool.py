@@ -10,6 +10,7 @@ import numpy as np
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.ops.activation import floating
 from weft.ops.conv import Padding, Pair, check_fits, pads, pair, reach
 
 
@@ -51,6 +52,7 @@ def avg_pool2d(
     >>> weft.avg_pool2d(weft.ones((1, 3, 8, 8)), 2).shape
     (1, 3, 4, 4)
     """
+    floating(x, "avg_pool2d")
     geometry, extra = pooling_geometry("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     del geometry["dilation"]
     out = average(x, count_include_pad=count_include_pad, **geometry)
@@ -68,6 +70,7 @@ def adaptive_avg_pool2d(x: Any, output_size: int | None | Sequence[int | None]) 
     (1, 3, 1, 1)
     """
     check_images("adaptive_avg_pool2d", x)
+    floating(x, "adaptive_avg_pool2d")
     wanted = (output_size, output_size) if output_size is None or isinstance(output_size, int) else tuple(output_size)
     image = tuple(x.shape[2:])
     size = pair("adaptive_avg_pool2d", "output_size", [n if k is None else k for n, k in zip(image, wanted)])
