@@ -36,7 +36,7 @@
 #if defined(__x86_64__)
 
 #if defined(__clang__)
-#pragma clang attribute push(                                                                                      \
+#pragma clang attribute push(                                                                                   \
     __attribute__((target("avx2,fma,bmi,bmi2,f16c,lzcnt,popcnt,avx512f,avx512bw,avx512cd,avx512dq,avx512vl"))), \
     apply_to = function)
 #else

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -102,6 +105,32 @@ def test_resume_goes_on_with_the_settings_of_the_run(tiny, capsys):
     assert "seed 5, 1 epochs" in capsys.readouterr().out
     after = weft.load(tiny / "dates-1" / "model.safetensors")
     assert all((before[name] == after[name]).all() for name in before)
+
+
+@needs("sklearn")
+def test_a_terminated_run_exits_with_75_and_goes_on_to_the_same_weights(tmp_path):
+    def start(*words):
+        command = [sys.executable, "-m", "weft", "train", "digits", *words]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    whole = start("--epochs", "4", "--out", str(tmp_path / "whole"))
+    cut = start("--epochs", "4", "--out", str(tmp_path / "cut"))
+    lines = iter(cut.stdout.readline, "")
+    assert any(line.startswith("epoch 1/4") for line in lines)
+    cut.send_signal(signal.SIGTERM)
+    assert "saved" in cut.communicate(timeout=120)[0]
+    assert cut.returncode == 75
+    resumed = start("--resume", "--out", str(tmp_path / "cut"))
+    assert "resumed after step" in resumed.communicate(timeout=120)[0]
+    whole.communicate(timeout=120)
+    assert resumed.returncode == whole.returncode == 0
+    first, second = (weft.load(tmp_path / part / "digits-1" / "model.safetensors") for part in ("whole", "cut"))
+    assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_a_device_that_is_not_there_is_named(tiny, capsys):
+    assert main(["train", "dates", "--device", "cuda:0", "--out", str(tiny)]) == 1
+    assert "cuda:0" in capsys.readouterr().err
 
 
 def test_resume_without_a_run_and_with_other_settings(tiny, capsys):

@@ -21,6 +21,9 @@ OK, NOTE, FAULT = "ok", "note", "FAULT"
 # The first driver that runs CUDA 13; every earlier one that Weft knows runs CUDA 12.
 CUDA13_DRIVER = 580
 
+# What `WEFT_ISA` and the extension call them.
+ISA_NAMES = {"v4": "AVX-512", "v3": "AVX2", "v1": "SSE2 or generic"}
+
 # Build errors are long; their last lines name the cause.
 ERROR_LINES = 30
 
@@ -153,8 +156,8 @@ def native() -> Finding:
     if newer:
         return Finding("extension", NOTE, f"{path.name} is older than {newer[0].name}", rebuild())
     isa = getattr(extension, "isa", None)
-    chosen = f", runs {isa()}" if callable(isa) else ""
-    return Finding("extension", OK, f"{path}{chosen}")
+    chosen = isa() if callable(isa) else None
+    return Finding("extension", OK, f"{path}" + (f", runs its {ISA_NAMES.get(chosen, chosen)} code" if chosen else ""))
 
 
 def why_no_extension(package: Path, error: ImportError) -> tuple[str, str]:
