@@ -1,4 +1,4 @@
-// Elementwise functions over contiguous float32 arrays, on all threads from 32768 elements.
+// Elementwise functions over contiguous float32 arrays, on all threads from some ten thousand elements.
 #pragma once
 
 namespace weft {

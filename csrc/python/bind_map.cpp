@@ -102,10 +102,34 @@ bool accumulate(py::array& a, const py::array& b) {
   return true;
 }
 
-// axes: which axes to sum, as a bit per axis.
-py::object sum(const py::array& x, unsigned long axes, bool keepdims) {
+// The axes of a reduction as a bit each, from None, a number or a tuple; false where NumPy should complain.
+bool axes_of(const py::object& axis, py::ssize_t ndim, unsigned long& axes) {
+  axes = 0;
+  auto add = [&](PyObject* number) {
+    long i = PyLong_Check(number) ? PyLong_AsLong(number) : ndim;
+    if (i == -1 && PyErr_Occurred()) PyErr_Clear(), i = ndim;
+    if (i < -ndim || i >= ndim) return false;
+    unsigned long bit = 1ul << (i < 0 ? i + ndim : i);
+    if (axes & bit) return false;
+    axes |= bit;
+    return true;
+  };
+  if (axis.is_none()) {
+    axes = (1ul << ndim) - 1;
+    return true;
+  }
+  if (!PyTuple_CheckExact(axis.ptr())) return add(axis.ptr());
+  for (py::ssize_t i = 0; i < PyTuple_GET_SIZE(axis.ptr()); i++)
+    if (!add(PyTuple_GET_ITEM(axis.ptr(), i))) return false;
+  return true;
+}
+
+py::object sum(const py::object& array, const py::object& axis, bool keepdims, bool mean) {
+  if (Py_TYPE(array.ptr()) != py::detail::npy_api::get().PyArray_Type_) return py::none();
+  auto x = py::reinterpret_borrow<py::array>(array);
   py::ssize_t n = x.ndim();
-  if (!plain(x) || n > 60) return py::none();
+  unsigned long axes;
+  if (!plain(x) || n > 60 || !axes_of(axis, n, axes)) return py::none();
   // Blocks of neighbouring axes that are kept (0) or summed (1), axes of length 1 aside.
   long lengths[64];
   bool summed[64];
@@ -126,6 +150,7 @@ py::object sum(const py::array& x, unsigned long axes, bool keepdims) {
   py::array y = empty(shape);
   if (y.size() == 0) return y;
   if (x.size() == 0) {
+    if (mean) return py::none();
     std::fill_n(out_of(y), y.size(), 0.f);
     return y;
   }
@@ -138,31 +163,34 @@ py::object sum(const py::array& x, unsigned long axes, bool keepdims) {
     sum_middle(data_of_plain(x), out_of(y), blocks > 0 ? lengths[0] : 1, blocks > 1 ? lengths[1] : 1,
                blocks > 2 ? lengths[2] : 1);
   }
+  if (mean) {
+    float each = float(x.size() / y.size()), *out = out_of(y);
+    for (py::ssize_t i = 0; i < y.size(); i++) out[i] /= each;
+  }
   return y;
 }
 
-// A function of the array namespace that runs a kernel on large plain arrays and `otherwise` on all else. It sits on every
+// A function of the array namespace that runs a kernel on plain arrays and `otherwise` on all else. It sits on every
 // elementwise call, so it is a bare CPython function: pybind11's argument matching would cost more than a small ufunc.
 struct Routed {
   int code;
   int arrays;
+  py::ssize_t least;
   PyObject* otherwise;
   PyMethodDef definition;
 };
 
-constexpr py::ssize_t large = 16384;  // elements from which threads and reused memory outweigh the call
-
-bool is_large(PyObject* o) {
+bool worth_it(PyObject* o, py::ssize_t least) {
   if (Py_TYPE(o) != py::detail::npy_api::get().PyArray_Type_) return false;
   const auto* a = py::detail::array_proxy(o);
   py::ssize_t n = 1;
   for (int i = 0; i < a->nd; i++) n *= a->dimensions[i];
-  return n >= large;
+  return n >= least;
 }
 
 PyObject* call_routed(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* keywords) {
   auto* f = static_cast<Routed*>(PyCapsule_GetPointer(self, nullptr));
-  if (count == f->arrays && !keywords && (is_large(args[0]) || (count == 2 && is_large(args[1])))) {
+  if (count == f->arrays && !keywords && (worth_it(args[0], f->least) || (count == 2 && worth_it(args[1], f->least)))) {
     try {
       auto a = py::reinterpret_borrow<py::object>(args[0]);
       py::object y = count == 1 ? unary(f->code, py::reinterpret_borrow<py::array>(a))
@@ -179,7 +207,7 @@ PyObject* call_routed(PyObject* self, PyObject* const* args, Py_ssize_t count, P
   return PyObject_Vectorcall(f->otherwise, args, size_t(count), keywords);
 }
 
-py::object route(const std::string& name, const py::object& otherwise) {
+py::object route(const std::string& name, const py::object& otherwise, py::ssize_t least) {
   py::module_ m = py::module_::import("weft._cpu");
   py::dict one = m.attr("UNARY"), two = m.attr("BINARY");
   bool single = one.contains(name.c_str());
@@ -187,6 +215,7 @@ py::object route(const std::string& name, const py::object& otherwise) {
   auto* f = new Routed;  // lives as long as the interpreter, like the module that holds it
   f->code = (single ? one : two)[name.c_str()].cast<int>();
   f->arrays = single ? 1 : 2;
+  f->least = least;
   f->otherwise = py::object(otherwise).release().ptr();
   f->definition = {strdup(name.c_str()), reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call_routed)),
                    METH_FASTCALL | METH_KEYWORDS, nullptr};
@@ -204,10 +233,12 @@ void bind_map(py::module_& m) {
         "block of its axes; None for all else.");
   m.def("accumulate", &accumulate, py::arg("a").noconvert(), py::arg("b"),
         "a += b in place. False, and nothing written, unless both are plain float32 arrays of one shape.");
-  m.def("sum", &sum, py::arg("x"), py::arg("axes"), py::arg("keepdims"),
-        "The sum over the axes whose bits are set; None where they are not one block, or all but one block.");
-  m.def("route", &route, py::arg("name"), py::arg("otherwise"),
-        "A function that runs the kernel `name` on large plain arrays and calls `otherwise` with all else.");
+  m.def("sum", &sum, py::arg("x"), py::arg("axis"), py::arg("keepdims"), py::arg("mean") = false,
+        "The sum or mean over `axis` (None, a number, a tuple). None for all but plain arrays, for axes out of range, "
+        "and "
+        "where the axes are not one block or all but one block.");
+  m.def("route", &route, py::arg("name"), py::arg("otherwise"), py::arg("least"),
+        "A function that runs the kernel `name` on plain arrays of at least `least` elements, else calls `otherwise`.");
   const char* unaries[] = {"negative", "abs",     "square", "sqrt", "exp",       "log",
                            "tanh",     "sigmoid", "relu",   "erf",  "reciprocal"};
   const char* binaries[] = {"add", "subtract", "multiply", "divide", "maximum", "minimum"};

@@ -149,7 +149,7 @@ def sums():
         x = np.asarray(normal(*shape) + np.float32(1))
         for bits, keep in itertools.product(range(1 << x.ndim), (False, True)):
             axes = tuple(i for i in range(x.ndim) if bits >> i & 1)
-            got, want = _cpu.sum(x, bits, keep), x.astype("d").sum(axis=axes, keepdims=keep)
+            got, want = _cpu.sum(x, axes, keep), x.astype("d").sum(axis=axes, keepdims=keep)
             if got is None:  # kept and summed axes alternate more than the kernels cover
                 assert x.ndim == 4
                 continue
@@ -163,9 +163,9 @@ def digest():
         total.update(K.matmul(normal(m, k), normal(k, n)).tobytes())
     total.update(K.matmul(normal(24, 40, 50), normal(24, 50, 60)).tobytes())
     x = normal(40, 31, 17, 9) * 100
-    for bits in (0b1, 0b1000, 0b1111, 0b1101, 0b111, 0b10):
-        total.update(_cpu.sum(x, bits, False).tobytes())
-    total.update(_cpu.sum(normal(90001, 3), 1, False).tobytes())
+    for axes in (0, 3, None, (0, 2, 3), (0, 1, 2), 1):
+        total.update(_cpu.sum(x, axes, False).tobytes())
+    total.update(_cpu.sum(normal(90001, 3), 0, False).tobytes())
     total.update(_cpu.unary(_cpu.UNARY["tanh"], x).tobytes())
     return total.hexdigest()
 

@@ -24,11 +24,11 @@ def test_callers_at_once():
     from weft import _cpu
 
     a, b = inputs()
-    product, sums, failures = K.matmul(a, b), _cpu.sum(a, 1, False), []
+    product, sums, failures = K.matmul(a, b), _cpu.sum(a, 0, False), []
 
     def work():
         for _ in range(40):
-            if not (K.matmul(a, b) == product).all() or not (_cpu.sum(a, 1, False) == sums).all():
+            if not (K.matmul(a, b) == product).all() or not (_cpu.sum(a, 0, False) == sums).all():
                 failures.append(threading.get_ident())
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from weft import _cpu  # type: ignore[attr-defined]
+from weft import _cpu
 from weft.backends import reference as K
 
 K.matmul.on(np.ndarray, "ff")(_cpu.matmul)
