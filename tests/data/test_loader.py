@@ -181,6 +181,21 @@ def test_an_error_names_its_sample(workers):
         list(DataLoader(Subset(Broken(), range(20, 40)), 4, workers=workers).arrays()) and None
 
 
+@pytest.mark.parametrize("samples", [[1, 0.5], [np.uint8(1), 300], [True, 2]])
+def test_a_sample_that_would_be_cut_is_refused(samples):
+    with pytest.raises(TypeError, match="expected all samples of dtype .*, as sample 0, got"):
+        list(DataLoader(samples, 2))
+    assert [x.dtype for x in DataLoader([0.5, 1], 2)] == [np.float32]
+
+
+def test_a_subset_takes_no_mask():
+    with pytest.raises(TypeError, match=r"Subset: expected integer indices \(n,\), got bool .*flatnonzero"):
+        Subset(ArrayDataset(LABELS), LABELS == 3)
+    with pytest.raises(TypeError, match=r"Subset: expected integer indices \(n,\), got float64"):
+        Subset(ArrayDataset(LABELS), [0.5])
+    assert len(Subset(ArrayDataset(LABELS), [])) == 0
+
+
 def test_bad_arguments():
     for wrong in ({"batch_size": 0}, {"workers": -1}, {"prefetch": 0}):
         with pytest.raises(ValueError, match="DataLoader: expected"):

@@ -83,7 +83,11 @@ class Subset(Dataset):
     """The samples of `dataset` at `indices`, in that order."""
 
     def __init__(self, dataset: Any, indices: Any):
-        self.dataset, self.indices = dataset, np.asarray(indices, dtype=np.int64)
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or chosen.size and chosen.dtype.kind not in "iu":
+            hint = "; numpy.flatnonzero turns a mask into indices" if chosen.dtype == bool else ""
+            raise TypeError(f"Subset: expected integer indices (n,), got {chosen.dtype} {chosen.shape}{hint}")
+        self.dataset, self.indices = dataset, chosen.astype(np.int64)
         check_indices("Subset", self.indices, len(dataset))
         self.layout = getattr(dataset, "layout", None)
 

@@ -168,6 +168,9 @@ class DataLoader:
                     if field.shape != target.shape[1:]:
                         raise ValueError(f"DataLoader: expected all samples of shape {target.shape[1:]}, as sample "
                                          f"{self.first}, got {field.shape}")  # fmt: skip
+                    if field.dtype is not target.dtype and not np.can_cast(field.dtype, target.dtype, "same_kind"):
+                        raise TypeError(f"DataLoader: expected all samples of dtype {target.dtype}, as sample "
+                                        f"{self.first}, got {field.dtype}")  # fmt: skip
                     target[row] = field
             except Exception as error:
                 error.add_note(f"DataLoader: in sample {index}")
