@@ -130,6 +130,7 @@ def test_max_shares_ties():
         (lambda x: ops.linear(x, ops.ones((4, 5))), ValueError, r"linear: expected x \(..., 5\).*got \(2, 3\)"),
         (lambda x: x[5], IndexError, "out of bounds"),
         (lambda x: x.item(), ValueError, r"item: expected a Tensor of one value, got shape \(2, 3\)"),
+        (lambda x: list(weft.asarray(1.0)), TypeError, "unstack: expected at least one axis, got a 0-d Tensor"),
         (lambda x: bool(x), ValueError, r"bool: expected a Tensor of one value"),
         (lambda x: weft.asarray("a"), TypeError, "expected numbers"),
         (lambda x: weft.asarray([1], device="cuda:0"), ValueError, "device: expected one of cpu, got 'cuda:0'"),
@@ -138,6 +139,22 @@ def test_max_shares_ties():
 def test_errors_name_op_and_shapes(call, error, words):
     with pytest.raises(error, match=words):
         call(ops.ones((2, 3)))
+
+
+@pytest.mark.parametrize("values", [np.array([0, 1, 2], "u1"), np.array([-128, 1, 2], "i1"), np.array([True, False])])
+def test_integers_sort_downwards(values):
+    x = weft.asarray(values)
+    np.testing.assert_array_equal(ops.sort(x, descending=True).numpy(), np.sort(values)[::-1])
+    np.testing.assert_array_equal(values[ops.argsort(x, descending=True).numpy()], np.sort(values)[::-1])
+
+
+def test_spread_of_sixteen_bits():
+    """200^2 times a few values is past float16; the deviation is not."""
+    x = np.linspace(0, 200, 500).astype(np.float16)
+    np.testing.assert_allclose(ops.std(weft.asarray(x)).numpy(), np.std(x.astype(float)), 1e-3)
+    x = np.linspace(0, 1000, 500).astype(np.float16)  # and here the variance itself is
+    np.testing.assert_allclose(ops.std(weft.asarray(x)).numpy(), np.std(x.astype(float)), 1e-3)
+    assert ops.var(weft.asarray(x / 100)).dtype == np.float16
 
 
 def test_setitem_outside_and_inside_the_tape():

@@ -155,7 +155,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
 def sort_values(x, *, axis, descending):
     xp = namespace(x)
     raw = x.data if type(x) is Tensor else x
-    order = np.argsort(-raw if descending else raw, axis=axis, stable=True)
+    order = sorting(raw, axis, descending)
     shape, where = x.shape, axis % x.ndim
     grid = list(np.ogrid[tuple(slice(n) for n in shape)])
     grid[where] = order
@@ -172,4 +172,11 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
 @op
 def argsort(x, *, axis=-1, descending=False, stable=True):
     """The indices that sort x along `axis`."""
-    return np.argsort(-x if descending else x, axis=axis, stable=True), None
+    return sorting(x.data if type(x) is Tensor else x, axis, descending), None
+
+
+def sorting(x: Any, axis: int, descending: bool) -> Any:
+    """The indices that sort an array; ties stay in their order, NaN comes last."""
+    if descending:  # ~x turns the order of integers around, where -x wraps
+        x = ~x if x.dtype.kind in "biu" else -x
+    return np.argsort(x, axis=axis, stable=True)

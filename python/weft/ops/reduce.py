@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from weft.autograd import op
-from weft.backends.array import namespace
-from weft.ops.elementwise import floating
+from weft.backends.array import is_16_bit, namespace
+from weft.ops.elementwise import astype, floating, sqrt
 
 
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -106,14 +108,16 @@ def prod(x, *, axis=None, keepdims=False):
 
 def var(x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The variance over `axis`, divided by count - correction."""
+    if is_16_bit(x.dtype):  # its sum of squares is soon past float16
+        return var(astype(x, dtype=np.float32), axis=axis, correction=correction, keepdims=keepdims).astype(x.dtype)
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - correction)
 
 
 def std(x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The standard deviation over `axis`, the root of `var`."""
-    from weft.ops.elementwise import sqrt
-
+    if is_16_bit(x.dtype):
+        return std(astype(x, dtype=np.float32), axis=axis, correction=correction, keepdims=keepdims).astype(x.dtype)
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 

@@ -243,6 +243,8 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices of x along `axis`, as a tuple."""
+    if not x.ndim:
+        raise TypeError("unstack: expected at least one axis, got a 0-d Tensor")
     lead = (slice(None),) * (axis % x.ndim)
     return tuple([x[(*lead, i)] for i in range(x.shape[axis])])
 
