@@ -152,6 +152,15 @@ def test_dtypes_may_mix():
         np.testing.assert_allclose(a.data, b.data, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.RMSprop])
+def test_a_gradient_of_another_shape_is_refused(make):
+    p = nn.Parameter(np.ones((2, 2), np.float32))
+    p.grad = weft.ones((2,))
+    with pytest.raises(ValueError, match=r"step: expected a gradient of shape \(2, 2\), got \(2,\)"):
+        make([p], lr=0.1).step()
+    np.testing.assert_array_equal(p.data, np.ones((2, 2)))
+
+
 def test_half_precision_keeps_its_state_in_float32():
     p = nn.Parameter(np.ones(4, np.float16))
     optimizer = optim.Adam([p], lr=0.1)

@@ -106,6 +106,8 @@ class Optimizer:
                 grad = p.grad
                 if grad is None:
                     continue
+                if grad.data.shape != p.data.shape:
+                    raise ValueError(f"{by}: expected a gradient of shape {p.shape}, got {grad.shape}")
                 state = self.state.get(p)
                 if state is None:
                     state = self.state[p] = {"step": 0, **{k: self.zeros(p.data) for k in self.slots(group)}}
