@@ -123,5 +123,7 @@ def test_shapes_are_checked():
         ops.lstm(x, h, h, w, square)
     with pytest.raises(ValueError, match=r"rnn: expected a state \(2, 2\) for x \(4, 2, 3\), got \(2, 3\)"):
         ops.rnn(x, w, w, square)
+    with pytest.raises(TypeError, match="rnn: expected x, states and weights of one dtype, got float64 and float32"):
+        ops.rnn(weft.Tensor(np.zeros(X)), h, w, square)
     with pytest.raises(ValueError, match="rnn: expected nonlinearity 'tanh' or 'relu', got 'gelu'"):
         ops.rnn(x, h, w, square, nonlinearity="gelu")

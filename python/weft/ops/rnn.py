@@ -18,6 +18,9 @@ from weft.ops.activation import floating
 def check_sequence(name: str, gates: int, x: Any, states: tuple[Any, ...], w_ih: Any, w_hh: Any, biases: Any) -> None:
     """Raise unless x (T, N, I), each state (N, H), w_ih (gates * H, I), w_hh (gates * H, H), biases (gates * H,)."""
     floating(x, name)
+    for other in (*states, w_ih, w_hh):
+        if not other.dtype == x.dtype:
+            raise TypeError(f"{name}: expected x, states and weights of one dtype, got {x.dtype} and {other.dtype}")
     if x.ndim != 3:
         raise ValueError(f"{name}: expected a sequence (T, N, I), got {x.shape}")
     rows, hidden = w_hh.shape[0], w_hh.shape[-1]
