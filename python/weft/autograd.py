@@ -208,6 +208,8 @@ class Tensor:
         value = value.data if type(value) is Tensor else np.asarray(value)
         if value.shape != self.shape:
             raise ValueError(f"{by}: expected a value of shape {self.shape}, got {value.shape}")
+        if self.dtype.kind in "biu" and value.dtype.kind not in "biu":
+            raise TypeError(f"{by}: expected a value for {self.dtype}, got {value.dtype}, which would be cut")
         self.check_writable(by)
         self.data[...] = value
         self.touch(by)

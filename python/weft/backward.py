@@ -113,6 +113,8 @@ def fit(g: Any, spec: tuple[tuple[int, ...], Any]) -> Any:
     if g.shape != shape:
         g = unbroadcast(g, shape)
     if g.dtype != dtype:
+        if dtype.kind in "biu":
+            raise TypeError(f"backward: expected a floating input where requires_grad is true, got {dtype} {shape}")
         g = namespace(g).astype(g, dtype)
     return g
 

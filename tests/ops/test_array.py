@@ -157,6 +157,12 @@ def test_spread_of_sixteen_bits():
     assert ops.var(weft.asarray(x / 100)).dtype == np.float16
 
 
+def test_arrays_of_the_other_byte_order():
+    x = weft.asarray(np.arange(6, dtype=">f4").reshape(2, 3))
+    assert x.dtype.isnative
+    np.testing.assert_array_equal(ops.softmax(x).numpy(), ops.softmax(weft.asarray(x.numpy())).numpy())
+
+
 def test_setitem_outside_and_inside_the_tape():
     x = ops.zeros((2, 3))
     x[0, 1] = 5.0

@@ -26,6 +26,8 @@ def asarray(x: Any, /, *, dtype: Any = None, device: str | None = None, copy: bo
         return x
     if isinstance(x, (list, tuple)) and any(isinstance(i, Tensor) for i in x):
         x = np.stack([np.asarray(i) for i in x])
+    if isinstance(x, np.ndarray) and not x.dtype.isnative:  # of a file from another machine
+        x = x.astype(x.dtype.newbyteorder("="))
     out = Tensor(x.data if isinstance(x, Tensor) else x)
     data = out.data
     if dtype is not None and data.dtype != np.dtype(dtype):
