@@ -145,16 +145,16 @@ def rebuild() -> str:
 
 def native() -> Finding:
     package = Path(__file__).resolve().parent.parent
-    if os.environ.get("WEFT_NATIVE") == "0":
-        return Finding("extension", NOTE, "turned off by WEFT_NATIVE=0: plain NumPy runs", "unset WEFT_NATIVE")
     try:
-        extension = importlib.import_module("weft._cpu")
+        extension = importlib.import_module("weft._cpu")  # loads it even where WEFT_NATIVE=0 keeps Weft from it
     except ImportError as error:
         return Finding("extension", FAULT, *why_no_extension(package, error))
     path = Path(extension.__file__ or "")
     newer = [p for p in (package.parents[1] / "csrc").rglob("*.*") if p.stat().st_mtime > path.stat().st_mtime]
     if newer:
         return Finding("extension", NOTE, f"{path.name} is older than {newer[0].name}", rebuild())
+    if os.environ.get("WEFT_NATIVE") == "0":
+        return Finding("extension", NOTE, "turned off by WEFT_NATIVE=0: plain NumPy runs", "unset WEFT_NATIVE")
     isa = getattr(extension, "isa", None)
     chosen = isa() if callable(isa) else None
     return Finding("extension", OK, f"{path}" + (f", runs its {ISA_NAMES.get(chosen, chosen)} code" if chosen else ""))
