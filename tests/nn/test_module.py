@@ -60,6 +60,21 @@ def test_a_list_of_modules_is_refused_and_a_tuple_stays_out():
         net.state_dict()
 
 
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        ({"a": nn.Linear(2, 2)}, "expected nn.ModuleDict at 'parts', got a dict"),
+        ([nn.Parameter([1.0])], "expected Parameters as attributes, got a list of them at 'parts'"),
+        ({"a": nn.Parameter([1.0])}, "expected Parameters as attributes, got a dict of them at 'parts'"),
+    ],
+)
+def test_other_containers_that_would_not_train_are_refused(value, words):
+    net = nn.Module()
+    net.parts = value
+    with pytest.raises(TypeError, match=words):
+        list(net.parameters())
+
+
 def test_a_parameter_is_not_overwritten_by_mistake():
     layer = nn.Linear(2, 3)
     with pytest.raises(TypeError, match="expected a Parameter .* for 'weight', got Tensor"):

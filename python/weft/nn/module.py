@@ -137,11 +137,18 @@ class Module:
         for name, value in self.__dict__.items():
             if isinstance(value, Module):
                 yield name, value
-            elif type(value) is list and value and isinstance(value[0], Module):
-                raise TypeError(
-                    f"{type(self).__name__}: expected nn.ModuleList at {name!r}, got a list, whose modules "
-                    "would not train; a tuple holds modules that are meant to stay out"
-                )
+            elif type(value) in (list, dict) and value:
+                first, kind = next(iter(value.values() if type(value) is dict else value)), type(value).__name__
+                if isinstance(first, Module):
+                    raise TypeError(
+                        f"{type(self).__name__}: expected nn.Module{kind.title()} at {name!r}, got a {kind}, whose "
+                        "modules would not train; a tuple holds modules that are meant to stay out"
+                    )
+                if isinstance(first, Parameter):
+                    raise TypeError(
+                        f"{type(self).__name__}: expected Parameters as attributes, got a {kind} of them at {name!r}, "
+                        "which would not train; a tuple holds Parameters that are meant to stay out"
+                    )
 
     def children(self) -> Iterator[Module]:
         for _, child in self.named_children():
