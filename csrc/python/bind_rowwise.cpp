@@ -165,14 +165,21 @@ py::tuple rms_norm_backward_of(const py::array& g_in, const py::array& x_in, con
 
 // -- cross-entropy --------------------------------------------------------------------------------------------------
 
+// `a` as C-contiguous int64.
+py::array integers(const py::array& a) {
+  char kind = a.dtype().kind();
+  if (kind != 'i' && kind != 'u')
+    throw py::type_error("cross_entropy: expected integer labels, got " + py::str(a.dtype()).cast<std::string>());
+  return py::array_t<int64_t, py::array::c_style | py::array::forcecast>(a);
+}
+
 struct Classes {  // checked arguments, with the arrays that `of` points into
   py::array logits, labels, weight;
   CrossEntropy of;
 
   Classes(const py::array& logits_in, const py::array& labels_in, const py::object& weight_in, int64_t ignore_index,
           double smoothing)
-      : logits(contiguous(logits_in, "cross_entropy: logits")),
-        labels(py::array_t<int64_t, py::array::c_style>::ensure(labels_in)) {
+      : logits(contiguous(logits_in, "cross_entropy: logits")), labels(integers(labels_in)) {
     if (logits.ndim() != 2 || labels.ndim() != 1 || labels.shape(0) != logits.shape(0))
       throw py::value_error("cross_entropy: expected logits (N, C) and labels (N,), got " + shape_text(logits) +
                             " and " + shape_text(labels_in));

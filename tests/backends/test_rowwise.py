@@ -206,6 +206,12 @@ def test_wrong_arguments_raise():
         K.cross_entropy(x, labels, None, **options)
     with pytest.raises(ValueError, match=r"cross_entropy: expected logits \(N, C\) and labels \(N,\)"):
         K.cross_entropy(x, labels[:2], None, **options)
+    for wrong in (labels * 0.5, np.array("abc"), labels > 0):
+        with pytest.raises(TypeError, match="cross_entropy: expected integer labels"):
+            weft._cpu.cross_entropy(x, wrong, None, -100, 0.0)
+    wide = np.array([0, 2**63 + 5, 1], np.uint64)
+    with pytest.raises(IndexError, match="at position 1"):
+        weft._cpu.cross_entropy(x, wide, None, -100, 0.0)
     with pytest.raises(ValueError, match=r"softmax: expected an axis of \(3, 4\), got 2"):
         K.softmax(x, axis=2)
     with pytest.raises(ValueError, match="layer_norm: weight: expected 4 values"):
