@@ -347,7 +347,11 @@ def test_threads_add_to_one_parameter():
         (lambda x: autograd.grad(x.sum(), weft.ones(2)), ValueError, "input 0 of shape .* does not"),
         (lambda x: weft.grad(lambda i: (i * 1.5).sum())(weft.asarray([1, 2])), TypeError, r"got int64 \(2,\)"),
         (lambda x: weft.asarray([1, 2]).assign([1.5, 2.5]), TypeError, "assign: expected a value for int64, got float"),
-        (lambda x: weft.asarray([1, 2]).__iadd__(1.5), TypeError, "in-place add: expected a value for int64, got float"),
+        (
+            lambda x: weft.asarray([1, 2]).__iadd__(1.5),
+            TypeError,
+            "in-place add: expected a value for int64, got float",
+        ),
         (lambda x: x.assign(np.ones(2)), ValueError, r"assign: expected a value of shape \(3,\), got \(2,\)"),
         (lambda x: weft.grad(lambda x: x)(x), ValueError, "grad: expected f to return a Tensor of one value"),
     ],
