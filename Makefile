@@ -1,6 +1,7 @@
 # The commands of the README. Each sets up .venv first, and does nothing it has done before.
 SHELL := /bin/bash
-PEERS := $(if $(filter true,$(CI)),peers,)
+# What may not be skipped is installed (tests/policy.py).
+PEERS := $(if $(or $(filter true,$(CI)),$(WEFT_DATA)),peers,)
 WEFT := .venv/bin/weft
 PYTEST := .venv/bin/python -m pytest
 
