@@ -129,3 +129,12 @@ def test_parameters_are_checked():
         ops.hardtanh(x, min_val=1.0, max_val=-1.0)
     with pytest.raises(ValueError, match="celu: expected alpha other than 0"):
         ops.celu(x, alpha=0.0)
+
+
+def test_gelu_far_below_zero_is_zero():
+    """The last bit of erf, times x, must not grow with x."""
+    x = weft.Tensor(np.tile(np.array([-6, -20, -1e10, -3e38], np.float32), 8), requires_grad=True)
+    y = ops.gelu(x)
+    y.sum().backward()
+    np.testing.assert_allclose(y.numpy(), 0, atol=1e-8)
+    np.testing.assert_allclose(x.grad.numpy(), 0, atol=1e-7)
