@@ -11,7 +11,8 @@ import pytest
 import policy
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("MPLCONFIGDIR", tempfile.mkdtemp(prefix="weft-mpl-"))  # a read-only home must not matter
+MPL_FOLDER = tempfile.TemporaryDirectory(prefix="weft-mpl-")  # a read-only home must not matter
+os.environ.setdefault("MPLCONFIGDIR", MPL_FOLDER.name)
 
 LEFT_OUT = pytest.StashKey[int]()
 

@@ -222,7 +222,7 @@ def test_wrong_arguments_raise():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_against_torch(seed):
-    torch = pytest.importorskip("torch", reason="PyTorch is the peer that these kernels are held against")
+    torch = pytest.importorskip("torch")
     F = torch.nn.functional
     rng = np.random.default_rng(seed)
     rows, columns = int(rng.integers(1, 60)), int(rng.integers(2, 200))
