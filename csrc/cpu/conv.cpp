@@ -100,7 +100,7 @@ void conv2d_weight_grad(const Conv& v, const float* g, const float* x, float* gw
   if (is_depthwise(v)) {
     WEFT_DISPATCH(depthwise_weight_grad, made.grids[0], g, x, gw);
   } else {
-    WEFT_DISPATCH(weight_grad, v, made.grids[0], g, x, gw);
+    WEFT_DISPATCH(weight_grad, made.grids[0], v.KH * v.KW, g, x, gw);
   }
 }
 
