@@ -13,7 +13,7 @@ from weft.backends import reference as K
 
 pytestmark = needs("native")
 
-CONFIGS = range(160)
+CONFIGS = range(170)
 CHECK = """
 from backends.test_conv import CONFIGS, check
 for i in CONFIGS[{first}::3]:
@@ -37,6 +37,9 @@ SHAPES = [  # N, C, O, groups, kernel, image: one for every way through the kern
     (3, 8, 16, 8, (3, 3), (19, 19)),  # depthwise, two outputs per channel
     (2, 32, 32, 32, (5, 5), (40, 40)),
     (1, 9, 9, 1, (3, 3), (50, 60)),  # a slab is some rows
+    (3, 130, 33, 1, (3, 3), (13, 17)),  # Winograd's tiles, some of them cut off
+    (9, 50, 96, 2, (3, 3), (11, 8)),
+    (1, 40, 48, 1, (3, 3), (21, 20)),
 ]
 
 
