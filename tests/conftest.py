@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections import Counter
 
@@ -13,6 +14,10 @@ import policy
 os.environ.setdefault("MPLBACKEND", "Agg")
 MPL_FOLDER = tempfile.TemporaryDirectory(prefix="weft-mpl-")  # a read-only home must not matter
 os.environ.setdefault("MPLCONFIGDIR", MPL_FOLDER.name)
+
+# A suite that is started in the background inherits an ignored Ctrl-C, and some tests press it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LEFT_OUT = pytest.StashKey[int]()
 
