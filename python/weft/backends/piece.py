@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from weft.backends import array
+
 
 class Piece:
     """`g` at `index` of an array of `shape` that is zero elsewhere; positions that `index` repeats add up.
@@ -31,7 +33,7 @@ class Piece:
 
     def whole(self) -> Any:
         """The array itself."""
-        out = np.zeros(self.shape, self.g.dtype)
+        out = array.zeros(self.shape, self.g.dtype)
         if self.unique():
             out[self.index] = self.g
         else:

@@ -44,3 +44,19 @@ for name in UNARY + BINARY:
     setattr(array, name, _cpu.route(name, getattr(array, name), 0))
 array.sum, array.mean = sum_or(array.sum), mean_or(array.mean)
 array.accumulate = accumulate_or(array.accumulate)
+
+
+def zeros_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """Zeros in memory that is reused: fresh pages cost more than writing them."""
+
+    def zeros(shape: Any, dtype: Any = np.float64) -> Any:
+        if np.dtype(dtype).char != "f":
+            return otherwise(shape, dtype)
+        out = _cpu.empty(shape)
+        out.fill(0)
+        return out
+
+    return zeros
+
+
+array.zeros = zeros_or(array.zeros)
