@@ -420,3 +420,16 @@ def test_slices_of_one_array_share_a_buffer_on_the_way_back():
     tracemalloc.stop()
     assert peak < 3.5 * x.nbytes
     np.testing.assert_array_equal(x.grad.numpy()[:, 0], [1, 2, 3, 4])
+
+
+def test_checkpoints_leave_nothing_behind():
+    gc.collect()
+    tracemalloc.start()
+    for _ in range(20):
+        x = weft.Tensor(np.ones(2**15), requires_grad=True)
+        weft.checkpoint(ops.exp, x).sum().backward()
+    del x
+    gc.collect()
+    left = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert left < 2**18

@@ -34,7 +34,7 @@ observers: list[
     Callable[[Callable[..., Any], tuple[Any, ...], Any], None]
 ] = []  # called with (body, arrays, out) after each op
 gradient_observers: list[Callable[[Any, int, Any], None]] = []  # called with (node, input, its gradient) in backward
-bodies: list[Callable[..., Any]] = []  # of every op, so that tests can demand a case for each
+bodies: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()  # of every op, so that tests can demand cases
 
 
 class Edge(tuple[Any, int]):
@@ -291,7 +291,7 @@ def op(body: Callable[..., Any]) -> Any:
         return result
 
     function.body = body  # type: ignore[attr-defined]
-    bodies.append(body)
+    bodies.add(body)
     return function
 
 

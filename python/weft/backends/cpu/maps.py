@@ -1,7 +1,7 @@
 """Elementwise functions and sums of float32 arrays, in the array namespace under their own names.
 
-Large arrays get every thread and reused memory; small ones a shorter call than NumPy's. Each function hands to NumPy what
-the kernels do not cover: other dtypes, strided memory, unusual broadcasts.
+Large arrays get every thread and reused memory; small ones a shorter call than NumPy's. Each function hands to NumPy
+what the kernels do not cover: other dtypes, strided memory, unusual broadcasts.
 """
 
 from __future__ import annotations
@@ -42,12 +42,6 @@ def accumulate_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     return accumulate
 
 
-for name in UNARY + BINARY:
-    setattr(array, name, _cpu.route(name, getattr(array, name), 0))
-array.sum, array.mean = sum_or(array.sum), mean_or(array.mean)
-array.accumulate = accumulate_or(array.accumulate)
-
-
 def zeros_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """Zeros in memory that is reused: fresh pages cost more than writing them."""
 
@@ -61,4 +55,7 @@ def zeros_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     return zeros
 
 
-array.zeros = zeros_or(array.zeros)
+for name in UNARY + BINARY:
+    setattr(array, name, _cpu.route(name, getattr(array, name), 0))
+for name, or_numpy in {"sum": sum_or, "mean": mean_or, "accumulate": accumulate_or, "zeros": zeros_or}.items():
+    setattr(array, name, or_numpy(getattr(array, name)))
