@@ -111,16 +111,25 @@ def test_same_bits_for_every_number_of_threads():
 
 def test_infinities_stay_where_windows_reach():
     """0 * inf is NaN: padding, empty lanes of vectors and skipped taps must not meet one."""
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
     for C, O, groups in ((3, 5, 1), (16, 16, 1), (9, 9, 9), (20, 17, 1)):
-        x = np.ones((2, C, 11, 13), np.float32)
+        x, g = np.ones((1, C, 11, 13), np.float32), np.ones((1, O, 11, 13), np.float32)
         x[0, 0, 4, 5] = np.inf
-        weight = np.ones((O, C // groups, 3, 3), np.float32)
-        geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": groups}
-        for a, b in zip(
-            three((x, weight, None, np.ones((2, O, 11, 13), np.float32)), geometry),
-            three((x, weight, None, np.ones((2, O, 11, 13), np.float32)), geometry, reference=True),
-        ):
+        arrays = x, np.ones((O, C // groups, 3, 3), np.float32), None, g
+        want = three(arrays, {**geometry, "groups": groups}, reference=True)
+        for a, b in zip(three(arrays, {**geometry, "groups": groups}), want):
             np.testing.assert_array_equal(a, b)
+
+
+def test_winograd_keeps_an_infinity_in_its_tiles():
+    """Every output that reads it is inf or NaN; of the others only those of the 2x2 tiles around are."""
+    x, weight = np.ones((8, 16, 16, 16), np.float32), np.ones((16, 16, 3, 3), np.float32)
+    x[2, 3, 8, 9] = np.inf
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    lost = ~np.isfinite(K.conv2d(x, weight, None, **geometry))
+    assert lost[2, :, 7:10, 8:11].all()
+    lost[2, :, 6:12, 6:12] = False
+    assert not lost.any()
 
 
 @pytest.mark.parametrize("entry", ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"])
