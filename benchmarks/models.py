@@ -89,19 +89,23 @@ def gpt(
     return GPT()
 
 
-def lstm(nn: Any, F: Any) -> Any:
+def lstm(nn: Any, F: Any, *, width: int = 128) -> Any:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embed = nn.Embedding(65, 128)
-            self.lstm = nn.LSTM(128, 256, batch_first=True)
-            self.head = nn.Linear(256, 65)
+            self.embed = nn.Embedding(65, width // 2)
+            self.lstm = nn.LSTM(width // 2, width, batch_first=True)
+            self.head = nn.Linear(width, 65)
 
         def forward(self, tokens: Any) -> Any:
             h, _ = self.lstm(self.embed(tokens))
             return self.head(h).reshape(-1, 65)
 
     return Net()
+
+
+def wide_lstm(nn: Any, F: Any) -> Any:
+    return lstm(nn, F, width=256)
 
 
 def images(*shape: int) -> Any:
@@ -118,5 +122,6 @@ MODELS = {
     "cnn": (cnn, images(64, 1, 28, 28), "conv 32, conv 64, dense 128; 28x28, batch 64"),
     "resnet18": (resnet18, images(32, 3, 32, 32), "ResNet-18, 32x32, batch 32"),
     "gpt": (gpt, tokens(16, 128), "4 layers, width 256, T 128, batch 16"),
-    "lstm": (lstm, tokens(32, 64), "embedding 128, LSTM 256, T 64, batch 32"),
+    "lstm": (lstm, tokens(32, 64), "embedding 64, LSTM 128, T 64, batch 32"),
+    "wide_lstm": (wide_lstm, tokens(32, 64), "embedding 128, LSTM 256, T 64, batch 32"),
 }
