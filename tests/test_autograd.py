@@ -433,3 +433,21 @@ def test_checkpoints_leave_nothing_behind():
     left = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert left < 2**18
+
+
+def test_deepcopy_of_leaves_only():
+    import copy
+
+    x = leaf(3)
+    (x * 2).sum().backward()
+    y = copy.deepcopy(x)
+    assert y.data is not x.data and y.requires_grad and y.grad is not x.grad
+    np.testing.assert_array_equal(y.grad.numpy(), x.grad.numpy())
+    with pytest.raises(RuntimeError, match="deepcopy: expected a leaf, got the result of multiply"):
+        copy.deepcopy(x * 2)
+
+
+def test_where_of_two_numbers():
+    mask = weft.asarray([True, False])
+    np.testing.assert_array_equal(weft.where(mask, 1.0, 0).numpy(), np.float32([1, 0]))
+    assert weft.where(mask, 1.0, 0).dtype == np.float32 and weft.where(mask, 1, 0).dtype == np.int64

@@ -11,6 +11,7 @@ forward pass let go, once, from the leaves.
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 import weakref
@@ -140,6 +141,17 @@ class Tensor:
         if not self.data.ndim:
             raise TypeError("len: expected at least one axis, got a 0-d Tensor")
         return int(self.data.shape[0])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.node is not None:
+            raise RuntimeError(
+                f"deepcopy: expected a leaf, got the result of {self.node.name}, whose graph would be copied with it; "
+                "detach() it first"
+            )
+        new = memo[id(self)] = copy.copy(self)
+        new.data = self.data.copy()
+        new.grad = copy.deepcopy(self.grad, memo)
+        return new
 
     # -- leaving the tape ------------------------------------------------------------------------------------------
 

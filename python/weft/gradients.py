@@ -82,7 +82,8 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
     """`f(*args)` without keeping what its ops would save: backward runs f again.
 
     args: Tensors or anything else; f returns one Tensor. Parameters that f reaches by itself get their gradients too,
-    and random draws repeat. Memory: the inputs, plus one segment while it is recomputed.
+    and random draws repeat; f runs twice, so what it updates besides (batch norm's running statistics) is updated
+    twice. Memory: the inputs, plus one segment while it is recomputed.
     """
     from weft import random
 

@@ -47,6 +47,8 @@ def weak(scalar: Any, x: Any) -> tuple[Any, Any]:
 def promote(a: Any, b: Any) -> tuple[Any, Any]:
     """Both operands ready for a NumPy ufunc whose result dtype is then the promoted one."""
     if type(a) in SCALARS:
+        if type(b) in SCALARS:  # where(condition, 1.0, 0.0)
+            b = np.asarray(b, FLOAT32 if float in (type(a), type(b)) else None)
         return weak(a, b)
     if type(b) in SCALARS:
         b, a = weak(b, a)

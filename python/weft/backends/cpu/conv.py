@@ -1,7 +1,7 @@
 """Convolution and its gradients, float32: any stride, padding, dilation and groups.
 
-3x3 kernels at stride 1 with at least 16 channels on both sides take Winograd's filtering, with rounding of the same size
-and 2.25 times fewer products; there an infinity or NaN may reach up to two pixels further than its windows do.
+3x3 kernels at stride 1 with at least 16 channels on both sides take Winograd's filtering, with rounding of the same
+size and 2.25 times fewer products; there an infinity or NaN may reach up to two pixels further than its windows do.
 """
 
 from __future__ import annotations
