@@ -51,9 +51,10 @@ def normalise_batch(x, weight, bias, *, eps):
     def backward(gradients):
         g, g_mean, g_var = gradients
         xp, count = namespace(x), x.size // x.shape[1]
-        gx, gw, gb = xp.zeros_like(x), None, None
         if g is not None:
             gx, gw, gb = K.batch_norm_backward(g, x, weight, mean, var, eps=eps)
+        else:
+            gx, gw, gb = xp.zeros_like(x), None, None
         if g_mean is not None:
             gx = gx + along_channels(xp, g_mean, x) / count
         if g_var is not None:
