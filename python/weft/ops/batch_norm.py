@@ -7,6 +7,7 @@ from typing import Any
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.backends.reference.precision import narrow
 from weft.ops.activation import floating
 
 
@@ -72,7 +73,7 @@ def scale_channels(x, weight, bias, mean, var, *, eps):
     rstd = 1 / xp.sqrt(var + eps)
     scale = rstd if weight is None else rstd * weight
     shift = -mean * scale if bias is None else bias - mean * scale
-    out = xp.astype(x * along_channels(xp, scale, x) + along_channels(xp, shift, x), x.dtype)
+    out = narrow(x * along_channels(xp, scale, x) + along_channels(xp, shift, x), x.dtype)
 
     def moment(g):  # (C,): what weight's and var's gradients share
         return xp.sum(g * (x - along_channels(xp, mean, x)), axis=axes)
