@@ -38,7 +38,8 @@ class Progress:
         if self.bar is not None:
             self.bar.write(text, file=sys.stdout)
         else:
-            print(text, flush=True)
+            print(text)
+        sys.stdout.flush()  # whoever reads a pipe or a log file sees it now
 
 
 def describe(record: dict[str, Any], goal: str) -> str:
