@@ -1,4 +1,4 @@
-"""`weft bench [NAME...]`: the benchmarks of a checkout, one process each."""
+"""`weft bench [NAME...]`: gemm on this machine's GPU or CPU, or the benchmarks of a checkout, one process each."""
 
 from __future__ import annotations
 
@@ -6,31 +6,109 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[3] / "benchmarks"
+GEMM = "Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, JSON, roofline."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks/bench_NAME.py; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="gemm, or benchmarks/bench_NAME.py; default: all")
     parser.add_argument("--list", action="store_true", help="name them, with their first line, and run none")
+    parser.add_argument("--device", help="of gemm: cpu, cuda, cuda:1 ...; default: a GPU where there is one")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of gemm: about how long each row is timed")
+    parser.add_argument("--match", default="", help="of gemm: only rows whose name contains this, such as 'bf16 NT'")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of reports (default: %(default)s)")
+    parser.add_argument("--history", action="store_true", help="draw the reports in --out, name what became slower")
+
+
+def scripts() -> dict[str, Path]:
+    return {path.stem.removeprefix("bench_"): path for path in sorted(CHECKOUT.glob("bench_*.py"))}
 
 
 def run(options: argparse.Namespace) -> int:
-    folder = Path(__file__).resolve().parents[3] / "benchmarks"
-    scripts = {path.stem.removeprefix("bench_"): path for path in sorted(folder.glob("bench_*.py"))}
-    if not scripts:
-        raise FileNotFoundError(f"expected bench_*.py in {folder}, got none: they come with a checkout, not a wheel")
-    unknown = [name for name in options.names if name not in scripts]
+    if options.history:
+        return history(options.out)
+    known = scripts()
+    unknown = [name for name in options.names if name != "gemm" and name not in known]
     if unknown:
-        raise ValueError(f"expected one of {', '.join(scripts)}, got {unknown[0]}")
-    chosen = options.names or list(scripts)
+        raise ValueError(f"expected one of gemm, {', '.join(known)}, got {unknown[0]}")
+    chosen = options.names or ["gemm", *known]
     if options.list:
         for name in chosen:
-            print(f"{name:14s} {scripts[name].read_text().splitlines()[0].strip(chr(34))}")
+            first = GEMM if name == "gemm" else known[name].read_text().splitlines()[0].strip('"')
+            print(f"{name:14s} {first}")
         return 0
+    if chosen == ["gemm"]:
+        return gemm(options)
     failed = []
     for name in chosen:
         print(f"== {name}", flush=True)
-        if subprocess.run([sys.executable, str(scripts[name])], cwd=folder.parent).returncode:
+        command = [sys.executable, "-m", "weft", "bench", "gemm"] if name == "gemm" else [sys.executable, known[name]]
+        if subprocess.run(list(map(str, command)), cwd=CHECKOUT.parent).returncode:
             failed.append(name)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def gemm(options: argparse.Namespace) -> int:
+    """Measure every product of the device, print and keep what came out."""
+    from weft.backends.device import check_device
+    from weft.bench import facts, report
+    from weft.bench import gemm as products
+
+    device = check_device(options.device)
+    if device == "emulated":
+        raise ValueError("expected a device whose time means something, cpu or cuda, got emulated")
+    on_gpu = device != "cpu"
+    found: dict[str, Any] = facts.machine() | (facts.gpu(int(device.partition(":")[2] or 0)) if on_gpu else {})
+    facts.announce(f"Matrix products on {device}: median time, spread, error of Weft's against float64", found)
+    rows: list[dict[str, Any]] = []
+    for product in products.gpu_products() if on_gpu else products.cpu_products():
+        if options.match not in str(product):
+            continue
+        row = products.measured(product, device, options.seconds)
+        if not rows:
+            print(report.heading(list(row["times"])))
+        rows.append(row)
+        print(report.line(row, list(rows[0]["times"])), flush=True)
+    if not rows:
+        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    rate = products.copy_rate(device)
+    print(f"  copy: {rate / 1e9:.0f} GB/s read and written")
+    path = report.save("gemm", found, rows, options.out, copy_bytes_per_second=rate)
+    print(f"  kept in {path}")
+    try:
+        picture = path.with_suffix(".png")
+        report.roofline(rows, rate, found.get("gpu") or found["cpu"], picture)
+        print(f"  drawn in {picture}")
+    except ImportError:
+        print("  no picture: matplotlib is not installed (pip install 'weft[examples]')")
+    return 0
+
+
+def history(folder: Path) -> int:
+    """Draw how earlier reports compare; exit 1 where a row of the newest is slower by more than 5 %."""
+    from weft.bench import history as earlier
+    from weft.bench.report import file_name
+
+    if not folder.is_dir():
+        raise FileNotFoundError(f"expected a folder of reports, got {folder}: `weft bench gemm` makes one")
+    reports = earlier.read(folder)
+    if not reports:
+        raise FileNotFoundError(f"expected reports in {folder}, got none: `weft bench gemm` makes them")
+    slower = []
+    for (kind, device), runs in reports.items():
+        print(f"{kind} on {device}: {len(runs)} runs, {runs[0]['when'][:10]} to {runs[-1]['when'][:10]}")
+        worse = earlier.regressions(runs)
+        slower += worse
+        for sentence in worse:
+            print(f"  SLOWER {sentence}")
+        if not worse and len(runs) > 1:
+            print(f"  nothing is slower than before by more than {earlier.TOLERATED:.0%}")
+        if len(runs) > 1:
+            picture = folder / f"{kind}-{file_name(device)}-history.png"
+            earlier.draw(runs, picture)
+            print(f"  drawn in {picture}")
+    return 1 if slower else 0
