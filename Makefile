@@ -5,12 +5,13 @@ PEERS := $(if $(or $(filter true,$(CI)),$(WEFT_DATA)),peers,)
 WEFT := .venv/bin/weft
 PYTEST := .venv/bin/python -m pytest
 
-.PHONY: help train test test-full bench lint format native clean
+.PHONY: help train test test-full bench gpu lint format native clean
 
 help:
 	@echo "make train      set up, then train a CNN on handwritten digits and a transformer on dates (5 minutes)"
 	@echo "make test       set up, then run the test suite; make test-full adds the slow cases"
 	@echo "make bench      set up, then run the benchmarks (against PyTorch)"
+	@echo "make gpu        on a machine with an NVIDIA GPU, 9 minutes, no network: build, tests, golden vectors, benchmarks"
 	@echo "make lint       ruff, mypy, clang-format; make format applies what they can mend"
 	@echo "make native     build the C++ extension in place"
 
@@ -29,6 +30,10 @@ test-full:
 bench:
 	@tools/setup.sh examples gpu peers
 	$(WEFT) bench $(ARGS)
+
+# No network and no .venv: the machine's own Python has what it needs. ARGS="--device emulated" rehearses.
+gpu:
+	$(or $(PYTHON),python3) tools/gpu.py $(ARGS)
 
 lint:
 	@tools/setup.sh lint

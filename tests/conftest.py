@@ -24,6 +24,7 @@ LEFT_OUT = pytest.StashKey[int]()
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="run the slow cases too")
+    parser.addoption("--device", default="emulated", help="where tests of kernels run: emulated, or cuda on a GPU")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -34,6 +35,12 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
     config.stash[LEFT_OUT] = len(slow)
+
+
+@pytest.fixture(scope="session")
+def device(request):
+    """Where a test of kernels runs: "emulated", or what --device says."""
+    return request.config.getoption("--device")
 
 
 def pytest_runtest_setup(item):
