@@ -12,7 +12,7 @@ import numpy as np
 from weft.autograd import Edge, Node, RecordingAs, Tensor, gradient_observers
 from weft.backends import array, writes
 from weft.backends.array import namespace
-from weft.backends.piece import Piece
+from weft.backends.piece import Pieces
 
 accumulating = threading.Lock()  # two threads may run backward into the same parameters
 
@@ -120,15 +120,20 @@ def fit(g: Any, spec: tuple[tuple[int, ...], Any]) -> Any:
 
 
 def merged(sum_: Any, g: Any, owned: set[int]) -> Any:
-    """The sum of a gradient so far (None at first) and one more; sums made here are added to in place."""
-    if type(g) is Piece:
-        if sum_ is None:
-            out = g.whole()
-        else:
-            out = sum_ if id(sum_) in owned else sum_.copy()
-            g.add_to(out)
-    elif sum_ is None:
+    """The sum of a gradient so far (None at first) and one more; sums made here are added to in place.
+
+    Pieces are only collected as long as nothing else comes.
+    """
+    if sum_ is None:
         return g
+    if type(g) is Pieces:
+        if type(sum_) is Pieces:
+            sum_.parts += g.parts
+            return sum_
+        out = sum_ if id(sum_) in owned else sum_.copy()
+        g.add_to(out)
+    elif type(sum_) is Pieces:
+        out = array.add(sum_.whole(), g)
     elif id(sum_) in owned:
         array.accumulate(sum_, g)
         return sum_
@@ -181,6 +186,7 @@ def propagate(
                     node.vjp = None
                 continue
             owned.difference_update(map(id, gs))
+            gs = [g.whole() if type(g) is Pieces else g for g in gs]
             if node.hooks:
                 for i, hooks in node.hooks.items():
                     for hook in hooks:
@@ -207,12 +213,15 @@ def propagate(
                 part = parts[i] if parts is not None else vjp[i](g) if vjp[i] is not None else None
                 if part is not None:
                     for observer in gradient_observers:
-                        observer(node, i, part.g if type(part) is Piece else part)
+                        observer(node, i, part.parts[0][0] if type(part) is Pieces else part)
                     give(parent, fit(part, node.specs[i]))
             if not retain:  # free as we go: what this node saved is of no use any more
                 node.vjp = None
                 node.parents = []
             del g, gs, parts, vjp
+    for key, (leaf, g) in leaves.items():
+        if type(g) is Pieces:
+            leaves[key] = (leaf, g.whole())
     return leaves, kept
 
 

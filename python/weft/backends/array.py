@@ -39,6 +39,7 @@ from numpy import (  # noqa: F401
     cos,
     cosh,
     diagonal,
+    empty,
     equal,
     exp,
     expand_dims,

@@ -1,47 +1,90 @@
-"""The gradient of a slice, without the zeros around it."""
+"""The gradients of slices, without the zeros around them."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from weft.backends import array
+from weft.backends import array, writes
 
 
-class Piece:
-    """`g` at `index` of an array of `shape` that is zero elsewhere; positions that `index` repeats add up.
+class Pieces:
+    """Gradients at their indices in an array of `shape` that is zero elsewhere; positions named twice add up.
 
-    Backward writes the pieces of one array into one buffer, so that cutting an array into n parts does not cost n
-    arrays of its size on the way back.
+    Backward collects the pieces of one array and lays them into one buffer, so that cutting an array into n parts does
+    not cost n arrays of its size on the way back. Parts that make up the array need no zeros, and no copy either where
+    a kernel has written them side by side.
     """
 
-    __slots__ = ("g", "index", "shape")
+    __slots__ = ("parts", "shape")
 
-    def __init__(self, g: Any, index: Any, shape: tuple[int, ...]):
-        self.g, self.index, self.shape = g, index, shape
+    def __init__(self, parts: list[tuple[Any, Any]], shape: tuple[int, ...]):
+        self.parts, self.shape = parts, shape  # (gradient, index)
 
     @property
     def dtype(self) -> Any:
-        return self.g.dtype
-
-    def unique(self) -> bool:
-        """Whether no position can be named twice."""
-        parts = self.index if type(self.index) is tuple else (self.index,)
-        arrays = [i for i in parts if isinstance(i, np.ndarray)]
-        return not arrays or (len(arrays) == 1 and arrays[0].dtype == bool)
+        return self.parts[0][0].dtype
 
     def whole(self) -> Any:
         """The array itself."""
-        out = array.zeros(self.shape, self.g.dtype)
-        if self.unique():
-            out[self.index] = self.g
-        else:
-            np.add.at(out, self.index, self.g)
+        if not make_up([index for _, index in self.parts], self.shape):
+            out = array.zeros(self.shape, self.dtype)
+            self.add_to(out)
+            return out
+        out = self.in_place()
+        if out is None:
+            out = array.empty(self.shape, self.dtype)
+            for g, index in self.parts:
+                out[index] = g
         return out
 
     def add_to(self, out: Any) -> None:
-        if self.unique():
-            out[self.index] += self.g
-        else:
-            np.add.at(out, self.index, self.g)
+        for g, index in self.parts:
+            if unique(index):
+                out[index] += g
+            else:
+                np.add.at(out, index, g)
+
+    def in_place(self) -> Any:
+        """The array that the pieces are already parts of, each at its index, or None."""
+        memory = writes.owner(self.parts[0][0])
+        if memory.size != math.prod(self.shape) or not memory.flags.c_contiguous or not memory.flags.writeable:
+            return None
+        out = memory.reshape(self.shape)
+        return out if all(same_place(out[index], g) for g, index in self.parts) else None
+
+
+def same_place(a: Any, b: Any) -> bool:
+    return bool(a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.dtype == b.dtype)
+
+
+def unique(index: Any) -> bool:
+    """Whether no position can be named twice."""
+    arrays = [i for i in (index if type(index) is tuple else (index,)) if isinstance(i, np.ndarray)]
+    return not arrays or (len(arrays) == 1 and arrays[0].dtype == bool)
+
+
+def make_up(indices: list[Any], shape: tuple[int, ...]) -> bool:
+    """Whether the indices are slices along one axis that together name every position of `shape` once."""
+    spans = []
+    for index in indices:
+        cuts = [span(p, n) for p, n in zip(index if type(index) is tuple else (index,), shape, strict=False)]
+        partial = [(axis, *cut) for axis, (cut, n) in enumerate(zip(cuts, shape, strict=False)) if cut != (0, n)]
+        if len(partial) != 1:
+            return len(indices) == 1 and not partial
+        spans.append(partial[0])
+    spans.sort()
+    axis, ends = spans[0][0], [0, *(end for _, _, end in spans)]
+    return ends[-1] == shape[axis] and all(s == (axis, end, s[2]) for s, end in zip(spans, ends, strict=False))
+
+
+def span(part: Any, length: int) -> tuple[int, int]:
+    """The first position and the end of what one part of an index names, (-1, -1) where that is not a run."""
+    if type(part) is int:
+        return part % length, part % length + 1
+    if type(part) is not slice:
+        return -1, -1
+    run = range(length)[part]
+    return (run.start, run.stop) if run.step == 1 and len(run) else (-1, -1)

@@ -1,9 +1,12 @@
-"""Features as heads of attention: one recorded call, one copy on the way back."""
+"""Features as heads of attention: one recorded call, at most one copy on the way back."""
 
 from __future__ import annotations
 
 from weft.autograd import op
 from weft.backends.array import namespace
+from weft.ops.index import put_all
+
+ALL = slice(None)
 
 
 @op
@@ -26,12 +29,9 @@ def split_heads(x, *, parts, heads, batch_first=True):
 
     def vjp(gs):
         gs = gs if type(gs) is tuple else (gs,)  # a single part has a single gradient
-        known = next(g for g in gs if g is not None)
-        xp = namespace(known)
-        flat = (first, second, width // parts)
-        rows = [
-            xp.zeros(flat, dtype=known.dtype) if g is None else xp.reshape(xp.permute_dims(g, back), flat) for g in gs
-        ]
-        return (xp.concat(rows, axis=-1) if parts > 1 else rows[0],)
+        known = [(namespace(g).permute_dims(g, back), i) for i, g in enumerate(gs) if g is not None]
+        each = width // parts
+        rows = [(namespace(g).reshape(g, (first, second, each)), i) for g, i in known]
+        return (put_all([(g, (ALL, ALL, slice(i * each, (i + 1) * each))) for g, i in rows], (first, second, width)),)
 
     return tuple([y[i] for i in range(parts)]), vjp

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from weft.autograd import Tensor, op, state
 from weft.backends.array import namespace
-from weft.backends.piece import Piece
+from weft.backends.piece import Pieces
 
 
 def raw_index(index: Any) -> Any:
@@ -36,12 +38,19 @@ def put(g, *, index, shape):
     if type(g) is Tensor:
         out = put(g, index=index, shape=shape)
     else:
-        out = Piece(g, index, shape).whole()
+        out = Pieces([(g, index)], shape).whole()
     return out, (lambda h: h[index],)
 
 
+def put_all(parts: list[tuple[Any, Any]], shape: Any) -> Any:
+    """The gradient of an array of `shape` of which the parts (gradient, index) were taken."""
+    if not any(type(g) is Tensor for g, _ in parts):
+        return Pieces(parts, shape)
+    return functools.reduce(operator.add, [put(g, index=index, shape=shape) for g, index in parts])
+
+
 def put_back(g: Any, index: Any, shape: Any) -> Any:
-    return put(g, index=index, shape=shape) if type(g) is Tensor else Piece(g, index, shape)
+    return put_all([(g, index)], shape)
 
 
 def getitem(x: Any, index: Any) -> Any:

@@ -31,6 +31,22 @@ def empty(shape, like):
     return _cpu.empty([shape[i] for i in order]).transpose(np.argsort(order))
 
 
+def empty_like_parts(q, k, v):
+    """New arrays like q, k and v: parts of one array where those are, as one projection cut into three.
+
+    Then the gradient of that projection is complete without a copy.
+    """
+    B, H, T, D = q.shape
+    if q.shape == k.shape == v.shape:
+        places = [x.ctypes.data - q.ctypes.data for x in (q, k, v)]
+        for shape, order in (((B, T, 3, H, D), (2, 0, 3, 1, 4)), ((T, B, 3, H, D), (2, 1, 3, 0, 4))):
+            step = H * D * q.itemsize
+            parts = _cpu.empty(shape).transpose(order)
+            if places == [0, step, 2 * step] and all(x.strides == parts.strides[1:] for x in (q, k, v)):
+                return tuple(parts)
+    return empty(q.shape, q), empty(k.shape, k), empty(v.shape, v)
+
+
 def drop(p, seed, offset):
     return (threshold(p), keep_scale(p), seed, offset) if p else None
 
@@ -50,7 +66,7 @@ def attention(q, k, v, mask, *, scale, causal, dropout, seed, offset):
 @K.attention_backward.on(np.ndarray, r"ffff[?f]?ff")
 def attention_backward(g, q, k, v, mask, out, lse, *, scale, causal, dropout, seed, offset):
     g, q, k, v, out = in_place(g), in_place(q), in_place(k), in_place(v), in_place(out)
-    gq, gk, gv = empty(q.shape, q), empty(k.shape, k), empty(v.shape, v)
+    gq, gk, gv = empty_like_parts(q, k, v)
     lse = np.asarray(lse, np.float32, order="C")
     dropped = drop(dropout, seed, offset)
     _cpu.attention_backward(g, q, k, v, readable_mask(mask), out, lse, gq, gk, gv, scale, causal, dropped)

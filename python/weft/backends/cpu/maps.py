@@ -42,6 +42,13 @@ def accumulate_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     return accumulate
 
 
+def empty_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def empty(shape: Any, dtype: Any = np.float64) -> Any:
+        return _cpu.empty(shape) if np.dtype(dtype).char == "f" else otherwise(shape, dtype)
+
+    return empty
+
+
 def zeros_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """Zeros in memory that is reused: fresh pages cost more than writing them."""
 
@@ -57,5 +64,11 @@ def zeros_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
 
 for name in UNARY + BINARY:
     setattr(array, name, _cpu.route(name, getattr(array, name), 0))
-for name, or_numpy in {"sum": sum_or, "mean": mean_or, "accumulate": accumulate_or, "zeros": zeros_or}.items():
+for name, or_numpy in {
+    "sum": sum_or,
+    "mean": mean_or,
+    "accumulate": accumulate_or,
+    "empty": empty_or,
+    "zeros": zeros_or,
+}.items():
     setattr(array, name, or_numpy(getattr(array, name)))
