@@ -91,3 +91,15 @@ def test_errors():
         metrics.top_k_accuracy([0], [[0.1, 0.2, 0.3]], 4)
     with pytest.raises(ValueError, match=r"outputs \(N, ..., C\)"):
         metrics.Accuracy().update(np.zeros((2, 3)), np.zeros((3,), int))
+
+
+@pytest.mark.parametrize("kind", [metrics.Accuracy, metrics.ConfusionMatrix, metrics.Precision])
+def test_what_is_no_answer_is_refused_not_counted(kind):
+    scores, targets = np.array([[0.1, 0.9], [0.8, 0.2]], np.float32), np.array([1, 0])
+    with pytest.raises(ValueError, match=r"expected targets in \[0, 2\) .* got 0 to 5"):
+        kind().update(scores, np.array([5, 0]))
+    with pytest.raises(ValueError, match="got NaN in 1 of them"):
+        kind().update(np.array([[np.nan, 0.9], [0.8, 0.2]], np.float32), targets)
+    with pytest.raises(ValueError, match="expected integer targets, got float"):
+        kind().update(scores, targets.astype(np.float32))
+    kind(ignore_index=-1).update(scores, np.array([-1, 0]))

@@ -15,7 +15,8 @@ class Metric:
     """Base: define `reset`, `update(outputs, targets)`, `compute()`, and name the attributes that hold sums in `sums`.
 
     outputs: scores (N, ..., C), whose largest is the prediction, or (N, ...) like the targets: predicted 1 above 0 (a
-    logit). targets: integers (N, ...); those equal to `ignore_index` do not count.
+    logit). targets: integers (N, ...); those equal to `ignore_index` do not count. A sample with a NaN among its scores
+    is an error of the model, not of its guess: ValueError, as for a target that is no class.
     """
 
     sums: tuple[str, ...] = ()
@@ -51,17 +52,27 @@ class Metric:
         """Labels and predictions of the samples that count, flat."""
         outputs, targets = raw(outputs), raw(targets)
         name = type(self).__name__
+        if targets.dtype.kind not in "iub":
+            raise ValueError(f"{name}: expected integer targets, got {targets.dtype} {targets.shape}")
+        scored = outputs.dtype.kind not in "iub"
         if outputs.shape == targets.shape:
-            predictions = outputs > 0 if outputs.dtype.kind == "f" else outputs
+            predictions = outputs > 0 if scored else outputs
+            classes = 2 if scored else None
         elif outputs.shape[:-1] == targets.shape:
             predictions = outputs.argmax(-1)
+            classes = outputs.shape[-1]
         else:
             raise ValueError(f"{name}: expected outputs (N, ..., C) and targets (N, ...), got {outputs.shape} "
                              f"and {targets.shape}")  # fmt: skip
+        if scored and np.isnan(outputs).any():
+            raise ValueError(f"{name}: expected numbers as outputs, got NaN in {int(np.isnan(outputs).sum())} of them")
         labels, predictions = targets.reshape(-1).astype(np.int64), predictions.reshape(-1).astype(np.int64)
         if self.ignore_index is not None:
             counts = labels != self.ignore_index
             labels, predictions = labels[counts], predictions[counts]
+        if classes is not None and labels.size and not (labels.min() >= 0 and labels.max() < classes):
+            raise ValueError(f"{name}: expected targets in [0, {classes}) for outputs {outputs.shape}, "
+                             f"got {labels.min()} to {labels.max()}")  # fmt: skip
         return labels, predictions
 
 
