@@ -1,0 +1,227 @@
+"""Which GEMM kernel, with which tile, computes a product: an analytic model of its cost on a GPU of each generation.
+
+The cost of (family, tile, parts of K) in clock cycles is the longest of four things that overlap, times the waves of
+blocks, plus what does not overlap:
+
+    multiply   tile_m tile_n k products at the family's rate, shared by the blocks on a multiprocessor
+    shared     what the warps read of the tile from shared memory, at 128 bytes a cycle
+    load       what the tile brings from L2, dearer where rows are not aligned for 16-byte accesses
+    memory     all operands once, at the bandwidth of the device's memory (over the whole product, not a wave)
+    fill       the first tile's way from memory, and the epilogue, once a wave
+    reduce     with parts of K: their sums written, read and added in a second kernel
+
+Only ratios matter: a figure here chooses between kernels, it promises nothing. Rates are those of NVIDIA's architecture
+white papers and data sheets. A measured choice (`weft tune`, gemm_tune.py) comes before the model's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weft.backends.gpu.gemm import Family, Run
+    from weft.backends.gpu.gemm_product import Product
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """A tile of out and how a block computes it; one row of a family's table."""
+
+    tile_m: int
+    tile_n: int
+    tile_k: int
+    warps_m: int
+    warps_n: int
+    stages: int
+    blocks: int = 1  #: that a multiprocessor holds at a time
+    cluster: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.tile_m}x{self.tile_n}x{self.tile_k}"
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps_m * self.warps_n
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """What the model knows of a GPU; rates in multiply-adds per cycle and multiprocessor."""
+
+    multiprocessors: int
+    clock: float  #: cycles per microsecond
+    bandwidth: float  #: bytes per microsecond of the device's memory
+    f32: int
+    f64: int
+    half: int  #: f16 and bf16 by mma.sync; tf32 runs at half of it
+    wgmma: int = 0
+
+
+# T4, A100, A10, L40S, H100 SXM, B200, RTX 5090: one typical device per generation. wgmma exists on 9.0 alone; mma.sync
+# reaches about 0.6 of its rate there.
+DEVICES = {
+    75: Device(40, 1590, 320e3, 64, 2, 512),
+    80: Device(108, 1410, 2039e3, 64, 32, 1024),
+    86: Device(72, 1695, 600e3, 128, 2, 256),
+    89: Device(142, 2520, 864e3, 128, 2, 512),
+    90: Device(132, 1755, 3350e3, 128, 64, 1228, 2048),
+    100: Device(148, 1850, 8000e3, 128, 64, 1024),
+    120: Device(170, 2407, 1792e3, 128, 2, 512),
+}
+SHARED_BYTES_PER_CYCLE = 128
+L2_BYTES_PER_CYCLE = 64
+FILL_CYCLES = 1500
+LAUNCH_CYCLES = 4000  # of the second kernel of a product in parts
+PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
+FAMILIES: dict[str, Family] = {}
+PRECISIONS = ("highest", "high")
+MODES = ("auto", "portable", "vendor")
+precision = "highest"
+
+
+def register(family: Family) -> Family:
+    FAMILIES[family.name] = family
+    return family
+
+
+def set_float32_matmul_precision(value: str) -> None:
+    """How products of float32 matrices are computed on GPUs: "highest" in IEEE float32, the default; "high" may round
+    the factors to tf32 (10 bits of mantissa) and run on tensor cores.  ValueError for anything else.
+
+    >>> import weft
+    >>> weft.set_float32_matmul_precision("high")
+    >>> weft.get_float32_matmul_precision()
+    'high'
+    >>> weft.set_float32_matmul_precision("highest")
+    """
+    global precision
+    if value not in PRECISIONS:
+        raise ValueError(f"set_float32_matmul_precision: expected {' or '.join(PRECISIONS)}, got {value!r}")
+    precision = value
+
+
+def get_float32_matmul_precision() -> str:
+    """"highest" or "high"; see set_float32_matmul_precision."""
+    return precision
+
+
+def tf32_allowed() -> bool:
+    return precision == "high"
+
+
+def mode() -> str:
+    """auto; portable: kernels that every generation since Turing has; vendor: cuBLAS on cuda. From WEFT_KERNELS."""
+    chosen = os.environ.get("WEFT_KERNELS", "auto")
+    if chosen not in MODES:
+        raise ValueError(f"WEFT_KERNELS: expected one of {', '.join(MODES)}, got {chosen!r}")
+    return chosen
+
+
+def settings() -> tuple[str, ...]:
+    """All that changes a choice besides the arrays: the part of a plan's key that is not theirs."""
+    return precision, mode()
+
+
+def device_of(capability: int) -> Device:
+    """The row of the newest generation that is not newer than `capability`."""
+    return DEVICES[max((c for c in DEVICES if c <= capability), default=min(DEVICES))]
+
+
+def cycles(family: Any, configuration: Configuration, product: Product, splits: int = 1) -> float:
+    """The model's cost of a product in cycles; see the head of this file."""
+    device = device_of(product.capability)
+    tile_m, tile_n, tile_k = configuration.tile_m, configuration.tile_n, configuration.tile_k
+    tiles = math.ceil(product.m / tile_m) * math.ceil(product.n / tile_n) * product.batch * splits
+    steps = math.ceil(math.ceil(product.k / splits) / tile_k)
+    waves, left = divmod(tiles, device.multiprocessors * configuration.blocks)
+    sharing = min(configuration.blocks, math.ceil(left / device.multiprocessors)) if left else 0
+
+    multiply = tile_m * tile_n * tile_k / family.rate(product, device)
+    read = (configuration.warps_n * tile_m + configuration.warps_m * tile_n) * tile_k * product.itemsize
+    shared = read / SHARED_BYTES_PER_CYCLE if family.reads_shared else 0.0
+    load = (load_cycles(tile_m * tile_k, product.itemsize, product.a.bytes)
+            + load_cycles(tile_n * tile_k, product.itemsize, product.b.bytes))  # fmt: skip
+    step = max(multiply, shared, load)
+    fill = FILL_CYCLES + tile_m * tile_n * 4 / L2_BYTES_PER_CYCLE
+    # blocks that share a multiprocessor hide each other's fill, and divide its rate
+    busy = waves * (configuration.blocks * steps * step + fill) + (sharing * steps * step + fill if left else 0.0)
+
+    a_bytes = product.m * product.k * (product.batch if product.a.outer or product.a.inner else 1) * product.itemsize
+    b_bytes = product.k * product.n * (product.batch if product.b.outer or product.b.inner else 1) * product.itemsize
+    sums = product.m * product.n * product.batch * 4
+    memory = (a_bytes + b_bytes + sums) / device.bandwidth * device.clock
+    reduce = 0.0 if splits == 1 else 2 * splits * sums / device.bandwidth * device.clock + LAUNCH_CYCLES
+    return max(busy, memory) + reduce
+
+
+def load_cycles(elements: int, itemsize: int, access: int) -> float:
+    """Cycles to bring `elements` in accesses of `access` bytes: L2's width bounds wide ones, 32 lanes a cycle narrow."""
+    width = max(access, itemsize)
+    return max(elements * itemsize / L2_BYTES_PER_CYCLE, 2 * elements * itemsize / width / 32)
+
+
+def candidates(product: Product, kernel: str | None = None) -> list[tuple[str, Configuration, int]]:
+    """The (family, configuration, parts of K) that can compute the product, of those that `kernel` names."""
+    name, tile, parts = ([*kernel.split("/"), None, None][:3]) if kernel else (None, None, None)
+    if name is not None and name not in FAMILIES:
+        raise ValueError(f"gemm: expected a kernel of {', '.join(FAMILIES)}, got {kernel!r}")
+    refusals: list[str] = []
+    found: list[tuple[str, Configuration, int]] = []
+    for family in FAMILIES.values():
+        if name not in (None, family.name) or (name is None and mode() == "portable" and not family.portable):
+            continue
+        for configuration in family.configurations:
+            if tile not in (None, configuration.name):
+                continue
+            refusal = family.refusal(product, configuration)
+            if refusal:
+                refusals.append(f"{family.name}/{configuration.name}: {refusal}")
+                continue
+            if parts is not None:
+                found.append((family.name, configuration, int(parts)))
+                continue
+            steps = math.ceil(product.k / configuration.tile_k)
+            found += [(family.name, configuration, p) for p in PARTS if p == 1 or steps // p >= 4]
+    if not found:
+        reasons = "; ".join(refusals) or f"no tile {tile} in {name}"
+        raise ValueError(f"gemm: expected a kernel for {product.layout} {product.dtype}, got none ({reasons})")
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def choose(product: Product, kernel: str | None, settings: tuple[str, ...]) -> tuple[str, Configuration, int]:
+    """The cheapest candidate: measured, if the product was tuned, else by the model."""
+    from weft.backends.gpu import gemm_tune
+
+    found = candidates(product, kernel)
+    measured = gemm_tune.lookup(product) if kernel is None else None
+    for name, configuration, parts in found:
+        if measured == spelled(name, configuration, parts):
+            return name, configuration, parts
+    return min(found, key=lambda c: cycles(FAMILIES[c[0]], c[1], product, c[2]))
+
+
+def spelled(name: str, configuration: Configuration, parts: int) -> str:
+    return f"{name}/{configuration.name}" + (f"/{parts}" if parts > 1 else "")
+
+
+def describe(product: Product, kernel: str | None = None) -> str:
+    """The name of what would run: "gemm_mma/128x128x32", or "gemm_mma/64x64x64/8" with K in eight parts."""
+    return spelled(*choose(product, kernel, settings()))
+
+
+def prepare(product: Product, kernel: str | None) -> Run:
+    """What launches the chosen kernel on arrays that lie as the product says."""
+    from weft.backends.gpu import gemm_split
+
+    name, configuration, parts = choose(product, kernel, settings())
+    family = FAMILIES[name]
+    if parts == 1:
+        return family.prepare(product, configuration, 1)
+    return gemm_split.prepare(family, product, configuration, parts)
