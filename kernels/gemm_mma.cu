@@ -1,0 +1,302 @@
+// Matrix products on tensor cores by mma.sync, for every generation since Turing.
+//
+//   out = epilogue(op(A) op(B)),  A stored (M, K), or (K, M) with A_TRANSPOSED; B stored (K, N), or (N, K) with B_TRANSPOSED
+//
+// A block of WARPS_M x WARPS_N warps owns a tile of out. Slices of TILE_K columns of A and rows of B pass through a ring
+// of STAGES buffers in shared memory, filled by cp.async while earlier slices are multiplied. Warps read them as
+// fragments with ldmatrix, one step of k ahead of the multiplication.
+//
+// Defines: TYPE (f16, bf16, float) and MMA (f16, bf16, tf32); TILE_M, TILE_N, TILE_K, WARPS_M, WARPS_N, STAGES, BLOCKS
+// (per multiprocessor); A_TRANSPOSED, B_TRANSPOSED; A_BYTES, B_BYTES: the widest access, 16, 8, 4 or 2 bytes, that
+// pointer, strides and length of the rows allow; and those of epilogue.cuh.
+#include "epilogue.cuh"
+
+constexpr int WARPS = WARPS_M * WARPS_N, THREADS = 32 * WARPS;
+constexpr int WARP_M = TILE_M / WARPS_M, WARP_N = TILE_N / WARPS_N;
+constexpr int BLOCKS_M = WARP_M / 16, BLOCKS_N = WARP_N / 8;  // mma.sync multiplies 16 x 8 blocks
+constexpr int PER_CHUNK = 16 / sizeof(TYPE);                  // elements in the 16 bytes that threads copy
+constexpr int STEP = 2 * PER_CHUNK;                           // k of one mma.sync
+constexpr int STEPS = TILE_K / STEP;
+static_assert(WARP_M % 16 == 0 && WARP_N % 16 == 0, "a warp owns whole blocks");
+static_assert(STEPS % 2 == 0 && STAGES >= 2, "one step is read while another is multiplied");
+
+// cp.async of BYTES. Turing has none: there every slice passes through registers, and nothing is waited for.
+#if WEFT_ARCH >= 800
+template <int BYTES>
+DEVICE_INLINE void copy_async(unsigned to, const TYPE* from, bool valid) {
+  if constexpr (BYTES == 16) cp_async_16(to, from, valid);
+  if constexpr (BYTES == 8) cp_async_8(to, from, valid);
+  if constexpr (BYTES == 4) cp_async_4(to, from, valid);
+}
+DEVICE_INLINE void close_group() { cp_async_commit(); }
+template <int PENDING>
+DEVICE_INLINE void wait_for_groups() {
+  cp_async_wait<PENDING>();
+}
+#else
+template <int BYTES>
+DEVICE_INLINE void copy_async(unsigned, const TYPE*, bool) {}
+DEVICE_INLINE void close_group() {}
+template <int PENDING>
+DEVICE_INLINE void wait_for_groups() {}
+#endif
+
+// The slices of one operand: rows of 16-byte chunks in shared memory as in global memory, so K_MAJOR slices have a row
+// per row of out (or column, for B), the others a row per k. Chunks are permuted within a row so that the eight rows
+// that ldmatrix reads at once (or the four that tf32 reads) lie in different banks.
+template <bool K_MAJOR, int TILE, int BYTES>
+struct Slices {
+  static constexpr int ROWS = K_MAJOR ? TILE : TILE_K;
+  static constexpr int CHUNKS = (K_MAJOR ? TILE_K : TILE) / PER_CHUNK;
+  static constexpr int SIZE = ROWS * CHUNKS * 16;  // bytes of one slice
+  static constexpr int ROWS_AT_ONCE = THREADS / CHUNKS;
+  static constexpr int PASSES = ROWS / ROWS_AT_ONCE;
+  static constexpr bool ASYNC = WEFT_ARCH >= 800 && BYTES >= 4;
+  static constexpr bool LDMATRIX = K_MAJOR || sizeof(TYPE) == 2;
+  static constexpr int PIECES = 16 / BYTES, PIECE = BYTES / sizeof(TYPE);
+  static_assert(ROWS % ROWS_AT_ONCE == 0 && THREADS % CHUNKS == 0, "threads copy whole rows");
+
+  const TYPE* source;  // the first chunk of this thread in the next slice
+  long long stride;
+  int row, chunk;       // where that chunk lies
+  int rows, columns;    // of the matrix, from the slice's first row and this thread's chunk on
+  unsigned held[ASYNC ? 1 : PASSES][4];  // a slice on its way, where it goes through registers
+
+  DEVICE_INLINE Slices(const TYPE* data, long long stride, int first, int length, int k_first, int k_end)
+      : stride(stride), row(threadIdx.x / CHUNKS), chunk(threadIdx.x % CHUNKS) {
+    const int first_row = K_MAJOR ? first : k_first, first_column = K_MAJOR ? k_first : first;
+    rows = (K_MAJOR ? length : k_end) - first_row;
+    columns = (K_MAJOR ? k_end : length) - first_column - chunk * PER_CHUNK;
+    source = data + (first_row + row) * stride + first_column + chunk * PER_CHUNK;
+  }
+
+  static DEVICE_INLINE int place(int row, int chunk) {
+    const int turn = !LDMATRIX     ? (row & 3) << 1
+                     : CHUNKS >= 8 ? row & 7
+                     : CHUNKS == 4 ? row >> 1 & 3
+                                   : row >> 2 & 1;
+    return row * CHUNKS * 16 + ((chunk ^ turn) << 4);
+  }
+
+  DEVICE_INLINE bool inside(int pass, int piece) const {
+    return row + pass * ROWS_AT_ONCE < rows && piece * PIECE < columns;
+  }
+
+  // Starts to copy the next slice, zeros where the matrix ends, and steps to the one after it.
+  DEVICE_INLINE void fetch(unsigned slice) {
+#pragma unroll
+    for (int pass = 0; pass < PASSES; pass++) {
+      const TYPE* from = source + pass * ROWS_AT_ONCE * stride;
+      if constexpr (ASYNC) {
+        const unsigned to = slice + place(row + pass * ROWS_AT_ONCE, chunk);
+#pragma unroll
+        for (int piece = 0; piece < PIECES; piece++)
+          copy_async<BYTES>(to + piece * BYTES, from + piece * PIECE, inside(pass, piece));
+      } else {
+        hold(held[pass], from, pass);
+      }
+    }
+    source += K_MAJOR ? TILE_K : TILE_K * stride;
+    (K_MAJOR ? columns : rows) -= TILE_K;
+  }
+
+  DEVICE_INLINE void hold(unsigned (&words)[4], const TYPE* from, int pass) {
+#pragma unroll
+    for (int word = 0; word < 4; word++) words[word] = 0;
+#pragma unroll
+    for (int piece = 0; piece < PIECES; piece++) {
+      if (!inside(pass, piece)) continue;
+      const TYPE* p = from + piece * PIECE;
+      if constexpr (BYTES == 2) {
+        words[piece / 2] |= unsigned(*reinterpret_cast<const unsigned short*>(p)) << piece % 2 * 16;
+      } else {
+        const Pack<unsigned, BYTES / 4 ? BYTES / 4 : 1> x =
+            *reinterpret_cast<const Pack<unsigned, BYTES / 4 ? BYTES / 4 : 1>*>(p);
+#pragma unroll
+        for (int word = 0; word < BYTES / 4; word++) words[piece * BYTES / 4 + word] = x.at[word];
+      }
+    }
+  }
+
+  // Puts a slice that came through registers into its buffer.
+  DEVICE_INLINE void store(unsigned char* slice) const {
+    if constexpr (!ASYNC) {
+#pragma unroll
+      for (int pass = 0; pass < PASSES; pass++) {
+        Pack<unsigned, 4> x;
+#pragma unroll
+        for (int word = 0; word < 4; word++) x.at[word] = held[pass][word];
+        *reinterpret_cast<Pack<unsigned, 4>*>(slice + place(row + pass * ROWS_AT_ONCE, chunk)) = x;
+      }
+    }
+  }
+
+  // The 16 x STEP block of A at row `first` of the tile and k = step * STEP, as mma.sync takes it.
+  static DEVICE_INLINE void read_a(unsigned (&r)[4], const unsigned char* slice, int first, int step, int lane) {
+    if constexpr (K_MAJOR) {
+      ldmatrix_x4(r, smem_u32(slice) + place(first + lane % 16, step * 2 + lane / 16));
+    } else if constexpr (LDMATRIX) {
+      const int k = step * STEP + lane / 16 * 8 + lane % 8;
+      ldmatrix_x4_trans(r, smem_u32(slice) + place(k, first / 8 + lane / 8 % 2));
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; i++) r[i] = word(slice, step * STEP + lane % 4 + i / 2 * 4, first + lane / 4 + i % 2 * 8);
+    }
+    round(r);
+  }
+
+  // Two neighbouring STEP x 8 blocks of B, from column `first` of the tile on: registers 0, 1 and 2, 3.
+  static DEVICE_INLINE void read_b(unsigned (&r)[4], const unsigned char* slice, int first, int step, int lane) {
+    if constexpr (K_MAJOR) {
+      ldmatrix_x4(r, smem_u32(slice) + place(first + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2));
+    } else if constexpr (LDMATRIX) {
+      ldmatrix_x4_trans(r, smem_u32(slice) + place(step * STEP + lane % 16, first / 8 + lane / 16));
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; i++) r[i] = word(slice, step * STEP + lane % 4 + i % 2 * 4, first + lane / 4 + i / 2 * 8);
+    }
+    round(r);
+  }
+
+  static DEVICE_INLINE unsigned word(const unsigned char* slice, int k, int column) {
+    return *reinterpret_cast<const unsigned*>(slice + place(k, column / 4) + column % 4 * 4);
+  }
+
+  // mma.sync drops the low bits of a float; to round them first halves the error and keeps it unbiased.
+  static DEVICE_INLINE void round(unsigned (&r)[4]) {
+    if constexpr (sizeof(TYPE) == 4) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) r[i] = to_tf32(bits_float(r[i]));
+    }
+  }
+};
+
+// T is the tag of the instruction: f16, bf16 or tf32.
+template <class T>
+DEVICE_INLINE void multiply(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  if constexpr (is_same<T, tf32>) {
+    mma_m16n8k8<T>(sums, a, b);
+  } else if constexpr (WEFT_ARCH >= 800) {
+    mma_m16n8k16<T>(sums, a, b);
+  } else {  // Turing multiplies half as much of k at a time
+    const unsigned low[2] = {a[0], a[1]}, high[2] = {a[2], a[3]};
+    mma_m16n8k8<T>(sums, low, b[0]);
+    mma_m16n8k8<T>(sums, high, b[1]);
+  }
+}
+
+using SlicesA = Slices<!A_TRANSPOSED, TILE_M, A_BYTES>;
+using SlicesB = Slices<B_TRANSPOSED, TILE_N, B_BYTES>;
+constexpr int STAGE = SlicesA::SIZE + SlicesB::SIZE;
+
+// The fragments of one step of k that a warp multiplies.
+struct Fragments {
+  unsigned a[BLOCKS_M][4], b[BLOCKS_N / 2][4];
+
+  DEVICE_INLINE void read(const unsigned char* stage, int step, int warp_m, int warp_n, int lane) {
+#pragma unroll
+    for (int i = 0; i < BLOCKS_M; i++) SlicesA::read_a(a[i], stage, warp_m + i * 16, step, lane);
+#pragma unroll
+    for (int j = 0; j < BLOCKS_N / 2; j++) SlicesB::read_b(b[j], stage + SlicesA::SIZE, warp_n + j * 16, step, lane);
+  }
+};
+
+// Passes the sums of a warp through shared memory, 16 rows at a time, because a fragment holds two columns of eight
+// rows, while out is written in 16 bytes of a row.
+constexpr int PITCH = WARP_N + 8;  // 8 more floats: the writes of a quarter of a warp fall into 32 different banks
+DEVICE_INLINE void write_out(const Epilogue& epilogue, float (&sums)[BLOCKS_M][BLOCKS_N][4], float* rows, int first_row,
+                             int first_column, int lane) {
+  constexpr int V = sizeof(OUT) == 2 ? 8 : 4, PER_ROW = WARP_N / V;
+#pragma unroll
+  for (int i = 0; i < BLOCKS_M; i++) {
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < BLOCKS_N; j++)
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const Pack<float, 2> pair = {sums[i][j][2 * half], sums[i][j][2 * half + 1]};
+        *reinterpret_cast<Pack<float, 2>*>(rows + (lane / 4 + 8 * half) * PITCH + j * 8 + lane % 4 * 2) = pair;
+      }
+    __syncwarp();
+#pragma unroll
+    for (int c = lane; c < 16 * PER_ROW; c += 32) {
+      const int row = c / PER_ROW, column = c % PER_ROW * V;
+      float x[V];
+#pragma unroll
+      for (int v = 0; v < V; v += 4) {
+        const Pack<float, 4> four = *reinterpret_cast<const Pack<float, 4>*>(rows + row * PITCH + column + v);
+#pragma unroll
+        for (int w = 0; w < 4; w++) x[v + w] = four.at[w];
+      }
+      epilogue.apply<V>(x, first_row + i * 16 + row, first_column + column);
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    gemm_mma(const TYPE* a, const TYPE* b, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
+             const Problem problem) {
+  DYNAMIC_SHARED(unsigned char, shared, 128);
+  const TileIndex at = tile_index(problem, blockIdx.x);
+  const int first_m = at.m * TILE_M, first_n = at.n * TILE_N;
+  const int k_first = at.split * problem.k_split, k_end = min(problem.k, k_first + problem.k_split);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int warp_m = warp / WARPS_N * WARP_M, warp_n = warp % WARPS_N * WARP_N;
+
+  SlicesA slices_a(a + at.outer * problem.a_outer + at.inner * problem.a_inner, problem.a_stride, first_m, problem.m,
+                   k_first, k_end);
+  SlicesB slices_b(b + at.outer * problem.b_outer + at.inner * problem.b_inner, problem.b_stride, first_n, problem.n,
+                   k_first, k_end);
+  auto fetch = [&](int stage) {
+    const unsigned to = smem_u32(shared) + stage * STAGE;
+    slices_a.fetch(to);
+    slices_b.fetch(to + SlicesA::SIZE);
+    close_group();
+  };
+  auto store = [&](int stage) {
+    slices_a.store(shared + stage * STAGE);
+    slices_b.store(shared + stage * STAGE + SlicesA::SIZE);
+  };
+
+#pragma unroll
+  for (int stage = 0; stage < STAGES - 1; stage++) {
+    fetch(stage);
+    store(stage);
+  }
+  wait_for_groups<STAGES - 2>();
+  __syncthreads();
+
+  float sums[BLOCKS_M][BLOCKS_N][4] = {};
+  Fragments fragments[2];
+  int reading = 0, writing = STAGES - 1;  // the buffers whose slice is multiplied, and that the next slice fills
+  fragments[0].read(shared, 0, warp_m, warp_n, lane);
+  for (int k = k_first; k < k_end; k += TILE_K) {
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+      if (step == STEPS - 1) {
+        store(writing);
+        wait_for_groups<STAGES - 2>();
+        __syncthreads();  // the next slice has come; nobody reads the one before it any more
+        reading = reading + 1 == STAGES ? 0 : reading + 1;
+        writing = writing + 1 == STAGES ? 0 : writing + 1;
+      }
+      fragments[(step + 1) % 2].read(shared + reading * STAGE, (step + 1) % STEPS, warp_m, warp_n, lane);
+      if (step == 0) fetch(writing);
+      const Fragments& now = fragments[step % 2];
+#pragma unroll
+      for (int i = 0; i < BLOCKS_M; i++)
+#pragma unroll
+        for (int j = 0; j < BLOCKS_N; j++) {
+          const unsigned pair[2] = {now.b[j / 2][j % 2 * 2], now.b[j / 2][j % 2 * 2 + 1]};
+          multiply<MMA>(sums[i][j], now.a[i], pair);
+        }
+    }
+  }
+
+  wait_for_groups<0>();
+  __syncthreads();  // the ring now holds the sums
+  const Epilogue epilogue(problem, out + at.split * problem.split_stride, bias, aux, residual, at.outer, at.inner);
+  write_out(epilogue, sums, reinterpret_cast<float*>(shared) + warp * 16 * PITCH, first_m + warp_m, first_n + warp_n,
+            lane);
+}
+EXPORT_KERNEL(gemm_mma)

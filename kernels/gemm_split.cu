@@ -1,0 +1,34 @@
+// The second pass of a product whose k was cut into parts: adds the sums of the parts, in their order, and applies the
+// epilogue. sums: (parts, products, M, N). Each thread has VECTOR neighbouring columns of a row.
+// Defines: those of epilogue.cuh.
+#include "epilogue.cuh"
+
+constexpr int VECTOR = 16 / sizeof(COMPUTE);
+
+extern "C" __global__ void __launch_bounds__(256)
+    gemm_split(const COMPUTE* sums, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
+               const Problem problem, int sums_aligned) {
+  const int pieces = (problem.n + VECTOR - 1) / VECTOR;
+  const long long i = blockIdx.x * 256LL + threadIdx.x;
+  const long long row_of_all = i / pieces;
+  const int column = int(i % pieces) * VECTOR;
+  const int product = int(row_of_all / problem.m), row = int(row_of_all % problem.m);
+  if (product >= problem.batch) return;
+
+  const COMPUTE* from = sums + row_of_all * problem.n + column;
+  COMPUTE x[VECTOR] = {};
+  for (int part = 0; part < problem.splits; part++, from += problem.split_stride) {
+    Pack<COMPUTE, VECTOR> values;
+    if (sums_aligned) {
+      values = *reinterpret_cast<const Pack<COMPUTE, VECTOR>*>(from);
+    } else {
+#pragma unroll
+      for (int v = 0; v < VECTOR; v++) values.at[v] = column + v < problem.n ? from[v] : COMPUTE(0);
+    }
+#pragma unroll
+    for (int v = 0; v < VECTOR; v++) x[v] += values.at[v];
+  }
+  const Epilogue epilogue(problem, out, bias, aux, residual, product / problem.inner, product % problem.inner);
+  epilogue.apply<VECTOR>(x, row, column);
+}
+EXPORT_KERNEL(gemm_split)

@@ -1,0 +1,81 @@
+"""gemm_mma.cu: products on the tensor cores of every GPU since Turing, by mma.sync."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from weft.backends.gpu.gemm_choice import Configuration, Device, register
+from weft.backends.gpu.gemm_product import C_TYPES, Product
+from weft.backends.gpu.gemm_simt import launcher
+
+if TYPE_CHECKING:
+    from weft.backends.gpu.gemm import Run
+
+#: Tiles of 16-bit factors; tf32 takes half of tile_k, the same bytes. Warps own 64 x 64 sums where the tile allows:
+#: they read the fewest bytes per multiplication.
+ROWS = (
+    Configuration(128, 256, 32, 2, 4, 4),
+    Configuration(256, 128, 32, 4, 2, 4),
+    Configuration(128, 128, 32, 2, 2, 3, blocks=2),
+    Configuration(128, 64, 32, 2, 2, 4, blocks=3),
+    Configuration(64, 128, 32, 2, 2, 4, blocks=3),
+    Configuration(64, 64, 64, 2, 2, 3, blocks=2),
+    Configuration(32, 128, 64, 1, 4, 2, blocks=2),
+    Configuration(128, 32, 64, 4, 1, 2, blocks=2),
+    Configuration(16, 128, 64, 1, 4, 2, blocks=2),
+    Configuration(32, 32, 64, 1, 1, 3, blocks=4),
+)
+#: Bytes of shared memory that a block may have, and a multiprocessor has.
+SHARED = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 87: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10,
+          120: 99 << 10}  # fmt: skip
+
+
+class Mma:
+    """A ring of slices in shared memory, filled by cp.async where there is one."""
+
+    name = "gemm_mma"
+    configurations = ROWS
+    portable = True
+    reads_shared = True
+
+    def refusal(self, product: Product, configuration: Configuration) -> str:
+        if product.dtype == "float32" and not product.tf32:
+            return 'float32 without set_float32_matmul_precision("high")'
+        least = {"float16": 75, "bfloat16": 80, "float32": 80}.get(product.dtype)
+        if least is None or product.capability < least:
+            return f"{product.dtype} on sm_{product.capability}"
+        most = SHARED[max(c for c in SHARED if c <= product.capability)]
+        if self.shared_bytes(product, configuration) > most:
+            return f"{self.shared_bytes(product, configuration)} bytes of shared memory, of {most}"
+        return ""
+
+    def rate(self, product: Product, device: Device) -> float:
+        return device.half / (2 if product.dtype == "float32" else 1)
+
+    def stages(self, product: Product, configuration: Configuration) -> int:
+        return configuration.stages if product.capability >= 80 else 2
+
+    def shared_bytes(self, product: Product, configuration: Configuration) -> int:
+        """The ring, or the sums on their way out, 16 rows of each warp at a time."""
+        c = configuration
+        ring = (c.tile_m + c.tile_n) * c.tile_k * 2 * self.stages(product, c)
+        return max(ring, c.warps_m * c.warps_n * 16 * (c.tile_n // c.warps_n + 8) * 4)
+
+    def defines(self, product: Product, configuration: Configuration) -> dict[str, Any]:
+        c, name = configuration, C_TYPES[product.dtype][0]
+        return {
+            "TYPE": name, "MMA": "tf32" if name == "float" else name, "TILE_M": c.tile_m, "TILE_N": c.tile_n,
+            "TILE_K": c.tile_k * 2 // product.itemsize, "WARPS_M": c.warps_m, "WARPS_N": c.warps_n,
+            "STAGES": self.stages(product, c), "BLOCKS": c.blocks,
+            "A_TRANSPOSED": int(product.a.transposed), "B_TRANSPOSED": int(product.b.transposed),
+            "A_BYTES": product.a.bytes, "B_BYTES": product.b.bytes, **product.epilogue_defines(),
+        }  # fmt: skip
+
+    def prepare(self, product: Product, configuration: Configuration, splits: int) -> Run:
+        shared = self.shared_bytes(product, configuration)
+        return launcher(
+            product, configuration, splits, "gemm_mma", self.defines(product, configuration), shared=shared
+        )
+
+
+MMA = register(Mma())

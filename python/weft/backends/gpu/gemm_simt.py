@@ -1,0 +1,87 @@
+"""gemm_simt.cu: products by multiply-adds of single threads, of every dtype and on every GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from weft.backends.gpu.gemm_choice import Configuration, Device, register
+from weft.backends.gpu.gemm_product import C_TYPES, Product
+from weft.backends.gpu.gemm_split import part_length
+from weft.backends.launch import kernel, launch
+
+if TYPE_CHECKING:
+    from weft.backends.gpu.gemm import Run
+
+#: Sums of 4 bytes take every row; a lane's sums of 8 bytes fit its registers in the last ones.
+CONFIGURATIONS = (
+    Configuration(128, 128, 8, 4, 2, 2, blocks=2),
+    Configuration(128, 64, 8, 4, 1, 2, blocks=4),
+    Configuration(64, 64, 16, 2, 2, 2, blocks=4),
+    Configuration(32, 64, 16, 1, 2, 2, blocks=6),
+    Configuration(16, 128, 16, 1, 2, 2, blocks=6),
+    Configuration(32, 32, 16, 1, 1, 2, blocks=8),
+)
+LANES = 32
+
+
+class Simt:
+    """Rows of 4 x 8 lanes own tiles in pieces of 16 bytes; see the kernel."""
+
+    name = "gemm_simt"
+    configurations = CONFIGURATIONS
+    portable = True
+    reads_shared = True
+
+    def refusal(self, product: Product, configuration: Configuration) -> str:
+        sums = configuration.tile_m * configuration.tile_n // configuration.threads
+        if wide(product) and sums > 32:
+            return f"{sums} sums of 8 bytes a thread"
+        return ""
+
+    def rate(self, product: Product, device: Device) -> float:
+        if product.dtype == "float64":
+            return device.f64
+        return device.f32 * (0.25 if product.dtype not in ("float16", "bfloat16", "float32") else 1.0)
+
+    def defines(self, product: Product, configuration: Configuration) -> dict[str, Any]:
+        c = configuration
+        needed = product.itemsize * (2 if wide(product) else 4)
+        return {
+            "TYPE": C_TYPES[product.dtype][0], "TILE_M": c.tile_m, "TILE_N": c.tile_n, "TILE_K": c.tile_k,
+            "WARPS_M": c.warps_m, "WARPS_N": c.warps_n, "BLOCKS": c.blocks,
+            "A_TRANSPOSED": int(product.a.transposed), "B_TRANSPOSED": int(product.b.transposed),
+            "A_VECTOR": int(product.a.bytes >= needed), "B_VECTOR": int(product.b.bytes >= needed),
+            **product.epilogue_defines(),
+        }  # fmt: skip
+
+    def prepare(self, product: Product, configuration: Configuration, splits: int) -> Run:
+        return launcher(
+            product, configuration, splits, "gemm_simt", self.defines(product, configuration), shared=0
+        )
+
+
+def wide(product: Product) -> bool:
+    """Whether sums are of 8 bytes."""
+    return product.compute in ("float64", "uint64")
+
+
+def launcher(product: Product, configuration: Configuration, splits: int, name: str, defines: dict[str, Any],
+             shared: int) -> Run:  # fmt: skip
+    """What launches the kernel `name` of {name}.cu, one block per tile, product and part of k."""
+    k_split = part_length(product.k, splits, configuration.tile_k)
+    problem = product.problem(configuration.tile_m, configuration.tile_n, splits=splits, k_split=k_split)
+    function = kernel(f"{name}.cu", name, **defines)
+    blocks = problem.tiles_m * problem.tiles_n * product.batch * splits
+    threads = configuration.threads
+
+    def run(a: Any, b: Any, out: Any, bias: Any, aux: Any, residual: Any) -> None:
+        launch(
+            function, (blocks,), (threads,),
+            (a, b, out, out if bias is None else bias, out if aux is None else aux,
+             out if residual is None else residual, problem), shared=shared,
+        )  # fmt: skip
+
+    return run
+
+
+SIMT = register(Simt())
