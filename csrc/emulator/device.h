@@ -73,7 +73,6 @@ void emu_fail(const char* file, int line, const char* format, ...) __attribute__
 void emu_barrier(int id, int count, int arrive_only, const char* file, int line);
 int emu_barrier_reduce(int operation, int predicate, const char* file, int line);
 void emu_grid_sync(const char* file, int line);
-void emu_yield(const char* file, int line);
 // fence: 0 block, 1 device (or system); makes what a relaxed atomic publishes, or has seen, ordered
 void emu_fence(int scope, const char* file, int line);
 
@@ -86,55 +85,7 @@ unsigned emu_match_any(unsigned mask, unsigned long long value, const char* file
 unsigned emu_warp_reduce(unsigned mask, unsigned value, int operation, const char* file, int line);
 unsigned emu_active_mask();
 
-// shared memory: 32-bit addresses; `rank` + 1 lies in the bits above the 24th of an address of another block
-unsigned emu_smem_u32(const void* pointer, const char* file, int line);
 void* emu_dynamic_shared(int alignment, const char* file, int line);
-unsigned emu_map_shared_rank(unsigned address, unsigned rank, const char* file, int line);
-void emu_shared_cluster_load(void* out, unsigned address, int bytes, const char* file, int line);
-void emu_shared_cluster_store(unsigned address, const void* value, int bytes, const char* file, int line);
-void emu_cluster_arrive(int relaxed, const char* file, int line);
-void emu_cluster_wait(const char* file, int line);
-
-// cp.async: `valid` bytes of `bytes` are read, the rest is zero
-void emu_cp_async(unsigned destination, const void* source, int bytes, int valid, const char* file, int line);
-void emu_cp_commit(const char* file, int line);
-void emu_cp_wait(int groups_left, const char* file, int line);
-// arrives at an mbarrier when this thread's earlier copies are complete (cp.async.mbarrier.arrive.noinc)
-void emu_cp_mbar_arrive(unsigned barrier, const char* file, int line);
-
-// matrices in fragments; type: 0 bf16, 1 f16, 2 tf32
-void emu_ldmatrix(unsigned* out, int count, int transpose, unsigned address, const char* file, int line);
-void emu_stmatrix(const unsigned* in, int count, int transpose, unsigned address, const char* file, int line);
-void emu_mma(int type, int k, float* d, const unsigned* a, const unsigned* b, const char* file, int line);
-
-// mbarrier
-void emu_mbar_init(unsigned barrier, unsigned count, const char* file, int line);
-void emu_mbar_invalidate(unsigned barrier, const char* file, int line);
-void emu_mbar_arrive(unsigned barrier, unsigned count, unsigned expect_bytes, const char* file, int line);
-int emu_mbar_try_wait(unsigned barrier, unsigned parity, const char* file, int line);
-int emu_mbar_test_wait(unsigned barrier, unsigned parity, const char* file, int line);
-void emu_fence_mbarrier_init(const char* file, int line);
-
-// TMA: coordinates innermost first; `multicast` a mask of the cluster's ranks, 0 for none
-void emu_tma_load(unsigned destination, const void* map, int rank, const int* coordinates, unsigned barrier,
-                  unsigned multicast, const char* file, int line);
-void emu_tma_load_im2col(unsigned destination, const void* map, int rank, const int* coordinates,
-                         const unsigned short* offsets, unsigned barrier, unsigned multicast, const char* file, int line);
-// reduce: 0 store, 1 add
-void emu_tma_store(const void* map, int rank, const int* coordinates, unsigned source, int reduce, const char* file,
-                   int line);
-void emu_bulk_commit(const char* file, int line);
-void emu_bulk_wait(int groups_left, int read_only, const char* file, int line);
-void emu_fence_proxy_async(const char* file, int line);
-void emu_prefetch_tensor_map(const void* map, const char* file, int line);
-
-// wgmma: a_registers is null where A is described by a_descriptor
-void emu_wgmma(int n, float* d, const unsigned* a_registers, unsigned long long a_descriptor,
-               unsigned long long b_descriptor, int scale_d, int transpose_a, int transpose_b, int type,
-               const char* file, int line);
-void emu_wgmma_fence(const char* file, int line);
-void emu_wgmma_commit(const char* file, int line);
-void emu_wgmma_wait(int groups_left, const char* file, int line);
 
 // programmatic dependent launch
 void emu_grid_dependency_wait(const char* file, int line);
@@ -167,6 +118,7 @@ int printf(const char* format, ...);
 #endif
 constexpr int warpSize = 32;
 
+#include "primitives.h"
 #include "device_functions.h"
 
 // ---- how a kernel is entered: with the array of pointers to its arguments that cuLaunchKernel takes
