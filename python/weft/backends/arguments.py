@@ -1,0 +1,98 @@
+"""Arguments of a kernel, checked against its C declaration and laid out as the driver takes them.
+
+This is the way of the emulated device, and of GPUs where weft._launcher is not built; csrc/launcher does the same in
+C++.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from weft.backends.source import POINTER, STRUCT, TENSOR_MAP, Parameter
+from weft.backends.tensor_maps import TensorMap
+
+
+def expected(name: str, place: int, parameter: Parameter, what: str, got: str) -> TypeError:
+    return TypeError(f"launch: {name}: expected argument {place} ({parameter.name}) to be {what}, got {got}")
+
+
+def pack(name: str, parameters: Sequence[Parameter], arguments: Sequence[Any], device: str) -> Any:
+    """The array of pointers to argument values that cuLaunchKernel takes; it keeps the values alive.
+
+    TypeError and ValueError name the argument that does not fit; `device` is where all arrays must be.
+    """
+    if len(arguments) != len(parameters):
+        words = ", ".join(f"{p.type} {p.name}" for p in parameters)
+        raise TypeError(f"launch: {name}: expected {len(parameters)} arguments ({words}), got {len(arguments)}")
+    values = [value(name, i, p, a, device) for i, (p, a) in enumerate(zip(parameters, arguments))]
+    pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+    pointers.values = values  # type: ignore[attr-defined]  # as long as the pointers
+    return pointers
+
+
+def value(name: str, place: int, parameter: Parameter, argument: Any, device: str) -> Any:
+    """The ctypes object that holds `argument` as the kernel reads it."""
+    kind = parameter.kind
+    if kind == POINTER:
+        return ctypes.c_void_p(address(name, place, parameter, argument, device))
+    if kind == TENSOR_MAP:
+        if not isinstance(argument, TensorMap):
+            raise expected(name, place, parameter, "a tensor map", type(argument).__name__)
+        if argument.device_name != device:
+            raise expected(name, place, parameter, f"a tensor map of {device}", f"one of {argument.device_name}")
+        return argument.bits
+    if kind == STRUCT:
+        return structure(name, place, parameter, argument)
+    return scalar(name, place, parameter, argument)
+
+
+def address(name: str, place: int, parameter: Parameter, argument: Any, device: str) -> int:
+    if argument is None:
+        return 0
+    if isinstance(argument, int):
+        return argument
+    try:
+        where, pointer, char = argument.device_name, argument.pointer, argument.dtype.char
+    except AttributeError:
+        raise expected(name, place, parameter, f"an array of {device}", type(argument).__name__) from None
+    if where != device:
+        raise expected(name, place, parameter, f"an array of {device}", f"one of {where}")
+    if parameter.dtypes and char not in parameter.dtypes:
+        raise expected(name, place, parameter, f"an array of {parameter.type[:-1]}", str(argument.dtype))
+    return int(pointer)
+
+
+def structure(name: str, place: int, parameter: Parameter, argument: Any) -> Any:
+    """A copy: the caller may change its own before the kernel has run."""
+    try:
+        data = bytes(memoryview(argument).cast("B")) if not isinstance(argument, bytes) else argument
+    except (TypeError, ValueError):
+        what = f"a {parameter.type} by value (bytes, or a ctypes or NumPy structure)"
+        raise expected(name, place, parameter, what, type(argument).__name__) from None
+    return (ctypes.c_char * len(data)).from_buffer_copy(data)
+
+
+def scalar(name: str, place: int, parameter: Parameter, argument: Any) -> Any:
+    kind = parameter.kind
+    try:
+        number = float(argument) if kind in "fd" and is_number(argument) else operator.index(argument)
+    except TypeError:
+        raise expected(name, place, parameter, parameter.type, type(argument).__name__) from None
+    if kind == "f" and abs(number) != float("inf"):
+        number = ctypes.c_float(number).value  # beyond float's range: an infinity, as C has it
+    try:
+        data = struct.pack(f"<{kind}", number)
+    except (struct.error, OverflowError):
+        raise ValueError(
+            f"launch: {name}: expected argument {place} ({parameter.name}) to fit {parameter.type}, got {argument}"
+        ) from None
+    return (ctypes.c_char * len(data)).from_buffer_copy(data)
+
+
+def is_number(argument: Any) -> bool:
+    """Whether `argument` is a real number, Python's or NumPy's, of any type."""
+    return isinstance(argument, (int, float)) or getattr(getattr(argument, "dtype", None), "kind", "") in "iufbV"

@@ -1,0 +1,96 @@
+"""Kernels from source to what a device loads: a cubin by NVRTC, or a shared library of the emulated device by g++.
+
+Both are kept in the disk cache under the hash of everything that decides them: the source with its includes, the
+options, the compiler, the target (`cache.py`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from weft.backends import cache, source
+from weft.backends.source import Source
+
+#: Of the emulated device: what every access of a checked kernel reports to the runtime, which defines the hooks itself
+#: (the sanitizers' own libraries are not linked).
+CHECKS = "-fsanitize=thread,alignment,bounds,shift,signed-integer-overflow,integer-divide-by-zero"
+
+
+class CompileError(RuntimeError):
+    """A kernel did not compile; the message holds the compiler's own, with the lines that it points at."""
+
+
+def failed(what: str, said: str) -> CompileError:
+    return CompileError(f"compile: {what} did not compile\n{said.strip()}")
+
+
+def flags(defines: dict[str, str]) -> list[str]:
+    return [f"-D{name}={value}" for name, value in defines.items()]
+
+
+@lru_cache(maxsize=1)
+def host_compiler() -> tuple[str, str]:
+    """(path, version) of the C++ compiler that builds kernels for the emulated device."""
+    named = os.environ.get("CXX")
+    path = next((found for name in (named, "g++", "clang++", "c++") if name and (found := shutil.which(name))), None)
+    if path is None:
+        raise CompileError("compile: expected g++ for the emulated device, got none (install g++, or set CXX)")
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    return path, done.stdout.splitlines()[0]
+
+
+@lru_cache(maxsize=1)
+def host_target() -> list[str]:
+    """Vector instructions where this CPU has them; two variants, so that machines may share a cache."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        raise CompileError(f"compile: expected an x86-64 machine for the emulated device, got {platform.machine()}")
+    cpu = Path("/proc/cpuinfo")
+    flags = set(re.findall(r"\w+", cpu.read_text())) if cpu.exists() else set()
+    return ["-march=x86-64-v3"] if {"avx2", "fma", "bmi2", "f16c", "movbe"} <= flags else []
+
+
+def runtime() -> Path:
+    """The library of the emulated device."""
+    path = source.PACKAGE / "libweft_emulator.so"
+    if not path.exists():
+        raise CompileError(f"compile: expected the emulated device's runtime {path}, got none (weft doctor says why)")
+    return path
+
+
+def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: bool) -> ctypes.CDLL:
+    """The kernels of a file as a loaded shared library, for the emulated device.
+
+    arch: the capability that they see, 90 for an H100. checked: every memory access is reported to the runtime.
+    """
+    compiler, version = host_compiler()
+    library = runtime()
+    options = [*flags(defines), f"-DWEFT_ARCH={arch * 10}", "-std=c++17", *host_target(), "-fPIC", "-ffp-contract=off"]
+    # Without optimisation of the checked kind below -O1 registers would be memory, and their races reported.
+    options += ["-O1", "-g1", CHECKS] if checked else ["-O2", "-g1"]
+    options += ["-Wno-unknown-pragmas", "-fno-strict-aliasing"]
+    name = cache.key("emulated", *kernel.texts(), *options, version, str(library)) + ".so"
+
+    def build() -> tuple[bytes, dict[str, str]]:
+        with tempfile.TemporaryDirectory(prefix="weft-compile-") as place:
+            made = Path(place) / "kernel.so"
+            folders = [f"-I{source.folder('kernels')}", f"-I{source.folder('csrc/emulator')}"]
+            linked = ["-shared", f"-L{library.parent}", f"-l:{library.name}", f"-Wl,-rpath,{library.parent}"]
+            inputs = [*folders, "-x", "c++", str(kernel.path), "-x", "none", *linked]
+            done = subprocess.run([compiler, *options, *inputs, "-o", str(made)], capture_output=True, text=True)
+            if done.returncode:
+                raise failed(f"{kernel.path.name} for the emulated device", done.stderr)
+            return made.read_bytes(), {"file": kernel.path.name, "target": "emulated"}
+
+    for _ in range(3):  # another process may evict the entry before it is loaded
+        entry = cache.get(name, build)
+        if entry.path.exists():
+            return ctypes.CDLL(str(entry.path))
+    raise CompileError(f"compile: expected {entry.path} to stay, got it removed thrice: is WEFT_CACHE_LIMIT too small?")

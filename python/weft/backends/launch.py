@@ -1,0 +1,119 @@
+"""Kernels and their launch, on a GPU and on the emulated device.
+
+    gemm = kernel("gemm_mma.cu", "gemm_mma", TYPE="bf16", TILE_M=128)
+    launch(gemm, (8, 8), (256,), (a, b, c, m, n, k, 1.0), shared=49152)
+
+A kernel is compiled when it is first launched, for the device that the arguments lie on. Its C declaration is read from
+the source, and the arguments are checked against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from weft.backends import source
+from weft.backends.arguments import pack
+from weft.backends.tensor_maps import TensorMap, tensor_map, tensor_map_im2col
+
+__all__ = ["Kernel", "TensorMap", "capability", "kernel", "launch", "tensor_map", "tensor_map_im2col"]
+
+ONE = (1, 1, 1)
+
+
+class Kernel:
+    """A function of a kernel file, specialised by preprocessor definitions. `kernel` makes and keeps it."""
+
+    def __init__(self, file: str, name: str, defines: dict[str, str]):
+        self.file = file
+        self.name = name
+        self.defines = defines
+        self.parameters = source.signature(source.read(file), name, defines)
+        self.emulated: dict[tuple[int, bool], Any] = {}
+
+    def __repr__(self) -> str:
+        words = "".join(f" -D{key}={value}" for key, value in self.defines.items())
+        return f"<{self.name} of {self.file}{words}>"
+
+    def emulate(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Sequence[Any], options: Any) -> None:
+        """Run on the emulated device, as it is configured."""
+        from weft.backends import compile, emulator
+
+        config = emulator.config
+        target = (config.arch, config.checked)
+        function = self.emulated.get(target)
+        if function is None:
+            text = source.read(self.file, emulated=True)
+            library = compile.emulated(text, self.defines, arch=config.arch, checked=config.checked)
+            try:
+                function = getattr(library, f"emu_invoke_{self.name}")
+            except AttributeError:
+                what = f"{self.name} in {self.file} for capability {config.arch}"
+                raise LookupError(f"launch: expected {what}, got a file without it") from None
+            self.emulated[target] = function
+        pointers = pack(self.name, self.parameters, arguments, "emulated")
+        shared, cluster, cooperative, dependent = options
+        emulator.run(
+            function, self.name, grid, block, pointers,
+            shared=shared, cluster=cluster, cooperative=cooperative, dependent=dependent,
+        )  # fmt: skip
+
+
+KERNELS: dict[Any, Kernel] = {}
+
+
+def kernel(file: str, name: str, **defines: Any) -> Kernel:
+    """The kernel `name` of kernels/`file`, compiled with `defines` (True is 1, False is 0); the same object each time.
+
+    FileNotFoundError and LookupError name what there is.
+    """
+    key = (file, name, *defines.items())
+    found = KERNELS.get(key)
+    if found is None:
+        words = {k: str(int(v)) if isinstance(v, bool) else str(v) for k, v in defines.items()}
+        found = KERNELS[key] = Kernel(file, name, words)
+    return found
+
+
+def device_of(name: str, arguments: Sequence[Any]) -> str:
+    """The device of the first argument that has one."""
+    for argument in arguments:
+        where = getattr(argument, "device_name", None)
+        if where is not None:
+            return str(where)
+    raise TypeError(f"launch: {name}: expected an array or a tensor map among the arguments, got none")
+
+
+def launch(
+    kernel: Kernel,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    arguments: Sequence[Any],
+    *,
+    shared: int = 0,
+    cluster: tuple[int, ...] = ONE,
+    cooperative: bool = False,
+    dependent: bool = False,
+) -> None:
+    """Enqueue a kernel on the current stream of the device of its arguments, which are checked.
+
+    grid, block, cluster: up to three sizes. arguments: device arrays (or None, a null pointer), numbers, tensor maps,
+    and structures by value as bytes, ctypes or NumPy structures. shared: bytes of dynamic shared memory. cooperative:
+    all blocks run at once. dependent: may start before the kernel before it ends (griddepcontrol).
+    TypeError and ValueError name an argument that does not fit; RuntimeError is what the device says.
+    """
+    where = device_of(kernel.name, arguments)
+    if where == "emulated":
+        kernel.emulate(grid, block, arguments, (shared, cluster, cooperative, dependent))
+        return
+    raise RuntimeError(f"launch: {kernel.name}: expected an array of a device that runs kernels, got one of {where}")
+
+
+def capability(array: Any) -> int:
+    """The compute capability of the device of `array`: 90 for an H100; the emulated device has the one it is given."""
+    where = array.device_name
+    if where == "emulated":
+        from weft.backends import emulator
+
+        return int(emulator.config.arch)
+    raise RuntimeError(f"capability: expected an array of a GPU, got one of {where}")
