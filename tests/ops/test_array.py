@@ -133,7 +133,7 @@ def test_max_shares_ties():
         (lambda x: list(weft.asarray(1.0)), TypeError, "unstack: expected at least one axis, got a 0-d Tensor"),
         (lambda x: bool(x), ValueError, r"bool: expected a Tensor of one value"),
         (lambda x: weft.asarray("a"), TypeError, "expected numbers"),
-        (lambda x: weft.asarray([1], device="cuda:0"), ValueError, "device: expected one of cpu, got 'cuda:0'"),
+        (lambda x: weft.asarray([1], device="cuda:0"), ValueError, "device: expected one of cpu, emulated, got 'cuda:0'"),
     ],
 )
 def test_errors_name_op_and_shapes(call, error, words):

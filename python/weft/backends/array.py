@@ -7,6 +7,7 @@ there are any, and `erf`, `sigmoid`, `pad` and `scatter_add` exist.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -112,13 +113,42 @@ add, subtract, multiply, divide = np_add, np_subtract, np_multiply, np_divide
 this = sys.modules[__name__]
 
 
+class OnDevice:
+    """Base of the arrays of other devices than the CPU: see `gpu.array`."""
+
+    __slots__ = ()
+
+
+ARRAYS = (ndarray, OnDevice)
+
+
 def namespace(*arrays: Any) -> ModuleType:
-    """`weft` if one of `arrays` is a Tensor (a body is being replayed), else this module."""
+    """`weft` if one of `arrays` is a Tensor (a body is being replayed), that of its device, or this module."""
+    found = this
     for x in arrays:
         kind = type(x)
-        if kind is not ndarray and kind.__module__ == "weft.autograd":
-            return sys.modules["weft.ops"]
-    return this
+        if kind is not ndarray:
+            if kind.__module__ == "weft.autograd":
+                return sys.modules["weft.ops"]
+            if found is this and isinstance(x, OnDevice):
+                found = on_devices()
+    return found
+
+
+def on_devices() -> ModuleType:
+    """The namespace of arrays on devices."""
+    name = "weft.backends.gpu.namespace"
+    return sys.modules.get(name) or importlib.import_module(name)
+
+
+def device_of(x: Any) -> str:
+    """Where an array or a Tensor lives: "cpu", "emulated" or "cuda:N"."""
+    kind = type(x)
+    if kind is ndarray:
+        return "cpu"
+    if isinstance(x, OnDevice):
+        return str(x.device_name)  # type: ignore[attr-defined]
+    return device_of(x.data) if kind.__module__.startswith("weft.") else "cpu"
 
 
 def is_16_bit(dtype: Any) -> bool:
@@ -144,6 +174,11 @@ sum, mean, prod = reduction("sum"), reduction("mean"), reduction("prod")
 def accumulate(total: Any, x: Any) -> None:
     """total += x, in place."""
     np.add(total, x, out=total)
+
+
+def assign(out: Any, x: Any) -> None:
+    """out[...] = x, an array that broadcasts to it or a number, cast to out's dtype."""
+    np.copyto(out, x, casting="unsafe")
 
 
 def cumulative_sum(x: Any, *, axis: int = -1) -> Any:

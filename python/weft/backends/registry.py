@@ -43,6 +43,9 @@ class Primitive:
         return entry
 
     def match(self, array_type: type, chars: str) -> Callable[..., Any]:
+        load = getattr(array_type, "load_entries", None)  # those of devices are imported with their first array
+        if load is not None:
+            load()
         for kind, pattern, entry in self.entries:
             if kind is array_type and pattern.fullmatch(chars):
                 return entry
@@ -77,6 +80,6 @@ def which(name: str, *arrays: Any) -> str:
     if name not in PRIMITIVES:
         raise KeyError(f"which: expected one of {', '.join(sorted(PRIMITIVES))}, got {name!r}")
     chosen = PRIMITIVES[name]
-    raw = tuple(getattr(a, "data", a) if not hasattr(a, "__array_interface__") else a for a in arrays)
+    raw = tuple(a.data if hasattr(a, "requires_grad") else a for a in arrays)
     entry = chosen.select(raw)
     return "reference" if entry is chosen.reference else entry.__module__.removeprefix("weft.backends.")
