@@ -3,7 +3,7 @@
 //   out = activation(alpha * sum + beta * out + bias) + residual,   aux = the activation's argument
 //
 // Compile-time options, given as defines:
-//   COMPUTE     type of the sums: float, double, unsigned, unsigned long long
+//   COMPUTE     type of the sums: float, double, unsigned, uint64_t
 //   OUT         type of out, aux and residual
 //   BIAS        none | column (one per column of out) | row;   BIAS_TYPE its type
 //   ACTIVATION  none | relu | gelu (by erf) | gelu_tanh | silu

@@ -58,8 +58,8 @@ struct Slices {
 
   const TYPE* source;  // the first chunk of this thread in the next slice
   long long stride;
-  int row, chunk;       // where that chunk lies
-  int rows, columns;    // of the matrix, from the slice's first row and this thread's chunk on
+  int row, chunk;                        // where that chunk lies
+  int rows, columns;                     // of the matrix, from the slice's first row and this thread's chunk on
   unsigned held[ASYNC ? 1 : PASSES][4];  // a slice on its way, where it goes through registers
 
   DEVICE_INLINE Slices(const TYPE* data, long long stride, int first, int length, int k_first, int k_end)
@@ -71,10 +71,7 @@ struct Slices {
   }
 
   static DEVICE_INLINE int place(int row, int chunk) {
-    const int turn = !LDMATRIX     ? (row & 3) << 1
-                     : CHUNKS >= 8 ? row & 7
-                     : CHUNKS == 4 ? row >> 1 & 3
-                                   : row >> 2 & 1;
+    const int turn = !LDMATRIX ? (row & 3) << 1 : CHUNKS >= 8 ? row & 7 : CHUNKS == 4 ? row >> 1 & 3 : row >> 2 & 1;
     return row * CHUNKS * 16 + ((chunk ^ turn) << 4);
   }
 
@@ -207,6 +204,7 @@ constexpr int PITCH = WARP_N + 8;  // 8 more floats: the writes of a quarter of 
 DEVICE_INLINE void write_out(const Epilogue& epilogue, float (&sums)[BLOCKS_M][BLOCKS_N][4], float* rows, int first_row,
                              int first_column, int lane) {
   constexpr int V = sizeof(OUT) == 2 ? 8 : 4, PER_ROW = WARP_N / V;
+  constexpr int UNROLL = Epilogue::ACT == Activation::none || Epilogue::ACT == Activation::relu ? 4 : 1;
 #pragma unroll
   for (int i = 0; i < BLOCKS_M; i++) {
     __syncwarp();
@@ -218,7 +216,7 @@ DEVICE_INLINE void write_out(const Epilogue& epilogue, float (&sums)[BLOCKS_M][B
         *reinterpret_cast<Pack<float, 2>*>(rows + (lane / 4 + 8 * half) * PITCH + j * 8 + lane % 4 * 2) = pair;
       }
     __syncwarp();
-#pragma unroll
+#pragma unroll UNROLL
     for (int c = lane; c < 16 * PER_ROW; c += 32) {
       const int row = c / PER_ROW, column = c % PER_ROW * V;
       float x[V];

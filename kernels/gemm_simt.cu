@@ -20,68 +20,72 @@ constexpr int VECTOR = 16 / sizeof(COMPUTE);
 static_assert(THREAD_M % VECTOR == 0 && THREAD_N % VECTOR == 0, "a lane owns whole pieces of 16 bytes");
 
 // The slices of one operand. K_MAJOR: in global memory the elements along k lie together, and are transposed on their
-// way into shared memory.
+// way into shared memory. A thread copies VECTOR elements in each pass: two neighbours along k, if that is how elements
+// lie (32 bytes, what memory moves at least, and no more, to keep the transposed writes apart), else a row together.
 template <bool K_MAJOR, int TILE, bool WHOLE>
 struct Slices {
   static constexpr int PITCH = TILE + 4;  // transposed writes of neighbouring k fall into different banks
   static constexpr int PASSES = TILE * TILE_K / VECTOR / THREADS;
-  static_assert(PASSES * THREADS * VECTOR == TILE * TILE_K && TILE_K % (2 * VECTOR) == 0, "threads copy whole slices");
+  static constexpr int WIDTH = K_MAJOR ? TILE : TILE / VECTOR;     // threads side by side along the tile
+  static constexpr int AT_ONCE = K_MAJOR ? THREADS / 2 : THREADS;  // threads that have different places there
+  static constexpr int ALONG = K_MAJOR ? 1 : VECTOR, DOWN = K_MAJOR ? 2 * VECTOR : 1;
+  static_assert(PASSES * THREADS * VECTOR == TILE * TILE_K && TILE_K % DOWN == 0, "threads copy whole slices");
+  static_assert((WIDTH & (WIDTH - 1)) == 0 && (AT_ONCE & (AT_ONCE - 1)) == 0, "passes differ by constants");
 
-  const TYPE* data;
+  const TYPE* source;  // this thread's first element of the next slice
   long long stride;
-  int first, length, k, k_end;
+  int along_left, k_left;  // elements of the matrix from there on
   Pack<TYPE, VECTOR> held[PASSES];
 
+  // Where a thread's elements of the first pass lie in the slice, and how far on those of another pass.
+  static DEVICE_INLINE int along() { return (K_MAJOR ? threadIdx.x / 2 : threadIdx.x) % WIDTH * ALONG; }
+  static DEVICE_INLINE int down() {
+    return K_MAJOR ? threadIdx.x / 2 / WIDTH * DOWN + threadIdx.x % 2 * VECTOR : threadIdx.x / WIDTH;
+  }
+  static DEVICE_INLINE constexpr int along_of(int pass) { return pass * AT_ONCE % WIDTH * ALONG; }
+  static DEVICE_INLINE constexpr int down_of(int pass) { return pass * AT_ONCE / WIDTH * DOWN; }
+
   DEVICE_INLINE Slices(const TYPE* data, long long stride, int first, int length, int k_first, int k_end)
-      : data(data), stride(stride), first(first), length(length), k(k_first), k_end(k_end) {}
-
-  struct Place {
-    int along, k;
-  };
-
-  // Of the first of the VECTOR elements that a thread copies in a pass. Two neighbouring threads copy along k, if
-  // that is how elements lie: 32 bytes, what memory moves at least, and no more, to keep the transposed writes apart.
-  static DEVICE_INLINE Place place(int pass) {
-    const int i = threadIdx.x + pass * THREADS;
-    if constexpr (K_MAJOR) return {i / 2 % TILE, (i % 2 + i / (2 * TILE) * 2) * VECTOR};
-    return {i % (TILE / VECTOR) * VECTOR, i / (TILE / VECTOR)};
+      : stride(stride), along_left(length - first - along()), k_left(k_end - k_first - down()) {
+    const int a = first + along(), k = k_first + down();
+    source = data + (K_MAJOR ? a * stride + k : k * stride + a);
   }
 
-  // Reads the next slice into registers, zeros where the matrix ends.
+  // Reads the next slice into registers, zeros where the matrix ends, and steps to the one after it.
   DEVICE_INLINE void fetch() {
 #pragma unroll
     for (int pass = 0; pass < PASSES; pass++) {
-      const Place at = place(pass);
-      const int row = K_MAJOR ? first + at.along : k + at.k, rows = K_MAJOR ? length : k_end;
-      const int column = K_MAJOR ? k + at.k : first + at.along, columns = K_MAJOR ? k_end : length;
-      const TYPE* from = data + row * stride + column;
+      const int a = along_of(pass), k = down_of(pass);
+      const int rows = K_MAJOR ? along_left - a : k_left - k, columns = K_MAJOR ? k_left - k : along_left - a;
+      const TYPE* from = source + (K_MAJOR ? a * stride + k : k * stride + a);
 #pragma unroll
       for (int v = 0; v < VECTOR; v++) held[pass].at[v] = TYPE(0);
-      if (row < rows) {
+      if (rows > 0) {
         if constexpr (WHOLE) {
-          if (column < columns) held[pass] = *reinterpret_cast<const Pack<TYPE, VECTOR>*>(from);
+          if (columns > 0) held[pass] = *reinterpret_cast<const Pack<TYPE, VECTOR>*>(from);
         } else {
 #pragma unroll
           for (int v = 0; v < VECTOR; v++)
-            if (column + v < columns) held[pass].at[v] = from[v];
+            if (v < columns) held[pass].at[v] = from[v];
         }
       }
     }
-    k += TILE_K;
+    source += K_MAJOR ? TILE_K : TILE_K * stride;
+    k_left -= TILE_K;
   }
 
   DEVICE_INLINE void store(COMPUTE (*slice)[PITCH]) const {
 #pragma unroll
     for (int pass = 0; pass < PASSES; pass++) {
-      const Place at = place(pass);
+      const int a = along() + along_of(pass), k = down() + down_of(pass);
       Pack<COMPUTE, VECTOR> x;
 #pragma unroll
       for (int v = 0; v < VECTOR; v++) x.at[v] = COMPUTE(held[pass].at[v]);
       if constexpr (K_MAJOR) {
 #pragma unroll
-        for (int v = 0; v < VECTOR; v++) slice[at.k + v][at.along] = x.at[v];
+        for (int v = 0; v < VECTOR; v++) slice[k + v][a] = x.at[v];
       } else {
-        *reinterpret_cast<Pack<COMPUTE, VECTOR>*>(&slice[at.k][at.along]) = x;
+        *reinterpret_cast<Pack<COMPUTE, VECTOR>*>(&slice[k][a]) = x;
       }
     }
   }
@@ -95,8 +99,7 @@ template <int COUNT, int LANES>
 DEVICE_INLINE void read(COMPUTE (&x)[COUNT], const COMPUTE* row) {
 #pragma unroll
   for (int piece = 0; piece < COUNT / VECTOR; piece++) {
-    const Pack<COMPUTE, VECTOR> values =
-        *reinterpret_cast<const Pack<COMPUTE, VECTOR>*>(row + piece * LANES * VECTOR);
+    const Pack<COMPUTE, VECTOR> values = *reinterpret_cast<const Pack<COMPUTE, VECTOR>*>(row + piece * LANES * VECTOR);
 #pragma unroll
     for (int v = 0; v < VECTOR; v++) x[piece * VECTOR + v] = values.at[v];
   }
@@ -105,13 +108,14 @@ DEVICE_INLINE void read(COMPUTE (&x)[COUNT], const COMPUTE* row) {
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     gemm_simt(const TYPE* a, const TYPE* b, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
               const Problem problem) {
-  __shared__ alignas(16) COMPUTE shared_a[2][TILE_K][SlicesA::PITCH];
-  __shared__ alignas(16) COMPUTE shared_b[2][TILE_K][SlicesB::PITCH];
+  alignas(16) __shared__ COMPUTE shared_a[2][TILE_K][SlicesA::PITCH];
+  alignas(16) __shared__ COMPUTE shared_b[2][TILE_K][SlicesB::PITCH];
   const TileIndex at = tile_index(problem, blockIdx.x);
   const int first_m = at.m * TILE_M, first_n = at.n * TILE_N;
   const int k_first = at.split * problem.k_split, k_end = min(problem.k, k_first + problem.k_split);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int m = warp / WARPS_N * WARP_M + lane / LANES_N * VECTOR, n = warp % WARPS_N * WARP_N + lane % LANES_N * VECTOR;
+  const int m = warp / WARPS_N * WARP_M + lane / LANES_N * VECTOR,
+            n = warp % WARPS_N * WARP_N + lane % LANES_N * VECTOR;
 
   SlicesA slices_a(a + at.outer * problem.a_outer + at.inner * problem.a_inner, problem.a_stride, first_m, problem.m,
                    k_first, k_end);

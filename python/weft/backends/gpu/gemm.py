@@ -26,9 +26,17 @@ class Family(Protocol):
 
     name: str
     configurations: Sequence[gemm_choice.Configuration]
+    portable: bool  #: whether WEFT_KERNELS=portable allows it
+    reads_shared: bool  #: whether warps read shared memory by instructions, which the model then counts
 
     def refusal(self, product: Product, configuration: gemm_choice.Configuration) -> str:
         """Why the configuration cannot compute the product, or "" if it can."""
+
+    def rate(self, product: Product, device: gemm_choice.Device) -> float:
+        """Multiply-adds per cycle and multiprocessor that it reaches at best."""
+
+    def resident(self, product: Product, configuration: gemm_choice.Configuration) -> int:
+        """Blocks that a multiprocessor holds at a time."""
 
     def prepare(self, product: Product, configuration: gemm_choice.Configuration, splits: int) -> Run:
         """What launches the product; with splits > 1 the sums of part s of K go to out + s * batch * m * n."""
@@ -211,14 +219,15 @@ def describe(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, act
     def matrix(i: int, length: int) -> Matrix:
         x = arrays[i]
         strides = (rows[i], by_outer[i], by_inner[i])
-        return Matrix(i < 2 and flipped[i], *strides, widest_access(x.itemsize, x.pointer, length, *strides))
+        pitched = widest_access(x.itemsize, x.pointer, *strides) == 16
+        return Matrix(i < 2 and flipped[i], *strides, widest_access(x.itemsize, x.pointer, length, *strides), pitched)
 
     extras = [None if x is None else matrix(i, 0) for i, x in enumerate(arrays) if i > 1]
     aligned = all(x is None or x.bytes == 16 for x in extras) and (bias is None or by_rows or bias.pointer % 16 == 0)
     return Product(
         m=m, n=n, k=k, outer=outer, inner=inner, dtype=name_of(a.dtype), out_dtype=name_of(out.dtype),
         a=matrix(0, m if flipped[0] else k), b=matrix(1, k if flipped[1] else n), out=extras[0] or Matrix(),
-        capability=capability(a), tf32=gemm_choice.tf32_allowed() and name_of(a.dtype) == "float32",
+        capability=capability(a), device=a.device_name.split(":")[0], tf32=gemm_choice.tf32_allowed() and name_of(a.dtype) == "float32",
         bias="none" if bias is None else "row" if by_rows else "column",
         bias_dtype="" if bias is None else name_of(bias.dtype), activation=activation or "none",
         aux=extras[1], residual=extras[2], alpha=float(alpha), beta=float(beta), aligned=aligned,

@@ -37,7 +37,7 @@ class Configuration:
     warps_m: int
     warps_n: int
     stages: int
-    blocks: int = 1  #: that a multiprocessor holds at a time
+    blocks: int = 1  #: that a multiprocessor should hold at a time: bounds their registers
     cluster: int = 1
 
     @property
@@ -47,6 +47,11 @@ class Configuration:
     @property
     def threads(self) -> int:
         return 32 * self.warps_m * self.warps_n
+
+    @property
+    def sums(self) -> int:
+        """Of each thread."""
+        return self.tile_m * self.tile_n // self.threads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,14 +138,15 @@ def device_of(capability: int) -> Device:
     return DEVICES[max((c for c in DEVICES if c <= capability), default=min(DEVICES))]
 
 
-def cycles(family: Any, configuration: Configuration, product: Product, splits: int = 1) -> float:
+def cycles(family: Family, configuration: Configuration, product: Product, splits: int = 1) -> float:
     """The model's cost of a product in cycles; see the head of this file."""
     device = device_of(product.capability)
     tile_m, tile_n, tile_k = configuration.tile_m, configuration.tile_n, configuration.tile_k
     tiles = math.ceil(product.m / tile_m) * math.ceil(product.n / tile_n) * product.batch * splits
     steps = math.ceil(math.ceil(product.k / splits) / tile_k)
-    waves, left = divmod(tiles, device.multiprocessors * configuration.blocks)
-    sharing = min(configuration.blocks, math.ceil(left / device.multiprocessors)) if left else 0
+    blocks = family.resident(product, configuration)
+    waves, left = divmod(tiles, device.multiprocessors * blocks)
+    sharing = math.ceil(left / device.multiprocessors)
 
     multiply = tile_m * tile_n * tile_k / family.rate(product, device)
     read = (configuration.warps_n * tile_m + configuration.warps_m * tile_n) * tile_k * product.itemsize
@@ -150,7 +156,7 @@ def cycles(family: Any, configuration: Configuration, product: Product, splits: 
     step = max(multiply, shared, load)
     fill = FILL_CYCLES + tile_m * tile_n * 4 / L2_BYTES_PER_CYCLE
     # blocks that share a multiprocessor hide each other's fill, and divide its rate
-    busy = waves * (configuration.blocks * steps * step + fill) + (sharing * steps * step + fill if left else 0.0)
+    busy = waves * (blocks * steps * step + fill) + (sharing * steps * step + fill if left else 0.0)
 
     a_bytes = product.m * product.k * (product.batch if product.a.outer or product.a.inner else 1) * product.itemsize
     b_bytes = product.k * product.n * (product.batch if product.b.outer or product.b.inner else 1) * product.itemsize

@@ -20,12 +20,12 @@ ROWS = (
     Configuration(128, 64, 32, 2, 2, 4, blocks=3),
     Configuration(64, 128, 32, 2, 2, 4, blocks=3),
     Configuration(64, 64, 64, 2, 2, 3, blocks=2),
-    Configuration(32, 128, 64, 1, 4, 2, blocks=2),
-    Configuration(128, 32, 64, 4, 1, 2, blocks=2),
-    Configuration(16, 128, 64, 1, 4, 2, blocks=2),
-    Configuration(32, 32, 64, 1, 1, 3, blocks=4),
+    Configuration(32, 128, 64, 1, 4, 3, blocks=4),
+    Configuration(128, 32, 64, 4, 1, 3, blocks=4),
+    Configuration(16, 128, 64, 1, 4, 3, blocks=4),
+    Configuration(32, 32, 64, 1, 1, 3, blocks=8),
 )
-#: Bytes of shared memory that a block may have, and a multiprocessor has.
+#: Bytes of shared memory that a block may have; a multiprocessor has one KiB more since 8.0, which each block takes.
 SHARED = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 87: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10,
           120: 99 << 10}  # fmt: skip
 
@@ -44,13 +44,18 @@ class Mma:
         least = {"float16": 75, "bfloat16": 80, "float32": 80}.get(product.dtype)
         if least is None or product.capability < least:
             return f"{product.dtype} on sm_{product.capability}"
-        most = SHARED[max(c for c in SHARED if c <= product.capability)]
-        if self.shared_bytes(product, configuration) > most:
-            return f"{self.shared_bytes(product, configuration)} bytes of shared memory, of {most}"
+        if self.shared_bytes(product, configuration) > most_shared(product):
+            return f"{self.shared_bytes(product, configuration)} bytes of shared memory, of {most_shared(product)}"
+        if narrow(product) and (configuration.sums == 128 or configuration.threads == 32):
+            return "rows at no multiple of 16 bytes, which pass through registers that the sums of this tile take"
         return ""
 
     def rate(self, product: Product, device: Device) -> float:
         return device.half / (2 if product.dtype == "float32" else 1)
+
+    def resident(self, product: Product, configuration: Configuration) -> int:
+        blocks = max(1, configuration.blocks // 2) if narrow(product) else configuration.blocks
+        return min(blocks, (most_shared(product) + 1024) // (self.shared_bytes(product, configuration) + 1024))
 
     def stages(self, product: Product, configuration: Configuration) -> int:
         return configuration.stages if product.capability >= 80 else 2
@@ -66,7 +71,7 @@ class Mma:
         return {
             "TYPE": name, "MMA": "tf32" if name == "float" else name, "TILE_M": c.tile_m, "TILE_N": c.tile_n,
             "TILE_K": c.tile_k * 2 // product.itemsize, "WARPS_M": c.warps_m, "WARPS_N": c.warps_n,
-            "STAGES": self.stages(product, c), "BLOCKS": c.blocks,
+            "STAGES": self.stages(product, c), "BLOCKS": max(1, c.blocks // 2) if narrow(product) else c.blocks,
             "A_TRANSPOSED": int(product.a.transposed), "B_TRANSPOSED": int(product.b.transposed),
             "A_BYTES": product.a.bytes, "B_BYTES": product.b.bytes, **product.epilogue_defines(),
         }  # fmt: skip
@@ -76,6 +81,15 @@ class Mma:
         return launcher(
             product, configuration, splits, "gemm_mma", self.defines(product, configuration), shared=shared
         )
+
+
+def narrow(product: Product) -> bool:
+    """Whether some rows cannot be copied by 16 bytes."""
+    return min(product.a.bytes, product.b.bytes) < 16
+
+
+def most_shared(product: Product) -> int:
+    return SHARED[max(c for c in SHARED if c <= product.capability)]
 
 
 MMA = register(Mma())

@@ -19,10 +19,10 @@ BFLOAT16 = "bfloat16"
 C_TYPES = {
     "float16": ("f16", "float"), "bfloat16": ("bf16", "float"), "float32": ("float", "float"),
     "float64": ("double", "double"), "bool": ("bool", "unsigned"),
-    "int8": ("signed char", "unsigned"), "uint8": ("unsigned char", "unsigned"),
-    "int16": ("short", "unsigned"), "uint16": ("unsigned short", "unsigned"),
+    "int8": ("int8_t", "unsigned"), "uint8": ("uint8_t", "unsigned"),
+    "int16": ("int16_t", "unsigned"), "uint16": ("uint16_t", "unsigned"),
     "int32": ("int", "unsigned"), "uint32": ("unsigned", "unsigned"),
-    "int64": ("long long", "unsigned long long"), "uint64": ("unsigned long long", "unsigned long long"),
+    "int64": ("int64_t", "uint64_t"), "uint64": ("uint64_t", "uint64_t"),
 }  # fmt: skip
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu")
 
@@ -49,6 +49,7 @@ class Matrix:
     outer: int = 0
     inner: int = 0
     bytes: int = 16  #: the widest access for which pointer, strides and length of the rows are multiples
+    pitched: bool = True  #: pointer and strides are multiples of 16 bytes, whatever the length of the rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Product:
     b: Matrix
     out: Matrix
     capability: int
+    device: str  #: "cuda" or "emulated"
     tf32: bool = False  #: float32 operands may be rounded to tf32
     bias: str = "none"  #: none, column or row
     bias_dtype: str = ""
@@ -99,7 +101,8 @@ class Product:
         size = self.m * self.n
         aligned = self.n * np.dtype(self.compute).itemsize % 16 == 0
         return dataclasses.replace(
-            self, out_dtype=self.compute, out=Matrix(stride=self.n, outer=self.inner * size, inner=size), bias="none",
+            self, out_dtype=self.compute, bias="none",
+            out=Matrix(stride=self.n, outer=self.inner * size, inner=size, pitched=aligned),
             bias_dtype="", activation="none", aux=None, residual=None, alpha=1.0, beta=0.0, aligned=aligned,
         )  # fmt: skip
 

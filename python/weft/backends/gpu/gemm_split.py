@@ -31,16 +31,12 @@ def prepare(family: Family, product: Product, configuration: Configuration, spli
     second_pass = kernel("gemm_split.cu", "gemm_split", **product.epilogue_defines())
     size = splits * product.batch * product.m * product.n
     vector = 16 // (8 if product.compute in ("float64", "uint64") else 4)
-    threads = product.batch * product.m * math.ceil(product.n / vector)
+    blocks = math.ceil(product.batch * product.m * math.ceil(product.n / vector) / THREADS)
 
     def run(a: Any, b: Any, out: Any, bias: Any, aux: Any, residual: Any) -> None:
         sums = empty_like(a, (size,), product.compute)
         first_pass(a, b, sums, None, None, None)
         aligned = product.n % vector == 0 and sums.pointer % 16 == 0
-        launch(
-            second_pass, (math.ceil(threads / THREADS),), (THREADS,),
-            (sums, out, out if bias is None else bias, out if aux is None else aux,
-             out if residual is None else residual, problem, int(aligned)),
-        )  # fmt: skip
+        launch(second_pass, (blocks,), (THREADS,), (sums, out, bias, aux, residual, problem, int(aligned)))
 
     return run
