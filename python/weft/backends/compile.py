@@ -15,8 +15,10 @@ import subprocess
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from weft.backends import cache, source
+from weft.backends import ahead, cache, nvrtc, source
+from weft.backends.nvrtc import Resources
 from weft.backends.source import Source
 
 #: Of the emulated device: what every access of a checked kernel reports to the runtime, which defines the hooks itself
@@ -94,3 +96,47 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
         if entry.path.exists():
             return ctypes.CDLL(str(entry.path))
     raise CompileError(f"compile: expected {entry.path} to stay, got it removed thrice: is WEFT_CACHE_LIMIT too small?")
+
+
+class Cubin(NamedTuple):
+    """A compiled kernel file: what the driver loads, for which target, the compiler's log, what each kernel uses."""
+
+    code: bytes
+    target: str
+    log: str
+    resources: dict[str, Resources]
+
+
+def options_of(defines: dict[str, str], target: str) -> list[str]:
+    """IEEE arithmetic throughout: no fast-math option is ever given. Lines are kept for profilers and sanitizers."""
+    words = [f"--gpu-architecture={target}", "-std=c++17", "-default-device", "--generate-line-info", *flags(defines)]
+    return [*words, "--ptxas-options=-v"] if target.startswith("sm_") else words
+
+
+def cubin(kernel: Source, defines: dict[str, str], capability: int) -> Cubin:
+    """The kernels of a file for a GPU of this capability: packed into the wheel, or cached, or compiled now.
+
+    CompileError holds NVRTC's log; nvrtc.Missing says how to install it.
+    """
+    packed = ahead.find(kernel, defines, capability)
+    entry = packed or built(kernel, defines, nvrtc.target(capability))
+    uses = {name: Resources(*numbers) for name, numbers in entry.record["resources"].items()}
+    return Cubin(entry.code, entry.record["target"], entry.record["log"], uses)
+
+
+def built(kernel: Source, defines: dict[str, str], target: str) -> cache.Entry:
+    """The cache's entry for these kernels and this target."""
+    options = options_of(defines, target)
+    # The names of includes are content too: swapping two files of equal text must not go unseen.
+    names = [name for name, _ in kernel.includes]
+    key = cache.key("cuda", kernel.path.name, *names, *kernel.texts(), *options, nvrtc.version())
+
+    def build() -> tuple[bytes, dict[str, Any]]:
+        try:
+            made = nvrtc.compile(kernel, options)
+        except nvrtc.NvrtcError as error:
+            raise failed(f"{kernel.path.name} for {target}", str(error)) from None
+        record = {"file": kernel.path.name, "target": target, "log": made.log, "resources": made.resources}
+        return made.code, record
+
+    return cache.get(f"{key}.{'cubin' if target.startswith('sm_') else 'ptx'}", build)

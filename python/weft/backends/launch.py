@@ -70,8 +70,7 @@ def kernel(file: str, name: str, **defines: Any) -> Kernel:
     key = (file, name, *defines.items())
     found = KERNELS.get(key)
     if found is None:
-        words = {k: str(int(v)) if isinstance(v, bool) else str(v) for k, v in defines.items()}
-        found = KERNELS[key] = Kernel(file, name, words)
+        found = KERNELS[key] = Kernel(file, name, source.definitions(defines))
     return found
 
 

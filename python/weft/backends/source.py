@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).resolve().parent.parent
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
@@ -44,20 +44,20 @@ def read(file: str, *, emulated: bool = False) -> Source:
         known = ", ".join(sorted(p.name for p in folders[0].glob("*.cu")))
         raise FileNotFoundError(f"kernel: expected a file of {folders[0]} ({known}), got {file!r}")
     text = path.read_text()
-    found: dict[str, str] = {}
-    gather(path.parent, text, folders, found)
-    return Source(path, text, tuple(found.items()))
+    found: dict[str, tuple[Path, str]] = {}
+    gather(path, text, folders, found)
+    return Source(path, text, tuple((name, text) for name, (_, text) in found.items()))
 
 
-def gather(here: Path, text: str, folders: list[Path], found: dict[str, str]) -> None:
-    """Add to `found` what `text`, which lies in `here`, includes."""
+def gather(includer: Path, text: str, folders: list[Path], found: dict[str, tuple[Path, str]]) -> None:
+    """Add to `found` what `text`, of the file `includer`, includes: by the name that is written, (path, text)."""
     for name in INCLUDE.findall(text):
-        if name in found:
-            continue
-        path = next((root / name for root in (here, *folders) if (root / name).is_file()), None)
-        if path is not None:
-            found[name] = path.read_text()
-            gather(path.parent, found[name], folders, found)
+        path = next((p for root in (includer.parent, *folders) if (p := root / name).is_file()), None)
+        if name in found and path is not None and not path.samefile(found[name][0]):
+            raise ValueError(f"{includer}: expected one file by the name {name}, got {found[name][0]} and {path}")
+        if name not in found and path is not None:
+            found[name] = path, path.read_text()
+            gather(path, found[name][1], folders, found)
 
 
 #: How scalars travel, by C type: the code of Python's struct module and the size in bytes.
@@ -94,6 +94,11 @@ POINTEES = {
     "unsigned long long": "lLqQ",
     "bool": "?B",
 }
+
+def definitions(defines: dict[str, Any]) -> dict[str, str]:
+    """What the preprocessor is given: True is 1, False is 0, anything else as it prints."""
+    return {name: str(int(v)) if isinstance(v, bool) else str(v) for name, v in defines.items()}
+
 
 POINTER, TENSOR_MAP, STRUCT = "P", "T", "S"
 

@@ -1,15 +1,42 @@
 """Every kernel in its shipped configurations: what is compiled ahead of time, and what the gate of spills and registers
-goes through."""
+goes through. A kernel's rows come from the file that chooses among them; add its function to `SOURCES`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from weft.backends.gpu import gemm_configurations
 
-#: name -> [(file, kernel, defines, least architecture, most registers of a thread)]
-CONFIGURATIONS: dict[str, list[tuple[str, str, dict[str, Any], int, int]]] = {
-    "gemm_simt": list(gemm_configurations.simt()),
-    "gemm_mma": list(gemm_configurations.mma()),
-    "gemm_split": list(gemm_configurations.split()),
+
+class Configuration(NamedTuple):
+    """A kernel with its definitions, where it runs, and the most registers that a thread may take."""
+
+    file: str
+    kernel: str
+    defines: dict[str, Any]
+    least: int
+    registers: int
+    most: int = 999
+
+    def runs_on(self, capability: int) -> bool:
+        return self.least <= capability <= self.most
+
+    def __str__(self) -> str:
+        return " ".join([self.kernel, *(f"{key}={value}" for key, value in self.defines.items())])
+
+
+#: name -> the rows (file, kernel, defines, least capability, most registers[, most capability]) of a kernel
+SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
+    "gemm_simt": gemm_configurations.simt,
+    "gemm_mma": gemm_configurations.mma,
+    "gemm_split": gemm_configurations.split,
 }
+
+
+def configurations(*names: str) -> Iterator[Configuration]:
+    """The configurations of the kernels `names`, or of all."""
+    for name in names or SOURCES:
+        for row in SOURCES[name]():
+            yield Configuration(*row)
