@@ -43,16 +43,17 @@ DEVICE_INLINE void wait_for_groups() {}
 
 // The slices of one operand: rows of 16-byte chunks in shared memory as in global memory, so K_MAJOR slices have a row
 // per row of out (or column, for B), the others a row per k. Chunks are permuted within a row so that the eight rows
-// that ldmatrix reads at once (or the four that tf32 reads) lie in different banks.
+// that ldmatrix reads at once lie in different banks; where it cannot be used, rows are 32 bytes longer to that end.
 template <bool K_MAJOR, int TILE, int BYTES>
 struct Slices {
   static constexpr int ROWS = K_MAJOR ? TILE : TILE_K;
   static constexpr int CHUNKS = (K_MAJOR ? TILE_K : TILE) / PER_CHUNK;
-  static constexpr int SIZE = ROWS * CHUNKS * 16;  // bytes of one slice
   static constexpr int ROWS_AT_ONCE = THREADS / CHUNKS;
   static constexpr int PASSES = ROWS / ROWS_AT_ONCE;
   static constexpr bool ASYNC = WEFT_ARCH >= 800 && BYTES >= 4;
-  static constexpr bool LDMATRIX = K_MAJOR || sizeof(TYPE) == 2;
+  static constexpr bool LDMATRIX = K_MAJOR || sizeof(TYPE) == 2;  // it transposes elements of 16 bits only
+  static constexpr int ROW_BYTES = CHUNKS * 16 + (LDMATRIX ? 0 : 32);
+  static constexpr int SIZE = ROWS * ROW_BYTES;  // bytes of one slice
   static constexpr int PIECES = 16 / BYTES, PIECE = BYTES / sizeof(TYPE);
   static_assert(ROWS % ROWS_AT_ONCE == 0 && THREADS % CHUNKS == 0, "threads copy whole rows");
 
@@ -71,8 +72,8 @@ struct Slices {
   }
 
   static DEVICE_INLINE int place(int row, int chunk) {
-    const int turn = !LDMATRIX ? (row & 3) << 1 : CHUNKS >= 8 ? row & 7 : CHUNKS == 4 ? row >> 1 & 3 : row >> 2 & 1;
-    return row * CHUNKS * 16 + ((chunk ^ turn) << 4);
+    const int turn = !LDMATRIX ? 0 : CHUNKS >= 8 ? row & 7 : CHUNKS == 4 ? row >> 1 & 3 : row >> 2 & 1;
+    return row * ROW_BYTES + ((chunk ^ turn) << 4);
   }
 
   DEVICE_INLINE bool inside(int pass, int piece) const {

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from weft.backends.gpu import gemm_choice, gemm_mma, gemm_simt  # noqa: F401  (they register themselves)
+from weft.backends.gpu import gemm_choice, gemm_mma, gemm_simt, gemm_sm90  # noqa: F401  (they register themselves)
 from weft.backends.gpu.gemm_product import Matrix, Product
 
 Compiled = tuple[str, str, dict[str, Any], int, int]
@@ -47,18 +47,24 @@ def simt() -> Iterator[Compiled]:
                     yield "gemm_simt.cu", "gemm_simt", defines, 75, ceiling(c.threads, defines["BLOCKS"])
 
 
-def mma() -> Iterator[Compiled]:
+#: (dtype, capability, layouts, widest access): Turing has a path of its own.
+MMA = (
+    ("bfloat16", 80, ("NN", "NT", "TN", "TT"), 16), ("bfloat16", 80, ("NN",), 4), ("bfloat16", 80, ("TN",), 2),
+    ("float16", 75, ("NN", "TN"), 16), ("float16", 75, ("NT",), 2), ("float16", 80, ("NT",), 16),
+    ("float32", 80, ("NN", "NT", "TN", "TT"), 16), ("float32", 80, ("NN",), 4),
+)  # fmt: skip
+
+
+def mma() -> Iterator[tuple[Any, ...]]:
     family = gemm_choice.FAMILIES["gemm_mma"]
-    for dtype, least in (("float16", 75), ("bfloat16", 80), ("float32", 80)):
-        for layout in LAYOUTS:
-            for access in (16, 4, 2) if dtype != "float32" else (16, 4):
-                options = FULL if (layout == "TN") == (access == 16) else {}
-                for capability in sorted({least, 80}):
-                    made = product(dtype, layout, capability, access, **options)
-                    for c in family.configurations:
-                        if not family.refusal(made, c):
-                            defines = family.defines(made, c)
-                            yield "gemm_mma.cu", "gemm_mma", defines, capability, ceiling(c.threads, defines["BLOCKS"])
+    for dtype, capability, layouts, access in MMA:
+        for layout in layouts:
+            made = product(dtype, layout, capability, access, **(FULL if layout in ("NN", "TN") else {}))
+            for c in family.configurations:
+                if not family.refusal(made, c):
+                    defines = family.defines(made, c)
+                    row = ("gemm_mma.cu", "gemm_mma", defines, capability, ceiling(c.threads, defines["BLOCKS"]))
+                    yield (*row, 79) if capability < 80 else row
 
 
 def split() -> Iterator[Compiled]:
@@ -66,3 +72,31 @@ def split() -> Iterator[Compiled]:
         for options in ({}, FULL):
             defines = product(dtype, "NN", 75, **options).epilogue_defines()
             yield "gemm_split.cu", "gemm_split", defines, 75, 64
+
+
+#: Epilogues of gemm_sm90, which reads or writes one matrix besides out.
+EPILOGUES: tuple[dict[str, Any], ...] = (
+    {"bias": "column", "activation": "gelu", "aux": Matrix()},
+    {"bias": "row", "activation": "silu", "alpha": 2.0},
+    {"residual": Matrix(), "bias": "column"},
+    {"beta": 0.5, "out_dtype": "float32"},
+    {"beta": 1.0, "out_dtype": "float32"},
+    {"out": Matrix(pitched=False), "bias": "column"},
+    {"outer": 4, "activation": "relu"},
+)
+
+
+def sm90() -> Iterator[tuple[Any, ...]]:
+    """Every tile, the first in every layout and epilogue, the others in some of them."""
+    family, layouts = gemm_sm90.SM90, tuple(LAYOUTS)
+    for i, tile in enumerate(gemm_sm90.TILES):
+        made = [product("bfloat16", layout, 90) for layout in (layouts if i < 2 else ("NT",))]
+        epilogues = list(enumerate(EPILOGUES))[0 if i == 0 else i % 3 :: 1 if i == 0 else 3]
+        made += [product("bfloat16", layouts[(i + j) % 4], 90, **options) for j, options in epilogues]
+        made += [product("float16", layouts[i % 4], 90), product("float32", "NT", 90)][0 if i % 3 == 0 else 1 :]
+        for one in made:
+            if not family.refusal(one, tile):
+                yield "gemm_sm90.cu", "gemm_sm90", family.defines(one, tile), 90, ceiling(tile.threads, 1), 99
+    for size in ("unsigned short", "unsigned"):
+        for turn in (0, 1):
+            yield "gemm_pack.cu", "gemm_pack", {"TYPE": size, "TRANSPOSED": turn}, 75, 64

@@ -63,8 +63,10 @@ class Mma:
     def shared_bytes(self, product: Product, configuration: Configuration) -> int:
         """The ring, or the sums on their way out, 16 rows of each warp at a time."""
         c = configuration
-        ring = (c.tile_m + c.tile_n) * c.tile_k * 2 * self.stages(product, c)
-        return max(ring, c.warps_m * c.warps_n * 16 * (c.tile_n // c.warps_n + 8) * 4)
+        stage = (c.tile_m + c.tile_n) * c.tile_k * 2
+        if product.dtype == "float32":  # rows along m or n are 32 bytes longer
+            stage += 32 * c.tile_k // 2 * (product.a.transposed + (not product.b.transposed))
+        return max(stage * self.stages(product, c), c.warps_m * c.warps_n * 16 * (c.tile_n // c.warps_n + 8) * 4)
 
     def defines(self, product: Product, configuration: Configuration) -> dict[str, Any]:
         c, name = configuration, C_TYPES[product.dtype][0]
