@@ -130,10 +130,11 @@ struct Writer {
 
   // Sums of one chunk -> what goes to out, x[4j + i] at row `row + 8 * (i / 2)` and column 8j + i % 2 of the chunk.
   DEVICE_INLINE void finish(float (&x)[CHUNK / 2], const Tile& tile, int i, int chunk) {
-    const float alpha = float(p.alpha);
+    if constexpr (SCALED) {
+      const float alpha = float(p.alpha);
 #pragma unroll
-    for (int v = 0; v < CHUNK / 2; v++) x[v] *= alpha;
-
+      for (int v = 0; v < CHUNK / 2; v++) x[v] *= alpha;
+    }
     float old[CHUNK / 2];
     if constexpr (READS) {
       mbarrier_wait(loaded + 8 * (turn % STORE_BUFFERS), turn / STORE_BUFFERS & 1);

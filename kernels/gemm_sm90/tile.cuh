@@ -11,6 +11,7 @@
 //   STORE_BUFFERS      8 KiB each, per warpgroup, between the epilogue and TMA
 //   STORE              tensor: by TMA; add: by TMA onto what out holds; elements: rows of any alignment
 //   BATCHED            1: several products, or parts of K, in one launch
+//   SCALED             1: alpha is not 1
 //   SHARED_BYTES       what the host reserves
 // and those of epilogue.cuh. Of BETA, RESIDUAL and AUX at most one is set.
 #pragma once

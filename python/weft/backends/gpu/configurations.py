@@ -31,6 +31,7 @@ class Configuration(NamedTuple):
 SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_simt": gemm_configurations.simt,
     "gemm_mma": gemm_configurations.mma,
+    "gemm_sm90": gemm_configurations.sm90,
     "gemm_split": gemm_configurations.split,
 }
 

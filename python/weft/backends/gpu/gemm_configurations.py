@@ -91,9 +91,10 @@ def sm90() -> Iterator[tuple[Any, ...]]:
     family, layouts = gemm_sm90.SM90, tuple(LAYOUTS)
     for i, tile in enumerate(gemm_sm90.TILES):
         made = [product("bfloat16", layout, 90) for layout in (layouts if i < 2 else ("NT",))]
-        epilogues = list(enumerate(EPILOGUES))[0 if i == 0 else i % 3 :: 1 if i == 0 else 3]
-        made += [product("bfloat16", layouts[(i + j) % 4], 90, **options) for j, options in epilogues]
-        made += [product("float16", layouts[i % 4], 90), product("float32", "NT", 90)][0 if i % 3 == 0 else 1 :]
+        epilogues = list(enumerate(EPILOGUES))
+        made += [product("bfloat16", layouts[(i + j) % 4], 90, **options)
+                 for j, options in (epilogues if i == 0 else epilogues[i % 3 :: 3])]  # fmt: skip
+        made.append(product("float32", "NT", 90) if i % 2 else product("float16", layouts[i % 4], 90))
         for one in made:
             if not family.refusal(one, tile):
                 yield "gemm_sm90.cu", "gemm_sm90", family.defines(one, tile), 90, ceiling(tile.threads, 1), 99
