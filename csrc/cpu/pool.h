@@ -51,8 +51,8 @@ inline void split(long n, long p, long parts, long& begin, long& end) {
 }
 
 // A buffer of at least `floats` floats, 64-byte aligned, kept by the calling thread; its content is unspecified and lasts
-// until the next call for the same slot on the same thread. Slots: 0-5 gemm (0, 1 shared panels of the parallel gemm;
-// 2, 3 the serial one, which tasks may call), 6-13 convolution, 14-18 rows and norms, 19-27 attention, 28-31 maps.
+// until the next call for the same slot on the same thread. Slots: 0-5 gemm (0-2 the parallel one,
+// 3-5 the serial one, which tasks may call), 6-13 convolution, 14-18 rows and norms, 19-27 attention, 28-31 maps.
 float* scratch(int slot, size_t floats);
 
 }  // namespace weft

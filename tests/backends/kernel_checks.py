@@ -58,6 +58,8 @@ def few_long(*sizes):
 
 
 def products():
+    for m, n, k in [(256, 1024, 300), (130, 2048, 270), (2048, 70, 300)]:  # rows far apart, in place or packed
+        check_product(normal(k, m).T, normal(k, n))
     for m, n, k in itertools.product(SIZES, SIZES, SIZES):
         if rng.random() < 0.04 or few_long(m, n, k):
             for a, b in itertools.product(layouts(m, k), layouts(k, n)):
@@ -161,6 +163,9 @@ def digest():
     total = hashlib.sha256()
     for m, n, k in [(300, 200, 500), (1, 999, 777), (33, 1, 20000), (1025, 77, 300), (64, 784, 576)]:
         total.update(K.matmul(normal(m, k), normal(k, n)).tobytes())
+    for m, n, k in [(256, 1024, 700), (100, 1000, 700), (600, 130, 700)]:  # where K is cut must not depend on threads
+        total.update(K.matmul(normal(k, m).T, normal(k, n)).tobytes())
+        total.update(K.matmul(normal(m, k), normal(n, k).T).tobytes())
     total.update(K.matmul(normal(24, 40, 50), normal(24, 50, 60)).tobytes())
     x = normal(40, 31, 17, 9) * 100
     for axes in (0, 3, None, (0, 2, 3), (0, 1, 2), 1):
