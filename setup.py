@@ -1,4 +1,4 @@
-"""Builds weft._cpu with CMake and ships kernels/ and the C++ headers inside the package.
+"""Builds weft._cpu and weft._launcher with CMake and ships kernels/ and the C++ headers inside the package.
 
 The extension is optional: without a compiler, installation succeeds on plain NumPy and what the compiler said is kept
 in weft/_build_error.txt, where `weft doctor` finds it. WEFT_REQUIRE_NATIVE=1 lets a failed build fail the install.
@@ -16,6 +16,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+EXTENSIONS = ("_cpu", "_launcher")
 
 
 def tool(name, folder_name):
@@ -35,7 +36,7 @@ def run(command):
 
 
 def build_native(folder):
-    """Compile weft._cpu and place the library in `folder`."""
+    """Compile the extensions and place them in `folder`."""
     import pybind11
 
     cmake, ninja = tool("cmake", "CMAKE_BIN_DIR"), tool("ninja", "BIN_DIR")
@@ -57,8 +58,9 @@ def build_native(folder):
         raise
     run([cmake, "--build", build, "--parallel", os.environ.get("WEFT_BUILD_JOBS", str(os.cpu_count() or 1))])
     run([cmake, "--install", build, "--prefix", folder])
-    library = next(folder.glob("_cpu.*.so"))  # a name that the linker left open shows here, not at the user's import
-    run([sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library])
+    for name in EXTENSIONS:  # a name that the linker left open shows here, not at the user's import
+        library = next(folder.glob(f"{name}.*.so"))
+        run([sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library])
 
 
 class BuildNative(build_ext):
@@ -74,8 +76,9 @@ class BuildNative(build_ext):
         except (RuntimeError, OSError, ImportError) as error:
             if os.environ.get("WEFT_REQUIRE_NATIVE", "0") not in ("", "0"):
                 raise
-            for stale in folder.glob("_cpu.*.*"):  # not _cpu.pyi
-                stale.unlink()
+            for name in EXTENSIONS:
+                for stale in folder.glob(f"{name}.*.*"):  # not _cpu.pyi
+                    stale.unlink()
             note.write_text(f"{error}\n")
             print(f"weft: the C++ extension did not build; Weft will run on plain NumPy. See {note}", file=sys.stderr)
 
@@ -103,7 +106,7 @@ class BuildPython(build_py):
 
 
 setup(
-    ext_modules=[Extension("weft._cpu", sources=[])],
+    ext_modules=[Extension(f"weft.{name}", sources=[]) for name in EXTENSIONS],
     cmdclass={"build_ext": BuildNative, "build_py": BuildPython},
     zip_safe=False,
 )
