@@ -23,7 +23,11 @@ Driver& the_driver() {
 }
 
 Stream current_stream(int device) {
-  if (stream_function) return reinterpret_cast<Stream>(stream_function(device));
+  if (stream_function) {
+    const intptr_t stream = stream_function(device);
+    if (PyErr_Occurred()) throw py::error_already_set();
+    return reinterpret_cast<Stream>(stream);
+  }
   if (!stream_callable) return nullptr;
   return reinterpret_cast<Stream>((*stream_callable)(device).cast<intptr_t>());
 }

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from weft.backends.source import POINTER, STRUCT, TENSOR_MAP, Parameter
 from weft.backends.tensor_maps import TensorMap
 
@@ -73,26 +75,24 @@ def structure(name: str, place: int, parameter: Parameter, argument: Any) -> Any
     except (TypeError, ValueError):
         what = f"a {parameter.type} by value (bytes, or a ctypes or NumPy structure)"
         raise expected(name, place, parameter, what, type(argument).__name__) from None
+    if parameter.size not in (0, len(data)):
+        raise expected(name, place, parameter, f"a {parameter.type} of {parameter.size} bytes", str(len(data)))
     return (ctypes.c_char * len(data)).from_buffer_copy(data)
 
 
 def scalar(name: str, place: int, parameter: Parameter, argument: Any) -> Any:
     kind = parameter.kind
+    refusal = expected(name, place, parameter, parameter.type, type(argument).__name__)
+    if not isinstance(argument, (int, float, np.generic)):  # an array of a device would wait for the device
+        raise refusal
     try:
-        number = float(argument) if kind in "fd" and is_number(argument) else operator.index(argument)
-    except TypeError:
-        raise expected(name, place, parameter, parameter.type, type(argument).__name__) from None
-    if kind == "f" and abs(number) != float("inf"):
-        number = ctypes.c_float(number).value  # beyond float's range: an infinity, as C has it
-    try:
-        data = struct.pack(f"<{kind}", number)
+        if kind == "f":
+            return ctypes.c_float(float(argument))  # beyond float's range: an infinity, as C has it
+        data = struct.pack(f"<{kind}", float(argument) if kind == "d" else operator.index(argument))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise refusal from None
     except (struct.error, OverflowError):
         raise ValueError(
             f"launch: {name}: expected argument {place} ({parameter.name}) to fit {parameter.type}, got {argument}"
         ) from None
     return (ctypes.c_char * len(data)).from_buffer_copy(data)
-
-
-def is_number(argument: Any) -> bool:
-    """Whether `argument` is a real number, Python's or NumPy's, of any type."""
-    return isinstance(argument, (int, float)) or getattr(getattr(argument, "dtype", None), "kind", "") in "iufbV"

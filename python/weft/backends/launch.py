@@ -10,11 +10,14 @@ the source, and the arguments are checked against it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weft.backends import source
 from weft.backends.arguments import pack
 from weft.backends.tensor_maps import TensorMap, tensor_map, tensor_map_im2col
+
+if TYPE_CHECKING:
+    from weft.backends import compile
 
 __all__ = ["Kernel", "TensorMap", "capability", "kernel", "launch", "tensor_map", "tensor_map_im2col"]
 
@@ -30,12 +33,38 @@ class Kernel:
         self.defines = defines
         self.parameters = source.signature(source.read(file), name, defines)
         self.emulated: dict[tuple[int, bool], Any] = {}
+        self.loaded: Any = None
 
     def __repr__(self) -> str:
         words = "".join(f" -D{key}={value}" for key, value in self.defines.items())
         return f"<{self.name} of {self.file}{words}>"
 
-    def emulate(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Sequence[Any], options: Any) -> None:
+    def code(self, capability: int) -> compile.Cubin:
+        """The file of the kernel compiled for GPUs of this capability, and what it uses there."""
+        from weft.backends import compile
+
+        return compile.cubin(source.read(self.file), self.defines, capability)
+
+    def load(self) -> Any:
+        """What launches the kernel on GPUs; each compiles it when it is launched there first."""
+        from weft.backends import driver
+
+        driver.follow_streams()
+
+        def code(device: int) -> bytes:
+            return self.code(driver.capability(device)).code
+
+        self.loaded = driver.engine().Kernel(self.name, [tuple(p) for p in self.parameters], code)
+        return self.loaded
+
+    def enqueue(self, grid: Any, block: Any, arguments: Sequence[Any], *options: Any) -> None:
+        """Enqueue on the GPU of the arguments."""
+        (self.loaded or self.load()).launch(grid, block, arguments, *options)
+
+    def emulate(
+        self, grid: Any, block: Any, arguments: Sequence[Any], shared: int, cluster: Any, cooperative: bool,
+        dependent: bool,
+    ) -> None:  # fmt: skip
         """Run on the emulated device, as it is configured."""
         from weft.backends import compile, emulator
 
@@ -52,7 +81,6 @@ class Kernel:
                 raise LookupError(f"launch: expected {what}, got a file without it") from None
             self.emulated[target] = function
         pointers = pack(self.name, self.parameters, arguments, "emulated")
-        shared, cluster, cooperative, dependent = options
         emulator.run(
             function, self.name, grid, block, pointers,
             shared=shared, cluster=cluster, cooperative=cooperative, dependent=dependent,
@@ -74,12 +102,19 @@ def kernel(file: str, name: str, **defines: Any) -> Kernel:
     return found
 
 
-def device_of(name: str, arguments: Sequence[Any]) -> str:
-    """The device of the first argument that has one."""
+#: The way to the device that arrays of a type lie on.
+ROUTES: dict[type, Any] = {}
+
+
+def route(name: str, arguments: Sequence[Any]) -> Any:
+    """How a kernel reaches the device of the first argument that has one."""
     for argument in arguments:
         where = getattr(argument, "device_name", None)
         if where is not None:
-            return str(where)
+            way = Kernel.emulate if where == "emulated" else Kernel.enqueue
+            if type(argument) is not TensorMap:  # which may be of any device
+                ROUTES[type(argument)] = way
+            return way
     raise TypeError(f"launch: {name}: expected an array or a tensor map among the arguments, got none")
 
 
@@ -101,11 +136,10 @@ def launch(
     all blocks run at once. dependent: may start before the kernel before it ends (griddepcontrol).
     TypeError and ValueError name an argument that does not fit; RuntimeError is what the device says.
     """
-    where = device_of(kernel.name, arguments)
-    if where == "emulated":
-        kernel.emulate(grid, block, arguments, (shared, cluster, cooperative, dependent))
-        return
-    raise RuntimeError(f"launch: {kernel.name}: expected an array of a device that runs kernels, got one of {where}")
+    way = ROUTES.get(type(arguments[0])) if arguments else None
+    if way is None:
+        way = route(kernel.name, arguments)
+    way(kernel, grid, block, arguments, shared, cluster, cooperative, dependent)
 
 
 def capability(array: Any) -> int:
@@ -115,4 +149,6 @@ def capability(array: Any) -> int:
         from weft.backends import emulator
 
         return int(emulator.config.arch)
-    raise RuntimeError(f"capability: expected an array of a GPU, got one of {where}")
+    from weft.backends import driver
+
+    return driver.capability(int(where.removeprefix("cuda:")))

@@ -27,14 +27,16 @@ FILLS = {"zero": 0, "nan": 1}
 class TensorMap:
     """128 bytes that a kernel takes as `const __grid_constant__ TensorMap`; made by `tensor_map`."""
 
-    __slots__ = ("bits", "device_name", "memory", "text")
+    __slots__ = ("address", "bits", "device_name", "memory", "ordinal", "text")
 
     def __init__(self, device_name: str, text: str):
         self.device_name = device_name
+        self.ordinal = int(device_name.removeprefix("cuda:")) if device_name.startswith("cuda:") else -1
         self.text = text
         self.memory = ctypes.create_string_buffer(128 + 64)
         start = -ctypes.addressof(self.memory) % 64  # the driver wants 64-byte alignment
         self.bits = (ctypes.c_char * 128).from_buffer(self.memory, start)
+        self.address = ctypes.addressof(self.bits)
 
     def __repr__(self) -> str:
         return f"TensorMap({self.text})"
