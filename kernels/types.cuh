@@ -34,9 +34,11 @@ using size_t = decltype(sizeof 0);
 #define WEFT_WGMMA 0
 #endif
 #define DEVICE_INLINE __device__ __forceinline__
+// The extern array has one type per alignment, because kernels of one file may want different ones under one name.
 #define DYNAMIC_SHARED(type, name, alignment) \
   extern __shared__ __align__(alignment)      \
-  type name[]
+  unsigned char dynamic_shared_##alignment[]; \
+  type* const name = reinterpret_cast<type*>(dynamic_shared_##alignment)
 #define EXPORT_KERNEL(kernel)
 #else
 #define WEFT_EMULATED 1

@@ -36,11 +36,11 @@ DEVICE_INLINE void cp_async_commit(CALLER) {
   PTX("cp.async.commit_group;" :: : "memory");
 }
 
-// PTX ISA, "cp.async.wait_group": returns when at most the N latest groups of this thread are under way.
-template <int N>
+// PTX ISA, "cp.async.wait_group": returns when at most the LEFT latest groups of this thread are under way.
+template <int LEFT>
 DEVICE_INLINE void cp_async_wait(CALLER) {
-  EMULATED(emu_cp_wait(N, HERE));
-  PTX("cp.async.wait_group %0;" ::"n"(N) : "memory");
+  EMULATED(emu_cp_wait(LEFT, HERE));
+  PTX("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 
 #endif

@@ -262,16 +262,16 @@ DEVICE_INLINE void bulk_commit(CALLER) {
   PTX("cp.async.bulk.commit_group;" ::: "memory");
 }
 
-// PTX ISA, "cp.async.bulk.wait_group": returns when at most the N latest groups of this thread are under way: complete,
-// with their writes visible; with `read`, only that shared memory was read and may be written again.
-template <int N>
+// PTX ISA, "cp.async.bulk.wait_group": returns when at most the LEFT latest groups of this thread are under way:
+// complete, with their writes visible; with `read`, only that shared memory was read and may be written again.
+template <int LEFT>
 DEVICE_INLINE void bulk_wait(CALLER) {
-  EMULATED(emu_bulk_wait(N, 0, HERE));
-  PTX("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory");
+  EMULATED(emu_bulk_wait(LEFT, 0, HERE));
+  PTX("cp.async.bulk.wait_group %0;" ::"n"(LEFT) : "memory");
 }
 
-template <int N>
+template <int LEFT>
 DEVICE_INLINE void bulk_wait_read(CALLER) {
-  EMULATED(emu_bulk_wait(N, 1, HERE));
-  PTX("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
+  EMULATED(emu_bulk_wait(LEFT, 1, HERE));
+  PTX("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
 }

@@ -28,11 +28,11 @@ DEVICE_INLINE void wgmma_commit(CALLER) {
   PTX("wgmma.commit_group.sync.aligned;" :: : "memory");
 }
 
-// PTX ISA, "wgmma.wait_group": returns when at most the N latest groups are under way.
-template <int N>
+// PTX ISA, "wgmma.wait_group": returns when at most the LEFT latest groups are under way.
+template <int LEFT>
 DEVICE_INLINE void wgmma_wait(CALLER) {
-  EMULATED(emu_wgmma_wait(N, HERE));
-  PTX("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+  EMULATED(emu_wgmma_wait(LEFT, HERE));
+  PTX("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
 }
 
 // Keeps the compiler from moving accesses of an accumulator across a wait.

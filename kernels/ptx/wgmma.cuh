@@ -1,6 +1,6 @@
 // Written by tools/wgmma.py; change that.
 //
-// wgmma<N, T>(d, a, b, scale_d): a warpgroup multiplies a 64xK tile a by a KxN tile b and adds to d, or, where scale_d
+// wgmma<n, T>(d, a, b, scale_d): a warpgroup multiplies a 64xK tile a by a Kxn tile b and adds to d, or, where scale_d
 // is 0, overwrites it. K is 16 for f16 and bf16, 8 for tf32. b is a descriptor of shared memory; a is one too, or four
 // registers per thread, the fragment of mma_m16n8k16 (tf32: mma_m16n8k8) of each warp's 16 rows. TA and TB: whether
 // shared a and b are stored with m and n, instead of k, contiguous, which only 16-bit types can be.
@@ -14,23 +14,23 @@ inline constexpr bool wgmma_has = is_same<T, bf16> || is_same<T, f16> || is_same
 
 #if WEFT_EMULATED
 
-template <int N, class T, int TA = 0, int TB = 0>
-DEVICE_INLINE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d AND_CALLER) {
-  static_assert(wgmma_has<T> && N % 8 == 0 && N <= 256 && !(is_same<T, tf32> && (TA || TB)),
-                "wgmma: expected N a multiple of 8 up to 256, and tf32 operands with k contiguous");
-  emu_wgmma(N, d, nullptr, a, b, scale_d, TA, TB, is_same<T, bf16> ? 0 : is_same<T, f16> ? 1 : 2, HERE);
+template <int SIZE_N, class T, int TA = 0, int TB = 0>
+DEVICE_INLINE void wgmma(float (&d)[SIZE_N / 2], uint64_t a, uint64_t b, int scale_d AND_CALLER) {
+  static_assert(wgmma_has<T> && SIZE_N % 8 == 0 && SIZE_N <= 256 && !(is_same<T, tf32> && (TA || TB)),
+                "wgmma: expected n a multiple of 8 up to 256, and tf32 operands with k contiguous");
+  emu_wgmma(SIZE_N, d, nullptr, a, b, scale_d, TA, TB, is_same<T, bf16> ? 0 : is_same<T, f16> ? 1 : 2, HERE);
 }
 
-template <int N, class T, int TB = 0>
-DEVICE_INLINE void wgmma(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d AND_CALLER) {
-  static_assert(wgmma_has<T> && N % 8 == 0 && N <= 256 && !(is_same<T, tf32> && TB),
-                "wgmma: expected N a multiple of 8 up to 256, and tf32 operands with k contiguous");
-  emu_wgmma(N, d, a, 0, b, scale_d, 0, TB, is_same<T, bf16> ? 0 : is_same<T, f16> ? 1 : 2, HERE);
+template <int SIZE_N, class T, int TB = 0>
+DEVICE_INLINE void wgmma(float (&d)[SIZE_N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d AND_CALLER) {
+  static_assert(wgmma_has<T> && SIZE_N % 8 == 0 && SIZE_N <= 256 && !(is_same<T, tf32> && TB),
+                "wgmma: expected n a multiple of 8 up to 256, and tf32 operands with k contiguous");
+  emu_wgmma(SIZE_N, d, a, 0, b, scale_d, 0, TB, is_same<T, bf16> ? 0 : is_same<T, f16> ? 1 : 2, HERE);
 }
 
 #else
 
-// The accumulators of N columns: names in the instruction (D) and operands (F), each list the last and four more.
+// The accumulators of n columns: names in the instruction (D) and operands (F), each list the last and four more.
 #define F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define D8 "%0, %1, %2, %3"
 #define F8 F4(0)
@@ -155,8 +155,8 @@ WGMMA(240, 120, 121, 122, 123, 124, 125, 126)
 WGMMA(248, 124, 125, 126, 127, 128, 129, 130)
 WGMMA(256, 128, 129, 130, 131, 132, 133, 134)
 
-template <int N, class T, int TA = 0, int TB = 0>
-DEVICE_INLINE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d) {
+template <int SIZE_N, class T, int TA = 0, int TB = 0>
+DEVICE_INLINE void wgmma(float (&d)[SIZE_N / 2], uint64_t a, uint64_t b, int scale_d) {
   if constexpr (is_same<T, tf32>) {
     static_assert(!TA && !TB, "wgmma: expected tf32 operands with k contiguous");
     wgmma_call(T(), d, a, b, scale_d);
@@ -165,8 +165,8 @@ DEVICE_INLINE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, int scale_d)
   }
 }
 
-template <int N, class T, int TB = 0>
-DEVICE_INLINE void wgmma(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d) {
+template <int SIZE_N, class T, int TB = 0>
+DEVICE_INLINE void wgmma(float (&d)[SIZE_N / 2], const uint32_t (&a)[4], uint64_t b, int scale_d) {
   if constexpr (is_same<T, tf32>) {
     static_assert(!TB, "wgmma: expected tf32 operands with k contiguous");
     wgmma_call(T(), d, a, b, scale_d);
