@@ -4,6 +4,7 @@
 // Everything that synchronises or may fail knows its caller's file and line by default arguments.
 #pragma once
 
+#ifndef EMU_RUNTIME  // the runtime includes this for the types and the interface alone
 #define __global__
 #define __device__
 #define __host__
@@ -16,6 +17,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __align__(n) alignas(n)
 #define __builtin_assume(condition) ((condition) ? void() : __builtin_unreachable())
+#endif
 
 #define EMU_LOC const char *file_ = __builtin_FILE(), int line_ = __builtin_LINE()
 #define EMU_PASS file_, line_
@@ -105,6 +107,10 @@ long long emu_clock();
 int printf(const char* format, ...);
 }
 
+#include "primitives.h"
+
+#ifndef EMU_RUNTIME
+
 #ifdef __SANITIZE_THREAD__
 #define threadIdx (emu_thread_index())
 #define blockIdx (emu_block_index())
@@ -118,7 +124,6 @@ int printf(const char* format, ...);
 #endif
 constexpr int warpSize = 32;
 
-#include "primitives.h"
 #include "device_functions.h"
 
 // ---- how a kernel is entered: with the array of pointers to its arguments that cuLaunchKernel takes
@@ -163,3 +168,5 @@ EMU_UNSEEN void emu_call(void (*kernel)(A...), void** arguments) {
 }
 #define EXPORT_KERNEL(kernel) \
   extern "C" EMU_UNSEEN void emu_invoke_##kernel(void** arguments) { emu_call(&kernel, arguments); }
+
+#endif  // EMU_RUNTIME

@@ -21,9 +21,13 @@ from weft.backends import ahead, cache, nvrtc, source
 from weft.backends.nvrtc import Resources
 from weft.backends.source import Source
 
+#: Of the emulated device: the runtime gives every resident block its own copy of static __shared__ variables, which are
+#: thread-local ones to g++, by answering for their addresses.
+EMULATED_LINK = ["-Wl,--wrap=__tls_get_addr"]
 #: Of the emulated device: what every access of a checked kernel reports to the runtime, which defines the hooks itself
 #: (the sanitizers' own libraries are not linked).
 CHECKS = "-fsanitize=thread,alignment,bounds,shift,signed-integer-overflow,integer-divide-by-zero"
+CHECK_DETAILS = ["--param=tsan-distinguish-volatile=1", "--param=tsan-instrument-func-entry-exit=0"]
 
 
 class CompileError(RuntimeError):
@@ -76,8 +80,8 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
     library = runtime()
     options = [*flags(defines), f"-DWEFT_ARCH={arch * 10}", "-std=c++17", *host_target(), "-fPIC", "-ffp-contract=off"]
     # Without optimisation of the checked kind below -O1 registers would be memory, and their races reported.
-    options += ["-O1", "-g1", CHECKS] if checked else ["-O2", "-g1"]
-    options += ["-Wno-unknown-pragmas", "-fno-strict-aliasing"]
+    options += ["-O1", "-g1", CHECKS, *CHECK_DETAILS] if checked else ["-O2", "-g1"]
+    options += ["-Wno-unknown-pragmas", "-fno-math-errno", "-fno-strict-aliasing"]
     name = cache.key("emulated", *kernel.texts(), *options, version, str(library)) + ".so"
 
     def build() -> tuple[bytes, dict[str, str]]:
@@ -85,6 +89,7 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
             made = Path(place) / "kernel.so"
             folders = [f"-I{source.folder('kernels')}", f"-I{source.folder('csrc/emulator')}"]
             linked = ["-shared", f"-L{library.parent}", f"-l:{library.name}", f"-Wl,-rpath,{library.parent}"]
+            linked += EMULATED_LINK
             inputs = [*folders, "-x", "c++", str(kernel.path), "-x", "none", *linked]
             done = subprocess.run([compiler, *options, *inputs, "-o", str(made)], capture_output=True, text=True)
             if done.returncode:

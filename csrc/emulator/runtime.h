@@ -1,0 +1,280 @@
+// The runtime's own view of the emulated device: threads are fibers, a block is its threads and its shared memory, a
+// worker is an OS thread that runs the blocks resident on it, one fiber at a time.
+#pragma once
+
+#define EMU_RUNTIME
+#include "device.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "shadow.h"
+
+namespace emulator {
+
+constexpr int WARP = 32, WARPGROUP = 128, MAX_THREADS = 1024, NAMED_BARRIERS = 16;
+constexpr unsigned FULL_WARP = ~0u;
+// A block's shared memory: 1 KiB that sm_90 reserves, static, then dynamic, at most 227 KiB together.
+constexpr unsigned RESERVED_SHARED = 1024, ARENA = 256 << 10, MAX_SHARED = 227 << 10;
+constexpr unsigned RANK_SHIFT = 24, OFFSET_MASK = (1u << RANK_SHIFT) - 1;
+constexpr size_t STACK = 128 << 10, PAGE = 4096;
+
+enum class Schedule : int { fifo, lifo, reverse, random };
+enum class State { ready, barrier, warp, mbarrier, warpgroup, cluster, grid, polling, exited };
+
+// What Python passes (`_Launch` of backends/emulator.py): the layout is the same.
+struct Launch {
+  void (*invoke)(void** arguments);
+  void** arguments;
+  const char* name;
+  unsigned grid[3], block[3], cluster[3];
+  unsigned dynamic_shared;
+  int cooperative, dependent;
+  int schedule, seed, late, workers, checked, resident_blocks, shared_limit;
+};
+
+// ---- one thread
+
+struct Block;
+struct Worker;
+
+struct CopyOperation {  // cp.async
+  unsigned destination;
+  const void* source;
+  int bytes, valid;
+  const char* file;
+  int line;
+};
+
+struct Thread : EmuThread {
+  void* stack_pointer = nullptr;
+  char* stack = nullptr;
+  State state = State::ready;
+  bool started = false;
+  int linear = 0, warp = 0, lane = 0;
+  const char* file = nullptr;  // where it waits, and for which mbarrier
+  int line = 0;
+  unsigned barrier_address = 0, barrier_parity = 0;
+  const void* watched = nullptr;  // where it polls global memory, and what it saw there
+  unsigned watched_value = 0;
+  bool cluster_arrived = false;
+  unsigned cluster_phase = 0;
+  std::vector<CopyOperation> copies;
+  std::deque<std::vector<CopyOperation>> copy_groups;
+
+  Block& home() const;
+};
+
+// ---- what the threads of a block share
+
+struct Barrier {
+  int expected = 0, arrived = 0, reduced[3] = {};
+  std::vector<Thread*> waiting;
+  const char* file = nullptr;
+  int line = 0;
+  Clock clock;
+};
+
+struct WarpOperation {
+  unsigned mask = 0, arrived = 0;
+  int kind = 0, line = 0;
+  const char* file = nullptr;
+  EmuWarpFunction run = nullptr;
+  void* arguments[WARP];
+};
+
+struct BulkOperation {  // TMA: a box of a tensor, or `bytes` in a row, between global and shared memory
+  TensorMapBits map;
+  int rank, coordinates[5];
+  unsigned short offsets[3];
+  bool im2col, load, add;
+  void* global;  // of a plain bulk copy
+  unsigned shared, bytes, barrier, mask;
+  Block* block;
+  int warp;
+  const char* file;
+  int line;
+};
+
+struct WgmmaOperation {
+  int n, scale_d, transpose_a, transpose_b, type;
+  float* d[WARPGROUP];
+  unsigned a[WARPGROUP][4];
+  bool a_in_registers;
+  unsigned long long a_descriptor, b_descriptor;
+  const char* file;
+  int line;
+};
+
+struct Warpgroup {
+  int arrived = 0, kind = 0, line = 0;
+  const char* file = nullptr;
+  bool fenced = false;
+  void* arguments[WARPGROUP];
+  std::vector<WgmmaOperation> current;
+  std::deque<std::vector<WgmmaOperation>> groups;
+  // Accumulators of products under way, which their owner sees poisoned until it waits.
+  std::map<std::pair<int, float*>, std::vector<float>> kept;
+};
+
+struct Cluster {
+  std::vector<Block*> blocks;
+  int alive = 0, arrived = 0;  // threads
+  std::vector<Thread*> waiting;
+  unsigned phase = 0;
+  Clock clock, released;
+};
+
+struct Block : EmuBlock {
+  Worker* worker = nullptr;
+  Cluster* cluster_home = nullptr;
+  std::vector<Thread> threads;
+  int thread_count = 0, alive = 0;
+  bool exited = false, checked = false;
+  unsigned serial = 0;  // never the same for two blocks of a process
+  char* arena = nullptr;
+  unsigned static_bytes = 0, dynamic_offset = 0, dynamic_bytes = 0;
+  Barrier barriers[NAMED_BARRIERS];
+  int reduced[3] = {};  // of the latest __syncthreads_or, _and, _count
+  std::vector<WarpOperation> warp_operations[WARP];
+  std::vector<Warpgroup> warpgroups;
+  std::vector<Thread*> mbarrier_waiting;
+  std::deque<std::vector<BulkOperation>> store_groups;
+  std::vector<BulkOperation> stores;
+  BlockChecks checks;
+
+  Block();
+  ~Block();
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  unsigned shared_end() const { return dynamic_offset + dynamic_bytes; }
+  bool holds(const void* p) const { return p >= arena && p < arena + ARENA; }
+};
+
+inline Block& Thread::home() const { return *static_cast<Block*>(block); }
+
+// ---- the threads that can run
+
+class ReadyQueue {  // a ring; a thread is in it at most once
+ public:
+  bool empty() const { return head_ == tail_; }
+  size_t size() const { return tail_ - head_; }
+  void clear() { head_ = tail_ = 0; }
+  void push(Thread* thread) {
+    if (size() == ring_.size()) grow();
+    ring_[tail_++ & (ring_.size() - 1)] = thread;
+  }
+  Thread* pop_front() { return ring_[head_++ & (ring_.size() - 1)]; }
+  Thread* pop_back() { return ring_[--tail_ & (ring_.size() - 1)]; }
+  Thread* pop_any(size_t i) {
+    std::swap(ring_[(head_ + i) & (ring_.size() - 1)], ring_[(tail_ - 1) & (ring_.size() - 1)]);
+    return pop_back();
+  }
+
+ private:
+  void grow();
+  std::vector<Thread*> ring_ = std::vector<Thread*>(2048);
+  size_t head_ = 0, tail_ = 0;
+};
+
+// ---- one launch, and the OS threads that run it
+
+struct Module {  // the shared library of a kernel
+  uintptr_t begin = 0, end = 0;
+  unsigned static_shared = 0;
+  std::string path;
+};
+
+struct GridState {  // of the launch under way; shared between workers
+  const Launch* launch = nullptr;
+  Module module;
+  unsigned units = 0, unit_blocks = 1;  // a unit is a cluster, or one block
+  std::vector<unsigned> order;          // of the units, where it is random
+  std::atomic<unsigned> next_unit{0};
+  std::atomic<int> resident{0}, busy{0}, active{0};
+  std::atomic<unsigned> activity{0};
+  std::atomic<bool> failed{false};
+  std::atomic<unsigned> grid_arrived{0}, grid_phase{0}, blocks_done{0};
+  GridChecks checks;
+  std::mutex error_lock;
+  std::string error;
+};
+extern GridState grid;
+
+struct Worker {
+  void* main_stack_pointer = nullptr;
+  ReadyQueue ready;
+  std::vector<char*> stacks;  // free ones
+  std::vector<std::unique_ptr<Block>> spare;
+  std::vector<std::unique_ptr<Cluster>> clusters;
+  std::vector<std::unique_ptr<Block>> resident;
+  std::vector<Thread*> polling;
+  std::vector<BulkOperation> loads;  // under way
+  int idle_rounds = 0;
+  unsigned random_state = 1;
+  void* escape = nullptr;  // sigjmp_buf of the launch
+  char* signal_stack = nullptr;
+
+  Thread* pick();
+  void start_unit(unsigned unit);
+  void run_launch();
+  void abandon();
+  unsigned random() { return random_state = random_state * 1664525u + 1013904223u; }
+
+ private:
+  bool complete_one();
+  bool wake_pollers(bool all);
+  bool start_more();
+  bool wait_for_others();
+};
+extern __thread Worker* worker __attribute__((tls_model("initial-exec")));
+
+inline Thread& current() { return *static_cast<Thread*>(emu_current); }
+inline bool late() { return grid.launch->late != 0; }
+inline Schedule schedule() { return static_cast<Schedule>(grid.launch->schedule); }
+
+// ---- fiber.cpp
+extern "C" void emu_switch(void** save, void* to);
+char* take_stack(Worker& on);
+void prepare(Thread& thread, char* stack);
+
+// ---- scheduler.cpp
+void wait(State state, const char* file, int line);  // parks the running thread until `wake`
+void wake(Thread* thread);
+void thread_exits(Thread& thread);
+void retire(Block& block);
+
+// ---- barrier.cpp
+void cluster_thread_exits(Block& block);
+
+// ---- tma.cpp
+void bulk_execute(const BulkOperation& operation);
+
+// ---- shared memory
+struct SharedAddress {
+  Block* block;
+  unsigned offset;
+  char* pointer;
+};
+// Of shared::cta instructions, which take no address of another block, and of shared::cluster ones.
+char* shared_pointer(Block& block, unsigned address, unsigned bytes, const char* file, int line);
+SharedAddress cluster_pointer(Block& from, unsigned address, unsigned bytes, const char* file, int line);
+
+// ---- errors.cpp
+std::string describe_wait(const Thread& thread);
+[[noreturn]] void fail(const char* file, int line, const char* format, ...) __attribute__((format(printf, 3, 4)));
+[[noreturn]] void deadlock(Worker& on);
+const char* base_name(const char* path);
+#define FAIL(...) fail(file, line, __VA_ARGS__)
+
+}  // namespace emulator

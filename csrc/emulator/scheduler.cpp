@@ -1,0 +1,172 @@
+// Which thread runs next: one ready queue per worker, four policies, and what happens when nobody can run.
+#include "runtime.h"
+
+#include <algorithm>
+#include <unistd.h>
+
+namespace emulator {
+
+constexpr int MOST_IDLE_ROUNDS = 2000;  // of threads that poll while nothing changes: then it is a deadlock
+
+void ReadyQueue::grow() {
+  std::vector<Thread*> ring(ring_.size() * 2);
+  const size_t count = size();
+  for (size_t i = 0; i < count; i++) ring[i] = ring_[(head_ + i) & (ring_.size() - 1)];
+  ring_.swap(ring);
+  head_ = 0, tail_ = count;
+}
+
+void wake(Thread* thread) {
+  thread->state = State::ready;
+  thread->home().worker->ready.push(thread);
+}
+
+void wait(State state, const char* file, int line) {
+  Thread& thread = current();
+  thread.state = state, thread.file = file, thread.line = line;
+  if (state != State::polling) worker->idle_rounds = 0;
+  Thread* next = worker->pick();
+  if (next == &thread) return;
+  if (!next->started) prepare(*next, take_stack(*worker));
+  emu_current = next;
+  emu_switch(&thread.stack_pointer, next->stack_pointer);
+}
+
+Thread* Worker::pick() {
+  for (;;) {
+    if (!ready.empty()) {
+      switch (schedule()) {
+        case Schedule::lifo: return ready.pop_back();
+        case Schedule::random: return ready.pop_any(random() / 65536 % ready.size());
+        default: return ready.pop_front();
+      }
+    }
+    if (grid.failed.load(std::memory_order_relaxed)) {
+      if (resident.empty()) return nullptr;
+      emu_current = nullptr;
+      fail(nullptr, 0, "another block failed");
+    }
+    if (complete_one() || wake_pollers(false) || start_more()) continue;
+    if (resident.empty()) return nullptr;
+    if (polling.empty() || !wait_for_others()) deadlock(*this);
+  }
+}
+
+// One of the async copies under way completes.
+bool Worker::complete_one() {
+  if (loads.empty()) return false;
+  size_t i = 0;
+  if (schedule() == Schedule::random) i = random() / 65536 % loads.size();
+  if (schedule() == Schedule::lifo) i = loads.size() - 1;
+  const BulkOperation operation = loads[i];
+  loads.erase(loads.begin() + static_cast<std::ptrdiff_t>(i));
+  bulk_execute(operation);
+  return true;
+}
+
+static bool changed(const Thread& thread) {
+  return thread.watched && __atomic_load_n(static_cast<const unsigned*>(thread.watched), __ATOMIC_ACQUIRE) !=
+                               thread.watched_value;
+}
+
+bool Worker::wake_pollers(bool all) {
+  bool any = false;
+  for (size_t i = 0; i < polling.size();) {
+    Thread* thread = polling[i];
+    const bool woken = changed(*thread);
+    if (woken) idle_rounds = 0;
+    if (woken || (all && thread->state == State::polling)) {
+      polling.erase(polling.begin() + static_cast<std::ptrdiff_t>(i));
+      wake(thread);
+      any = true;
+    } else {
+      i++;
+    }
+  }
+  return any;
+}
+
+// The next block (or cluster) becomes resident where none is, or where those that are wait for others.
+bool Worker::start_more() {
+  if (!resident.empty() && polling.empty()) return false;
+  if (grid.failed.load(std::memory_order_relaxed)) return false;
+  const int blocks = static_cast<int>(grid.unit_blocks);
+  if (!resident.empty() && grid.resident.load() + blocks > grid.launch->resident_blocks) return false;
+  if (grid.next_unit.load(std::memory_order_relaxed) >= grid.units) return false;
+  const unsigned unit = grid.next_unit.fetch_add(1);
+  if (unit >= grid.units) return false;
+  grid.resident += blocks;
+  grid.activity++;
+  idle_rounds = 0;
+  start_unit(unit);
+  return true;
+}
+
+// Every thread here waits, some of them for other blocks. False where nobody is left who could end that.
+bool Worker::wait_for_others() {
+  if (grid.busy.load() > 1 || grid.active.load() > 1) {
+    grid.busy--;
+    const unsigned seen = grid.activity.load();
+    for (int quiet = 0; quiet < 200; quiet++) {
+      usleep(quiet < 10 ? 5 : 100);
+      const bool nobody_busy = grid.busy.load() == 0 && grid.activity.load() == seen;
+      if (!nobody_busy) quiet = std::min(quiet, 20);
+      bool woken = grid.failed.load();
+      for (Thread* thread : polling) woken |= changed(*thread);
+      if (woken) break;
+      if (nobody_busy && quiet > 30) break;
+    }
+    grid.busy++;
+    grid.activity++;
+  }
+  if (grid.failed.load() || wake_pollers(false)) return true;
+  return idle_rounds++ < MOST_IDLE_ROUNDS && wake_pollers(true);
+}
+
+void thread_exits(Thread& thread) {
+  Block& block = thread.home();
+  thread.state = State::exited;
+  worker->idle_rounds = 0;
+  block.alive--;
+  if (block.cluster_home) cluster_thread_exits(block);
+  if (block.alive == 0) retire(block);
+}
+
+// A block (of a cluster: the last one) leaves the worker.
+void retire(Block& block) {
+  Worker& on = *block.worker;
+  for (size_t i = 0; i < on.loads.size();) {  // copies that nobody waited for land before the memory is reused
+    if (on.loads[i].block != &block) {
+      i++;
+      continue;
+    }
+    const BulkOperation operation = on.loads[i];
+    on.loads.erase(on.loads.begin() + static_cast<std::ptrdiff_t>(i));
+    bulk_execute(operation);
+  }
+  block.exited = true;
+  grid.blocks_done++;
+  grid.resident--;
+  Cluster* cluster = block.cluster_home;
+  if (cluster && cluster->alive) return;
+  const auto leave = [&on](Block* leaving) {
+    const auto place = std::find_if(on.resident.begin(), on.resident.end(), [&](auto& b) { return b.get() == leaving; });
+    on.spare.push_back(std::move(*place));
+    on.resident.erase(place);
+  };
+  if (!cluster) return leave(&block);
+  for (Block* member : cluster->blocks) leave(member);
+  const auto place = std::find_if(on.clusters.begin(), on.clusters.end(), [&](auto& c) { return c.get() == cluster; });
+  on.clusters.erase(place);
+}
+
+}  // namespace emulator
+
+using namespace emulator;
+
+extern "C" void emu_yield() {
+  Thread& thread = current();
+  thread.watched = nullptr;
+  worker->polling.push_back(&thread);
+  wait(State::polling, thread.file, thread.line);
+}
