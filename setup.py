@@ -83,7 +83,8 @@ class BuildNative(build_ext):
             print(f"weft: the C++ extension did not build; Weft will run on plain NumPy. See {note}", file=sys.stderr)
 
     def get_outputs(self):
-        return [str(f) for f in (Path(self.build_lib) / "weft").glob("_*") if f.suffix in (".so", ".txt")]
+        package = Path(self.build_lib) / "weft"
+        return [str(f) for f in (*package.glob("_*"), *package.glob("libweft_*")) if f.suffix in (".so", ".txt")]
 
     def get_output_mapping(self):
         return {}
