@@ -37,6 +37,7 @@ from numpy import (  # noqa: F401  # noqa: F401
 from weft import methods as _methods  # noqa: F401
 from weft.autograd import Tensor, enable_grad, is_recording, no_grad, op  # noqa: F401
 from weft.backends import cpu as _cpu_entries  # noqa: F401
+from weft.backends.device import default_device, devices, set_default_device  # noqa: F401
 from weft.backends.registry import which  # noqa: F401
 from weft.gradients import checkpoint, grad, hessian_vector_product, value_and_grad  # noqa: F401
 from weft.ops import *  # noqa: F403
@@ -44,7 +45,13 @@ from weft.ops import *  # noqa: F403
 __version__ = "0.1.0"
 
 LAZY = {"nn", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli"}
-LAZY_NAMES = {"save": "io", "load": "io", "nanguard": "guard"}
+LAZY_NAMES = {
+    "save": "io",
+    "load": "io",
+    "nanguard": "guard",
+    "set_float32_matmul_precision": "backends.gpu.gemm_choice",
+    "get_float32_matmul_precision": "backends.gpu.gemm_choice",
+}
 
 
 def __getattr__(name: str) -> Any:

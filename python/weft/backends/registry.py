@@ -69,7 +69,7 @@ def primitive(reference: Callable[..., Any]) -> Primitive:
 
 
 def which(name: str, *arrays: Any) -> str:
-    """Name what would run: the module of the entry, or "reference".
+    """Name what would run: the module of the entry, or "reference"; for a matrix product on a GPU its kernel and tile.
 
     name: a primitive; arrays: what it would be called with. KeyError names the known ones.
 
@@ -82,4 +82,8 @@ def which(name: str, *arrays: Any) -> str:
     chosen = PRIMITIVES[name]
     raw = tuple(a.data if hasattr(a, "requires_grad") else a for a in arrays)
     entry = chosen.select(raw)
-    return "reference" if entry is chosen.reference else entry.__module__.removeprefix("weft.backends.")
+    if entry is chosen.reference:
+        return "reference"
+    module = entry.__module__.removeprefix("weft.backends.")
+    describe = getattr(entry, "describe", None)  # of an entry that chooses among kernels
+    return f"{module}: {describe(*raw)}" if describe else module

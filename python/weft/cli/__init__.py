@@ -18,6 +18,7 @@ COMMANDS = {
     "data": "fetch a data set, or say which are here",
     "doctor": "look at CPU, BLAS, extension, driver and CUDA wheels, and say what mends each fault",
     "bench": "run the benchmarks of a checkout",
+    "tune": "time the kernels of a matrix product on the GPU, and keep the fastest",
 }
 
 

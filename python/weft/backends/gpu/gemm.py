@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from weft.backends.gpu import gemm_choice
+from weft.backends.gpu import gemm_choice, gemm_mma, gemm_simt, gemm_sm90, gemm_vendor  # noqa: F401  (families)
 from weft.backends.gpu.array import contiguous, empty_like
 from weft.backends.gpu.gemm_product import ACTIVATIONS, C_TYPES, Matrix, Product, name_of, widest_access
 from weft.backends.launch import capability
@@ -25,9 +25,12 @@ class Family(Protocol):
     """A kernel with its tile configurations; `register` makes it known to the choice."""
 
     name: str
-    configurations: Sequence[gemm_choice.Configuration]
     portable: bool  #: whether WEFT_KERNELS=portable allows it
-    reads_shared: bool  #: whether warps read shared memory by instructions, which the model then counts
+    reads_shared: bool  #: whether warps read shared memory, which the model then counts
+
+    @property
+    def configurations(self) -> Sequence[gemm_choice.Configuration]:
+        """Its tiles, the first ones for the largest products."""
 
     def refusal(self, product: Product, configuration: gemm_choice.Configuration) -> str:
         """Why the configuration cannot compute the product, or "" if it can."""
@@ -86,6 +89,20 @@ def gemm(
     return out
 
 
+def explain(a: Any, b: Any, bias: Any = None) -> str:
+    """The kernel that gemm(a, b, bias=bias) launches, as "family/tile" or "family/tile/parts of K"."""
+    out = empty_like(a, product_shape(a, b), a.dtype)
+    check(a, b, out, 1.0, 0.0, bias, None, None, None, None)
+    if not out.size:
+        return "nothing to compute"
+    a, b = (x if rows_together(x) or rows_together(swapped(x)) else contiguous(x) for x in (a, b))
+    product = describe(a, b, out, 1.0, 0.0, bias, None, None, None)
+    while product is None:
+        a, b, out = (x if x.ndim < out.ndim else x[0] for x in (a, b, out))
+        product = describe(a, b, out, 1.0, 0.0, bias, None, None, None)
+    return gemm_choice.describe(product)
+
+
 def identity(x: Any) -> tuple[Any, ...]:
     return (None,) if x is None else (x.shape, x.strides, x.dtype.char, x.pointer % 16)
 
@@ -134,7 +151,9 @@ def plan(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, activat
          out_dtype: Any, kernel: str | None) -> Run:  # fmt: skip
     """Look at the arrays once and return what computes any others that lie like them."""
     check(a, b, out, alpha, beta, bias, activation, aux, residual, out_dtype)
-    options = {"alpha": alpha, "beta": beta, "activation": activation, "out_dtype": out_dtype, "kernel": kernel}
+    options: dict[str, Any] = {
+        "alpha": alpha, "beta": beta, "activation": activation, "out_dtype": out_dtype, "kernel": kernel,
+    }  # fmt: skip
     if not out.size:
         return lambda *_: None
     if not rows_together(out):
@@ -151,7 +170,8 @@ def plan(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, activat
     copied += [x is not None and not dense(x) for x in (bias, residual)]
     if any(copied):
 
-        def run(a: Any, b: Any, out: Any, bias: Any, aux: Any, residual: Any) -> None:
+        def run(*arrays: Any) -> None:
+            a, b, out, bias, aux, residual = arrays
             a, b, bias, residual = (contiguous(x) if c else x for x, c in zip((a, b, bias, residual), copied))
             gemm(a, b, out=out, bias=bias, aux=aux, residual=residual, **options)
 
@@ -165,9 +185,9 @@ def plan(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, activat
 def one_by_one(a: Any, b: Any, out: Any, bias: Any, aux: Any, residual: Any, options: dict[str, Any]) -> None:
     """The products of the first batch axis in turn."""
     for i in range(out.shape[0]):
-        parts = [x if x.ndim < out.ndim else x[i if x.shape[0] > 1 else 0] for x in (a, b)]
-        extra = {"aux": None if aux is None else aux[i], "residual": None if residual is None else residual[i]}
-        gemm(*parts, out=out[i], bias=bias, **extra, **options)
+        a_i, b_i = (x if x.ndim < out.ndim else x[i if x.shape[0] > 1 else 0] for x in (a, b))
+        aux_i, residual_i = (None if x is None else x[i] for x in (aux, residual))
+        gemm(a_i, b_i, out=out[i], bias=bias, aux=aux_i, residual=residual_i, **options)
 
 
 def swapped(x: Any) -> Any:
@@ -199,7 +219,7 @@ def dense(x: Any) -> bool:
 def describe(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, activation: Any, aux: Any, residual: Any
              ) -> Product | None:  # fmt: skip
     """The product of arrays that need no copy; None where two strides cannot tell the batch."""
-    m, n, k = *out.shape[-2:], a.shape[-1]
+    (m, n), k = out.shape[-2:], a.shape[-1]
     by_rows = bias is not None and bias.shape != (n,)
     arrays = (a, b, out, aux, residual)
     flipped = [not rows_together(x) for x in (a, b)]
@@ -227,7 +247,8 @@ def describe(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, act
     return Product(
         m=m, n=n, k=k, outer=outer, inner=inner, dtype=name_of(a.dtype), out_dtype=name_of(out.dtype),
         a=matrix(0, m if flipped[0] else k), b=matrix(1, k if flipped[1] else n), out=extras[0] or Matrix(),
-        capability=capability(a), device=a.device_name.split(":")[0], tf32=gemm_choice.tf32_allowed() and name_of(a.dtype) == "float32",
+        capability=capability(a), device=a.device_name.split(":")[0],
+        tf32=gemm_choice.tf32_allowed() and name_of(a.dtype) == "float32",
         bias="none" if bias is None else "row" if by_rows else "column",
         bias_dtype="" if bias is None else name_of(bias.dtype), activation=activation or "none",
         aux=extras[1], residual=extras[2], alpha=float(alpha), beta=float(beta), aligned=aligned,

@@ -20,7 +20,7 @@ import dataclasses
 import functools
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from weft.backends.gpu.gemm import Family, Run
@@ -88,6 +88,10 @@ FAMILIES: dict[str, Family] = {}
 PRECISIONS = ("highest", "high")
 MODES = ("auto", "portable", "vendor")
 precision = "highest"
+#: auto; portable: kernels that every generation since Turing has; vendor: cuBLAS on cuda.
+kernels = os.environ.get("WEFT_KERNELS", "auto")
+if kernels not in MODES:
+    raise ValueError(f"WEFT_KERNELS: expected one of {', '.join(MODES)}, got {kernels!r}")
 
 
 def register(family: Family) -> Family:
@@ -120,17 +124,9 @@ def tf32_allowed() -> bool:
     return precision == "high"
 
 
-def mode() -> str:
-    """auto; portable: kernels that every generation since Turing has; vendor: cuBLAS on cuda. From WEFT_KERNELS."""
-    chosen = os.environ.get("WEFT_KERNELS", "auto")
-    if chosen not in MODES:
-        raise ValueError(f"WEFT_KERNELS: expected one of {', '.join(MODES)}, got {chosen!r}")
-    return chosen
-
-
 def settings() -> tuple[str, ...]:
     """All that changes a choice besides the arrays: the part of a plan's key that is not theirs."""
-    return precision, mode()
+    return precision, kernels
 
 
 def device_of(capability: int) -> Device:
@@ -167,9 +163,17 @@ def cycles(family: Family, configuration: Configuration, product: Product, split
 
 
 def load_cycles(elements: int, itemsize: int, access: int) -> float:
-    """Cycles to bring `elements` in accesses of `access` bytes: L2's width bounds wide ones, 32 lanes a cycle narrow."""
+    """Cycles to bring `elements` by accesses of `access` bytes: L2 bounds wide ones, 32 lanes a cycle narrow ones."""
     width = max(access, itemsize)
     return max(elements * itemsize / L2_BYTES_PER_CYCLE, 2 * elements * itemsize / width / 32)
+
+
+def allowed(family: Family, product: Product) -> bool:
+    """Whether WEFT_KERNELS lets the model choose the family."""
+    vendor = FAMILIES.get("vendor")
+    if kernels == "vendor" and vendor and not vendor.refusal(product, vendor.configurations[0]):
+        return family is vendor
+    return family is not vendor and (family.portable or kernels != "portable")
 
 
 def candidates(product: Product, kernel: str | None = None) -> list[tuple[str, Configuration, int]]:
@@ -180,7 +184,7 @@ def candidates(product: Product, kernel: str | None = None) -> list[tuple[str, C
     refusals: list[str] = []
     found: list[tuple[str, Configuration, int]] = []
     for family in FAMILIES.values():
-        if name not in (None, family.name) or (name is None and mode() == "portable" and not family.portable):
+        if name != family.name if name else not allowed(family, product):
             continue
         for configuration in family.configurations:
             if tile not in (None, configuration.name):

@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from weft.backends.gpu import gemm_choice, gemm_mma, gemm_simt, gemm_sm90  # noqa: F401  (they register themselves)
+from weft.backends.gpu import gemm_mma, gemm_simt, gemm_sm90
 from weft.backends.gpu.gemm_product import Matrix, Product
 
-Compiled = tuple[str, str, dict[str, Any], int, int]
 REGISTERS = 65536
 LAYOUTS = {"NN": (False, False), "NT": (False, True), "TN": (True, False), "TT": (True, True)}
-FULL = {
+FULL: dict[str, Any] = {
     "bias": "column", "activation": "gelu_tanh", "aux": Matrix(), "residual": Matrix(), "beta": 1.0,
 }  # fmt: skip
 
@@ -32,8 +31,8 @@ def ceiling(threads: int, blocks: int) -> int:
     return min(255, REGISTERS // (threads * blocks) // 8 * 8)
 
 
-def simt() -> Iterator[Compiled]:
-    family = gemm_choice.FAMILIES["gemm_simt"]
+def simt() -> Iterator[tuple[Any, ...]]:
+    family = gemm_simt.SIMT
     for dtype, layouts, access in (
         ("float32", ("NN", "NT", "TN", "TT"), 16), ("float32", ("NN",), 4), ("float64", ("NN", "TT"), 16),
         ("bfloat16", ("NT",), 16), ("int32", ("TN",), 16), ("int64", ("NN",), 8), ("bool", ("NN",), 1),
@@ -56,7 +55,7 @@ MMA = (
 
 
 def mma() -> Iterator[tuple[Any, ...]]:
-    family = gemm_choice.FAMILIES["gemm_mma"]
+    family = gemm_mma.MMA
     for dtype, capability, layouts, access in MMA:
         for layout in layouts:
             made = product(dtype, layout, capability, access, **(FULL if layout in ("NN", "TN") else {}))
@@ -67,7 +66,7 @@ def mma() -> Iterator[tuple[Any, ...]]:
                     yield (*row, 79) if capability < 80 else row
 
 
-def split() -> Iterator[Compiled]:
+def split() -> Iterator[tuple[Any, ...]]:
     for dtype in ("bfloat16", "float32", "float64"):
         for options in ({}, FULL):
             defines = product(dtype, "NN", 75, **options).epilogue_defines()

@@ -94,4 +94,5 @@ def most_shared(product: Product) -> int:
     return SHARED[max(c for c in SHARED if c <= product.capability)]
 
 
-MMA = register(Mma())
+MMA = Mma()
+register(MMA)

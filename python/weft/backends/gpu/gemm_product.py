@@ -1,7 +1,7 @@
 """What a matrix product is to the GEMM kernels: shapes, how each matrix lies in memory, and the epilogue.
 
-A matrix is row-major in storage: `stride` elements between rows, the elements of a row together. op(A) is the storage
-or its transpose; the four layouts NN, NT, TN, TT say so for A (stored (M, K) or (K, M)) and B (stored (K, N) or (N, K)).
+A matrix is row-major in storage: `stride` elements between rows, the elements of a row together. A factor is the
+storage or its transpose; the layouts NN, NT, TN, TT say so for A, stored (M, K) or (K, M), and B, (K, N) or (N, K).
 """
 
 from __future__ import annotations

@@ -87,4 +87,5 @@ def launcher(product: Product, configuration: Configuration, splits: int, name: 
     return run
 
 
-SIMT = register(Simt())
+SIMT = Simt()
+register(SIMT)

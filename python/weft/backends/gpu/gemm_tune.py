@@ -11,10 +11,13 @@ import contextlib
 import functools
 import json
 import os
+import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from weft.backends import cache, source
 
@@ -49,8 +52,8 @@ def identity(device: str) -> str:
 def product_key(product: Product) -> str:
     """All that a choice depends on, in words."""
     extras = [name for name in ("aux", "residual") if getattr(product, name) is not None]
-    extras += [f"bias by {product.bias}"] * (product.bias != "none") + [product.activation] * (product.activation != "none")
-    extras += ["beta"] * (product.beta != 0) + ["tf32"] * product.tf32
+    extras += [f"bias by {product.bias}"] * (product.bias != "none") + ["beta"] * (product.beta != 0)
+    extras += [product.activation] * (product.activation != "none") + ["tf32"] * product.tf32
     return (
         f"{product.layout} {product.dtype} to {product.out_dtype}, {product.m} x {product.n} x {product.k}, "
         f"batch {product.outer} x {product.inner}, rows at {product.a.bytes} and {product.b.bytes} bytes, "
@@ -108,7 +111,7 @@ def save(device: str, measured: dict[str, str]) -> Path:
     return file
 
 
-def measure(product: Product, launch: Callable[[str], None], timer: Timer, most: int = 8) -> Sequence[tuple[str, float]]:
+def measure(product: Product, launch: Callable[[str], None], timer: Timer, most: int = 8) -> list[tuple[str, float]]:
     """(kernel, seconds) of the candidates that the model likes best, the fastest first; launch(kernel) runs one."""
     from weft.backends.gpu import gemm_choice
 
@@ -118,3 +121,67 @@ def measure(product: Product, launch: Callable[[str], None], timer: Timer, most:
     )
     names = [gemm_choice.spelled(*candidate) for candidate in found[:most]]
     return sorted(((name, timer(functools.partial(launch, name))) for name in names), key=lambda pair: pair[1])
+
+
+def tune(m: int, n: int, k: int, layout: str, dtype: str, device: str, timer: Timer, *, batch: int = 1
+         ) -> list[tuple[str, float]]:  # fmt: skip
+    """Time the candidates of one product on random factors and keep the fastest; (kernel, seconds), fastest first.
+
+    layout: NN, NT, TN or TT; device: "cuda:N" or "emulated". ValueError where a size is not positive.
+    """
+    from weft.backends.gpu import gemm_choice
+    from weft.backends.gpu.array import empty
+    from weft.backends.gpu.gemm import PLANS, describe, gemm
+
+    if min(m, n, k, batch) < 1:
+        raise ValueError(f"tune: expected sizes of 1 or more, got {m}, {n}, {k} and a batch of {batch}")
+    a = random_factor((m, k), layout[0] == "T", batch, dtype, device)
+    b = random_factor((k, n), layout[1] == "T", batch, dtype, device)
+    out = empty(a.shape[:-1] + (n,), dtype, device)
+    product = describe(a, b, out, 1.0, 0.0, None, None, None, None)
+    if product is None:
+        raise ValueError(f"tune: expected one batch axis, got {a.shape} and {b.shape}")
+    rows = measure(product, lambda kernel: gemm(a, b, out=out, kernel=kernel) and None, timer)
+    save(product.device, {product_key(product): rows[0][0]})
+    gemm_choice.choose.cache_clear()
+    PLANS.clear()
+    return rows
+
+
+def random_factor(shape: tuple[int, int], flipped: bool, batch: int, dtype: str, device: str) -> Any:
+    """Values between -1 and 1: zeros would run faster than any real product does."""
+    from weft.backends.gpu.array import empty
+
+    rows = shape[::-1] if flipped else shape
+    values = np.random.default_rng(0).uniform(-1, 1, (batch, *rows) if batch > 1 else rows).astype(np.float32)
+    x = empty(values.shape, dtype, device)
+    x.set(values.astype(x.dtype))
+    return x.swapaxes(-1, -2) if flipped else x
+
+
+def events(repeats: int = 20) -> Timer:
+    """A timer on the current CUDA device: the median of `repeats` launches, each after L2 was overwritten.
+
+    RuntimeError where there is no GPU.
+    """
+    try:
+        import cupy
+
+        scratch = cupy.empty(1 << 28, cupy.uint8)
+    except Exception as error:
+        raise RuntimeError(f"tune: expected an NVIDIA GPU and CuPy, got {error}") from None
+
+    def timer(launch: Callable[[], None]) -> float:
+        launch()
+        times = []
+        for _ in range(repeats):
+            scratch.fill(0)
+            start, end = cupy.cuda.Event(), cupy.cuda.Event()
+            start.record()
+            launch()
+            end.record()
+            end.synchronize()
+            times.append(cupy.cuda.get_elapsed_time(start, end) / 1e3)
+        return statistics.median(times)
+
+    return timer
