@@ -86,14 +86,16 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
 
     def build() -> tuple[bytes, dict[str, str]]:
         with tempfile.TemporaryDirectory(prefix="weft-compile-") as place:
-            made = Path(place) / "kernel.so"
+            unlinked, made = Path(place) / "kernel.o", Path(place) / "kernel.so"
             folders = [f"-I{source.folder('kernels')}", f"-I{source.folder('csrc/emulator')}"]
             linked = ["-shared", f"-L{library.parent}", f"-l:{library.name}", f"-Wl,-rpath,{library.parent}"]
             linked += EMULATED_LINK
-            inputs = [*folders, "-x", "c++", str(kernel.path), "-x", "none", *linked]
-            done = subprocess.run([compiler, *options, *inputs, "-o", str(made)], capture_output=True, text=True)
-            if done.returncode:
-                raise failed(f"{kernel.path.name} for the emulated device", done.stderr)
+            # In two steps, because the compiler would link the sanitizers' own libraries to what it instruments.
+            first = [compiler, *options, *folders, "-x", "c++", "-c", str(kernel.path), "-o", str(unlinked)]
+            for command in (first, [compiler, str(unlinked), *linked, "-o", str(made)]):
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    raise failed(f"{kernel.path.name} for the emulated device", done.stderr)
             return made.read_bytes(), {"file": kernel.path.name, "target": "emulated"}
 
     for _ in range(3):  # another process may evict the entry before it is loaded
