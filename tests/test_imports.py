@@ -14,9 +14,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "python" / "weft"
 # Each room of the house, from the ground up; a module may import rooms that stand before it, and its own.
 LAYERS = (
     ("backends.registry",),
-    ("backends.array", "backends.device"),
+    ("backends.array",),
+    ("backends.device",),
     ("backends.reference",),
     ("backends.cpu",),
+    ("backends.gpu",),
     ("autograd",),
     ("random",),
     ("ops",),

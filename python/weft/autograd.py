@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weft.backends import writes
-from weft.backends.array import ndarray
+from weft.backends.array import ARRAYS, OnDevice, device_of, ndarray
+from weft.backends.device import check_device, check_together, default_device, on_host, place
 
 
 class State(threading.local):
@@ -129,11 +130,13 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        return "cpu"
+        """Where the values live: "cpu", "cuda:N" or "emulated"."""
+        return device_of(self.data)
 
     def __repr__(self) -> str:
-        body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=200)
+        body = np.array2string(on_host(self.data), separator=", ", prefix="Tensor(", threshold=200)
         dtype = "" if self.data.dtype == np.float32 else f", dtype={self.data.dtype}"
+        dtype += "" if type(self.data) is ndarray else f", device={self.device!r}"
         origin = f", from={self.node.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({body}{dtype}{origin})"
 
@@ -156,12 +159,17 @@ class Tensor:
     # -- leaving the tape ------------------------------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a NumPy array, read-only because the tape may have saved them; `.copy()` it to write."""
-        view = self.data.view()
+        """The values as a NumPy array, read-only because the tape may have saved them; `.copy()` it to write.
+
+        On the CPU they are this Tensor's memory; from a device they are copied.
+        """
+        view = on_host(self.data).view()
         view.flags.writeable = False
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if type(self.data) is not ndarray:
+            raise TypeError(f"__array__: expected a Tensor on cpu, got one on {self.device}; call .numpy() to copy it")
         out = self.data if dtype is None else self.data.astype(dtype, copy=False)
         if out is self.data:
             return out.copy() if copy else self.numpy()
@@ -184,11 +192,13 @@ class Tensor:
         return Tensor(self.data)
 
     def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
-        """This Tensor on `device`; itself if it is there already."""
-        from weft.backends.device import check_device
-
-        check_device(device)
-        return self
+        """This Tensor on "cpu", "cuda", "cuda:N" or "emulated": itself if it is there already, else a recorded copy."""
+        device = check_device(device)
+        if device == self.device:
+            return self
+        if self.requires_grad and state.recording:
+            return moved(plain(self), device=device)  # type: ignore[no-any-return]
+        return Tensor(place(self.data, device))
 
     # -- going backward --------------------------------------------------------------------------------------------
 
@@ -216,14 +226,20 @@ class Tensor:
     # -- writing in place ------------------------------------------------------------------------------------------
 
     def assign(self, value: Any, by: str = "assign") -> None:
-        """Write `value` (same shape) into this Tensor's memory; backward then refuses to use what an op saved of it."""
-        value = value.data if type(value) is Tensor else np.asarray(value)
+        """Write `value` (same shape) into this Tensor's memory; backward then refuses to use what an op saved of it.
+
+        A value of another device is copied to this Tensor's.
+        """
+        if isinstance(value, Tensor):
+            value = value.data
+        elif not isinstance(value, ARRAYS):
+            value = np.asarray(value)
         if value.shape != self.shape:
             raise ValueError(f"{by}: expected a value of shape {self.shape}, got {value.shape}")
         if self.dtype.kind in "biu" and value.dtype.kind not in "biu":
             raise TypeError(f"{by}: expected a value for {self.dtype}, got {value.dtype}, which would be cut")
         self.check_writable(by)
-        self.data[...] = value
+        self.data[...] = value if type(self.data) is ndarray is type(value) else place(value, self.device)
         self.touch(by)
 
     def touch(self, by: str) -> None:
@@ -235,22 +251,32 @@ class Tensor:
             raise RuntimeError(
                 f"{by}: expected a leaf, got the result of {self.node.name}; detach() it or write under no_grad()"
             )
-        if not self.data.flags.writeable:
+        if not writes.writable(self.data):
             raise RuntimeError(
                 f"{by}: expected memory that may be written, got a read-only array of shape {self.shape}"
             )
 
 
-def to_array(data: Any) -> np.ndarray[Any, Any]:
-    """What a Tensor holds: arrays as they are, Python and NumPy scalars and lists with floats as float32."""
+def to_array(data: Any) -> Any:
+    """What a Tensor holds: arrays as they are, Python numbers and lists of them, floats as float32, on the default
+    device."""
+    if isinstance(data, OnDevice):
+        return data
     if type(data) is Tensor:
         return data.data
-    if isinstance(data, np.ndarray):
-        return np.asarray(data)
-    out = np.asarray(data)
+    if isinstance(data, np.ndarray) or isinstance(data, np.generic):
+        out = np.asarray(data)
+        if out.dtype.kind not in "OUSMm":
+            return out
+    elif type(data).__module__.partition(".")[0] == "cupy":
+        from weft.backends.gpu.cuda_array import adopt
+
+        return adopt(data)
+    else:
+        out = np.asarray(data)
     if out.dtype.kind in "OUSMm":
         raise TypeError(f"Tensor: expected numbers, got {type(data).__name__}")
-    return out.astype(np.float32) if out.dtype == np.float64 and not isinstance(data, np.generic) else out
+    return place(out.astype(np.float32) if out.dtype == np.float64 else out, default_device())
 
 
 # -- recording ---------------------------------------------------------------------------------------------------------
@@ -274,10 +300,14 @@ def op(body: Callable[..., Any]) -> Any:
     @functools.wraps(body)
     def function(*inputs: Any, **params: Any) -> Any:
         needs, whole = False, True  # one input, every input requires a gradient
+        elsewhere = False  # one input lives on a device
         arrays = []
         for x in inputs:
             if type(x) is Tensor or isinstance(x, Tensor):  # the second for subclasses, such as nn.Parameter
-                arrays.append(x.data)
+                data = x.data
+                arrays.append(data)
+                if type(data) is not ndarray:
+                    elsewhere = True
                 if x.requires_grad:
                     needs = True
                 else:
@@ -285,6 +315,10 @@ def op(body: Callable[..., Any]) -> Any:
             else:  # a NumPy scalar is as weak as Python's, or float64 would creep in
                 arrays.append(x.item() if isinstance(x, np.generic) else x)
                 whole = False
+                if isinstance(x, OnDevice):
+                    elsewhere = True
+        if elsewhere:
+            check_together(body.__name__, arrays)
         out, vjp = body(*arrays, **params)
         if observers:
             for observer in observers:
@@ -343,6 +377,13 @@ def enable_grad() -> RecordingAs:
 def is_recording() -> bool:
     """Whether ops in this thread record."""
     return state.recording
+
+
+@op
+def moved(x, *, device):
+    """x on another device."""
+    home = device_of(x)
+    return x.to_device(device) if type(x) is Tensor else place(x, device), (lambda g: moved.body(g, device=home)[0],)
 
 
 from weft.backward import accumulate, forward_order, grad, plain, propagate  # noqa: E402, F401  (it needs the above)

@@ -7,11 +7,10 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from weft.autograd import Edge, Node, RecordingAs, Tensor, gradient_observers
-from weft.backends import array, writes
-from weft.backends.array import namespace
+from weft.backends import writes
+from weft.backends.array import ARRAYS, namespace
+from weft.backends.device import beside, check_together
 from weft.backends.piece import Pieces
 
 accumulating = threading.Lock()  # two threads may run backward into the same parameters
@@ -34,13 +33,13 @@ def accumulate(leaves: dict[int, tuple[Tensor, Any]], _: Any) -> None:
             for hook in getattr(leaf, "_hooks", ()):
                 g = raw_or_tensor(hook(g if isinstance(g, Tensor) else Tensor(g)), g)
             if not isinstance(g, Tensor):
-                g = np.ascontiguousarray(g) if g.ndim else np.asarray(g)
+                g = namespace(g).contiguous(g)
                 memory = id(writes.owner(g))
-                g = Tensor(g.copy() if memory in taken or not g.flags.writeable else g)
+                g = Tensor(g.copy() if memory in taken or not writes.writable(g) else g)
                 taken.add(memory)
             if leaf.grad is not None:
                 both = g.requires_grad or leaf.grad.requires_grad  # only create_graph records gradients
-                g = namespace(g).add(leaf.grad, g) if both else Tensor(leaf.grad.data + g.data)
+                g = namespace(g).add(leaf.grad, g) if both else Tensor(namespace(g.data).add(leaf.grad.data, g.data))
             leaf.grad = g
 
 
@@ -74,7 +73,7 @@ def values(nodes: list[Node]) -> dict[int, list[Any]]:
             out, _ = node.body(*arrays, **node.params)
             outs = out if type(out) is tuple else (out,)
             alive = [
-                t if t is not None else Tensor(o, np.asarray(o).dtype.kind not in "biu", node, i)
+                t if t is not None else Tensor(o, o.dtype.kind not in "biu", node, i)
                 for i, (t, o) in enumerate(zip(alive, outs, strict=True))
             ]
             node.outs = [weakref.ref(t) for t in alive]
@@ -89,11 +88,14 @@ def seed_gradient(output: Tensor, gradient: Any, create_graph: bool) -> Any:
             raise ValueError(
                 f"backward: expected a gradient of shape {output.shape}, got none for a Tensor of many values"
             )
-        gradient = np.ones_like(output.data)
+        gradient = namespace(output.data).ones_like(output.data)
+    if not isinstance(gradient, (Tensor, *ARRAYS)):
+        gradient = beside(gradient, output)
     if not isinstance(gradient, Tensor):
-        gradient = Tensor(np.asarray(gradient, output.dtype))
+        gradient = Tensor(gradient.astype(output.dtype, copy=False))
     if gradient.shape != output.shape:
         raise ValueError(f"backward: expected a gradient of shape {output.shape}, got {gradient.shape}")
+    check_together("backward", (output.data, gradient.data))
     return gradient if create_graph else gradient.data.astype(output.dtype)  # a copy: it may become a leaf's gradient
 
 
@@ -133,13 +135,13 @@ def merged(sum_: Any, g: Any, owned: set[int]) -> Any:
         out = sum_ if id(sum_) in owned else sum_.copy()
         g.add_to(out)
     elif type(sum_) is Pieces:
-        out = array.add(sum_.whole(), g)
+        out = namespace(g).add(sum_.whole(), g)
     elif id(sum_) in owned:
-        array.accumulate(sum_, g)
+        namespace(g).accumulate(sum_, g)
         return sum_
     else:
         out = namespace(g).add(sum_, g)
-        if type(out) is not np.ndarray:  # a Tensor is recorded and stays as it is; a scalar cannot be added to
+        if not isinstance(out, ARRAYS):  # a Tensor is recorded and stays as it is; a scalar cannot be added to
             return out
     owned.add(id(out))
     return out
@@ -197,7 +199,7 @@ def propagate(
                     kept[id(node), i] = g
             if create_graph:
                 inputs = [
-                    known[id(p[0])][p[1]] if type(p) is Edge else Tensor(p) if isinstance(p, np.ndarray) else p
+                    known[id(p[0])][p[1]] if type(p) is Edge else Tensor(p) if isinstance(p, ARRAYS) else p
                     for p in node.parents
                 ]
                 writes.check_parents(node, [x.data if isinstance(x, Tensor) else x for x in inputs])

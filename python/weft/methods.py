@@ -8,9 +8,10 @@ import numpy as np
 
 from weft import ops
 from weft.autograd import Tensor, state
+from weft.backends.array import OnDevice
 from weft.ops import index
 
-NUMBERS = (float, int, bool, np.ndarray, np.generic)
+NUMBERS = (float, int, bool, np.ndarray, np.generic, OnDevice)
 
 BINARY = {
     "add": ops.add,

@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import (  # noqa: F401
@@ -118,6 +118,11 @@ class OnDevice:
 
     __slots__ = ()
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Any: ...
+
 
 ARRAYS = (ndarray, OnDevice)
 
@@ -147,8 +152,8 @@ def device_of(x: Any) -> str:
     if kind is ndarray:
         return "cpu"
     if isinstance(x, OnDevice):
-        return str(x.device_name)  # type: ignore[attr-defined]
-    return device_of(x.data) if kind.__module__.startswith("weft.") else "cpu"
+        return str(x.device_name)
+    return device_of(x.data) if hasattr(x, "requires_grad") else "cpu"
 
 
 def is_16_bit(dtype: Any) -> bool:
@@ -179,6 +184,11 @@ def accumulate(total: Any, x: Any) -> None:
 def assign(out: Any, x: Any) -> None:
     """out[...] = x, an array that broadcasts to it or a number, cast to out's dtype."""
     np.copyto(out, x, casting="unsafe")
+
+
+def contiguous(x: Any) -> Any:
+    """x itself if it lies in C order, else a copy that does."""
+    return np.ascontiguousarray(x) if x.ndim else np.asarray(x)
 
 
 def cumulative_sum(x: Any, *, axis: int = -1) -> Any:

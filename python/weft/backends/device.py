@@ -129,10 +129,14 @@ def on_host(x: Any) -> Any:
     return x.get() if isinstance(x, OnDevice) else np.asarray(x)
 
 
+def host_copy(x: Any) -> np.ndarray[Any, Any]:
+    """The values of a raw array in NumPy memory of their own."""
+    return x.get() if isinstance(x, OnDevice) else x.copy()
+
+
 def beside(values: Any, x: Any) -> Any:
     """Host values (an array, a list, a number) as a raw array on the device of x."""
-    values = np.asarray(values)
-    return values if type(getattr(x, "data", x)) is np.ndarray else place(values, device_of(x))
+    return place(np.asarray(values), device_of(x))
 
 
 def check_together(name: str, arrays: Any) -> None:

@@ -30,19 +30,27 @@ class Pieces:
     def whole(self) -> Any:
         """The array itself."""
         if not make_up([index for _, index in self.parts], self.shape):
-            out = array.zeros(self.shape, self.dtype)
+            out = self.made("zeros")
             self.add_to(out)
             return out
         out = self.in_place()
         if out is None:
-            out = array.empty(self.shape, self.dtype)
+            out = self.made("empty")
             for g, index in self.parts:
                 out[index] = g
         return out
 
+    def made(self, name: str) -> Any:
+        """`zeros` or `empty` of this shape and dtype, beside the parts."""
+        device = array.device_of(self.parts[0][0])
+        make = getattr(array.namespace(self.parts[0][0]), name)
+        return make(self.shape, self.dtype) if device == "cpu" else make(self.shape, self.dtype, device=device)
+
     def add_to(self, out: Any) -> None:
         for g, index in self.parts:
-            if unique(index):
+            if type(g) is not np.ndarray:
+                array.namespace(g).add_at(out, index, g)
+            elif unique(index):
                 out[index] += g
             else:
                 np.add.at(out, index, g)
@@ -50,19 +58,23 @@ class Pieces:
     def in_place(self) -> Any:
         """The array that the pieces are already parts of, each at its index, or None."""
         memory = writes.owner(self.parts[0][0])
-        if memory.size != math.prod(self.shape) or not memory.flags.c_contiguous or not memory.flags.writeable:
+        if memory.size != math.prod(self.shape) or not memory.flags.c_contiguous or not writes.writable(memory):
             return None
         out = memory.reshape(self.shape)
         return out if all(same_place(out[index], g) for g, index in self.parts) else None
 
 
 def same_place(a: Any, b: Any) -> bool:
-    return bool(a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.dtype == b.dtype)
+    return bool(pointer(a) == pointer(b) and a.strides == b.strides and a.dtype == b.dtype)
+
+
+def pointer(a: Any) -> int:
+    return int(a.ctypes.data if type(a) is np.ndarray else a.pointer)
 
 
 def unique(index: Any) -> bool:
     """Whether no position can be named twice."""
-    arrays = [i for i in (index if type(index) is tuple else (index,)) if isinstance(i, np.ndarray)]
+    arrays = [i for i in (index if type(index) is tuple else (index,)) if isinstance(i, array.ARRAYS)]
     return not arrays or (len(arrays) == 1 and arrays[0].dtype == bool)
 
 

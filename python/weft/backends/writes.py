@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from weft.backends.array import ARRAYS, OnDevice, ndarray
+
 
 class Clock:
     """The number of in-place writes so far."""
@@ -28,19 +30,40 @@ clock = Clock()
 last: dict[int, tuple[Any, int, str, int, int]] = {}  # id of owner -> (weak owner, time, author, first byte, last byte)
 
 
-def owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    while isinstance(array.base, np.ndarray):
+def owner(array: Any) -> Any:
+    """The array whose memory `array` is a view of; itself if it is none."""
+    while isinstance(array.base, ARRAYS):
         array = array.base
     return array
 
 
-def record(array: np.ndarray[Any, Any], by: str) -> None:
+def bounds(array: Any) -> tuple[int, int]:
+    """The address of an array's first byte, and that after its last."""
+    if type(array) is ndarray:
+        return np.lib.array_utils.byte_bounds(array)
+    low = high = array.pointer
+    for length, stride in zip(array.shape, array.strides, strict=True):
+        if stride < 0:
+            low += (length - 1) * stride
+        else:
+            high += (length - 1) * stride
+    return low, high + array.dtype.itemsize
+
+
+def writable(array: Any) -> bool:
+    """Whether values may be written into an array: not where it is read-only, or repeats its values by broadcasting."""
+    if isinstance(array, OnDevice):
+        return all(n < 2 or step for n, step in zip(array.shape, array.strides, strict=True))
+    return bool(array.flags.writeable)
+
+
+def record(array: Any, by: str) -> None:
     """Note that `by` has just written into `array`."""
     clock.now += 1
     memory = owner(array)
     key = id(memory)
     # An optimizer writes whole parameters every step, and working out the bounds would take longer than the rest.
-    low, high = (0, EVERYTHING) if memory is array else np.lib.array_utils.byte_bounds(array)
+    low, high = (0, EVERYTHING) if memory is array else bounds(array)
     before = last.get(key)
     if before is not None and before[0]() is memory:
         reference, low, high = before[0], min(low, before[3]), max(high, before[4])
@@ -56,19 +79,19 @@ def forget(key: int, _: Any) -> None:
 
 def written_since(array: Any, time: int) -> str | None:
     """The author of a write into `array` after `time`, or None."""
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, ARRAYS):
         return None
     memory = owner(array)
     entry = last.get(id(memory))
     if entry is None or entry[1] <= time or entry[0]() is not memory:
         return None
-    low, high = np.lib.array_utils.byte_bounds(array)
+    low, high = bounds(array)
     return entry[2] if low < entry[4] and entry[3] < high else None
 
 
 def captured(value: Any, depth: int = 4) -> list[Any]:
     """The arrays that a vjp holds through its closures."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, ARRAYS):
         return [value]
     if depth and isinstance(value, FunctionType):
         found = []

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor
+from weft.backends.device import check_device, default_device, place
 from weft.data.dataset import Array, Dataset, Layout, get_sample
 from weft.data.samplerandom import SampleRandom
 from weft.random import Generator, fold
@@ -27,6 +28,7 @@ class DataLoader:
     dataset: a Dataset, or anything with a length and an index. shuffle: a new order each epoch, from `seed`.
     drop_last: leave out a smaller last batch. workers: threads that make batches ahead; 0 makes them when asked for.
     transform: `transform(x, rng) -> x` over the first field of a whole batch (see `weft.data.augment`).
+    device: where the batches go, the default device unless one is given; samples are made on the CPU.
     An error in a sample is raised again here, with the sample's index in its notes.
 
     A loop that is left early starts that epoch anew; after `load_state_dict` the first loop continues where the saved
@@ -48,6 +50,7 @@ class DataLoader:
         seed: int = 0,
         transform: Callable[[Array, SampleRandom], Array] | None = None,
         prefetch: int = 2,
+        device: str | None = None,
     ):
         if batch_size < 1 or workers < 0 or prefetch < 1:
             raise ValueError("DataLoader: expected batch_size >= 1, workers >= 0 and prefetch >= 1, "
@@ -56,6 +59,7 @@ class DataLoader:
             raise TypeError(f"DataLoader: expected a dataset with a length and an index, got {type(dataset).__name__}")
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
         self.workers, self.seed, self.transform, self.prefetch = workers, seed, transform, prefetch
+        self.device = None if device is None else check_device(device)
         self.epoch = 0
         self.position = 0  # batches of this epoch that were handed out
         self.resumed_at = 0
@@ -91,8 +95,9 @@ class DataLoader:
         self.resumed_at = self.position
 
     def __iter__(self) -> Iterator[Any]:
+        device = self.device or default_device()
         for arrays in self.arrays():
-            tensors = [Tensor(array) for array in arrays]
+            tensors = [Tensor(place(array, device)) for array in arrays]
             del arrays  # else a batch that the caller has dropped would still count as held
             batch = self.structure(tensors)
             del tensors
@@ -235,7 +240,7 @@ MAX_SLOTS = 64
 def as_array(value: Any) -> Array:
     """A field of a sample; Python floats become float32."""
     if isinstance(value, Tensor):
-        return np.asarray(value.data)
+        return value.numpy()
     if isinstance(value, float):
         return np.asarray(value, np.float32)
     array = np.asarray(value)

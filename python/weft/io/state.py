@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from weft.backends.array import OnDevice
 from weft.io.container import Array, CheckpointError, read_file, write_file
 
 TREE = "weft.tree"
@@ -23,8 +24,9 @@ MAX_DEPTH = 64
 def save(path: Path | str, state: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> int:
     """Write a state_dict to one safetensors file, durably and with checksums; returns its size in bytes.
 
-    state: dict of arrays or Tensors; dicts, lists, tuples, numbers, strings and None may nest. metadata: JSON to go
-    with it. TypeError names the path of anything else; CheckpointError on a full disk, which leaves the old file.
+    state: dict of arrays or Tensors of any device; dicts, lists, tuples, numbers, strings and None may nest. metadata:
+    JSON to go with it. TypeError names the path of anything else; CheckpointError on a full disk, which leaves the old
+    file.
 
     >>> weft.save("model.safetensors", model.state_dict())                                  # doctest: +SKIP
     """
@@ -79,7 +81,7 @@ def pack(value: Any, path: tuple[str, ...], tensors: dict[str, Array]) -> Any:
     if isinstance(value, (list, tuple)):
         items = [pack(item, (*path, str(i)), tensors) for i, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
-    array = value.numpy() if hasattr(value, "numpy") else value
+    array = value.numpy() if hasattr(value, "numpy") else value.get() if isinstance(value, OnDevice) else value
     if not isinstance(array, np.ndarray):
         raise TypeError(f"save: expected arrays, numbers, strings, dicts, lists at {'.'.join(path)!r}, "
                         f"got {type(value).__name__}")  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor
+from weft.backends.device import on_host
 from weft.metrics.classification import Array, confusion_matrix, from_matrix
 
 
@@ -175,4 +176,4 @@ class F1(FromMatrix):
 
 
 def raw(value: Any) -> Array:
-    return np.asarray(value.data if isinstance(value, Tensor) else value)
+    return on_host(value.data if isinstance(value, Tensor) else value)

@@ -9,6 +9,7 @@ import numpy as np
 
 from weft import ops
 from weft.autograd import Tensor
+from weft.backends.array import ARRAYS, namespace
 from weft.nn import functional as F
 from weft.nn import init
 from weft.nn.linear import Linear
@@ -156,7 +157,7 @@ class MultiheadAttention(Module):
                 for x, b in ((k, self.bias_k), (v, self.bias_v))
             )
         if self.add_zero_attn:
-            k, v = (ops.concat([x, ops.zeros((N, H, 1, D), dtype=x.dtype)], axis=2) for x in (k, v))
+            k, v = (ops.concat([x, ops.zeros((N, H, 1, D), dtype=x.dtype, device=x.device)], axis=2) for x in (k, v))
         return k, v
 
     def mask(self, attn_mask: Any, key_padding_mask: Any, sizes: tuple[int, int, int], extra: int, dtype: Any) -> Any:
@@ -179,8 +180,8 @@ class MultiheadAttention(Module):
             return None
         if all(m.dtype == bool for m in made):
             keep = ~made[0] if len(made) == 1 else ~(made[0] | made[1])
-            return np.pad(keep, [(0, 0)] * 3 + [(0, extra)], constant_values=True) if extra else keep
-        added = [np.where(m, -math.inf, 0.0).astype(dtype) if m.dtype == bool else m for m in made]
+            return namespace(keep).pad(keep, ((0, 0), (0, 0), (0, 0), (0, extra)), value=True) if extra else keep
+        added = [scores_of(m, dtype) if m.dtype == bool else m for m in made]
         total = added[0] if len(added) == 1 else added[0] + added[1]
         return ops.pad(total, ((0, 0), (0, 0), (0, 0), (0, extra))) if extra else total
 
@@ -189,7 +190,13 @@ class MultiheadAttention(Module):
 
 
 def raw(mask: Any) -> Any:
-    return mask.data if isinstance(mask, Tensor) else np.asarray(mask)
+    return mask.data if isinstance(mask, Tensor) else mask if isinstance(mask, ARRAYS) else np.asarray(mask)
+
+
+def scores_of(masked: Any, dtype: Any) -> Any:
+    """-inf where a mask of bool hides, 0 elsewhere."""
+    xp = namespace(masked)
+    return xp.where(masked, xp.full_like(masked, -math.inf, dtype=dtype), xp.zeros_like(masked, dtype=dtype))
 
 
 def learned(mask: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from weft import random
 from weft.autograd import Tensor
+from weft.backends.device import beside
 
 SQRT2 = math.sqrt(2.0)
 
@@ -31,7 +32,7 @@ def filled(shape: tuple[int, ...], value: float, dtype: Any = None) -> np.ndarra
 
 
 def write(tensor: Tensor, value: Any, by: str) -> Tensor:
-    tensor.data[...] = value
+    tensor.data[...] = beside(value, tensor) if isinstance(value, np.ndarray) else value
     tensor.touch(f"init.{by}")
     return tensor
 

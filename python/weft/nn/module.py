@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from weft.autograd import Tensor
+from weft.backends.array import ARRAYS
+from weft.backends.device import check_device, host_copy, place
 from weft.nn.parameter import Buffer, Parameter
 
 Hook = Callable[..., Any]
@@ -220,11 +222,11 @@ class Module:
             yield from child._state(join(prefix, name))
 
     def state_dict(self) -> dict[str, Any]:
-        """Name -> array of every parameter and persistent buffer: a copy, which later training leaves alone."""
-        return {name: value.data.copy() for name, value in self._state()}
+        """Name -> NumPy array of every parameter and persistent buffer: a copy, which later training leaves alone."""
+        return {name: host_copy(value.data) for name, value in self._state()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Missing:
-        """Copy arrays by name into the parameters and buffers, all or nothing.
+        """Copy arrays by name into the parameters and buffers, on whatever device these are, all or nothing.
 
         state_dict: name -> array or Tensor, of the shapes that `self.state_dict()` has. Floats are cast to the dtype of
         what they fill. ValueError lists every missing, unexpected and mis-shaped name; `strict=False` forgives the
@@ -242,7 +244,7 @@ class Module:
             if name in state_dict:
                 value = state_dict[name]
                 value = value.data if isinstance(value, Tensor) else value
-                value = value if hasattr(value, "__array_interface__") else np.asarray(value)
+                value = value if isinstance(value, ARRAYS) else np.asarray(value)
                 if value.shape != target.shape:
                     wrong.append(f"{name}: expected shape {target.shape}, got {value.shape}")
                 elif value.dtype != target.dtype and not loadable(value.dtype, target.dtype):
@@ -290,15 +292,17 @@ class Module:
     def to(self, target: Any = None, *, device: str | None = None, dtype: Any = None) -> Self:
         """Move to a device, or cast the floating-point parameters and buffers to a dtype; in place, returns self.
 
-        target: a device string ("cpu") or a dtype (`weft.float64`).
+        target: a device ("cpu", "cuda", "cuda:1", "emulated") or a dtype (`weft.float64`). An optimizer's state
+        follows its parameters at the next step.
         """
         if isinstance(target, str) and (target in ("cpu", "cuda", "emulated") or ":" in target):
             device = target
         elif target is not None:
             dtype = target
+        device = None if device is None else check_device(device)
         for tensor in [*self.parameters(), *self.buffers()]:
             if device is not None:
-                tensor.data = tensor.to_device(device).data
+                tensor.data = place(tensor.data, device)
             if dtype is not None and is_float(tensor.dtype):
                 tensor.data = tensor.data.astype(dtype)
             tensor.grad = None

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor
+from weft.backends.device import default_device, place
 
 
 class Parameter(Tensor):
     """A leaf Tensor that a module trains: assigning it to an attribute of a Module registers it.
 
-    data: array, nested list, or Tensor (its values are shared, its history is not).
+    data: array, nested list, or Tensor (its values are shared, its history is not); what is in no device's memory yet
+    goes to the default one's.
 
     >>> Parameter(np.ones(3, "f")).requires_grad
     True
@@ -38,10 +40,10 @@ class Buffer(Tensor):
 
 
 def raw(data: Any) -> Any:
-    """The array of a Tensor, or `data` as an array of the default dtype when it holds Python floats."""
+    """The array of a Tensor, or `data` on the default device, of the default dtype when it holds Python floats."""
     if isinstance(data, Tensor):
         return data.data
     if isinstance(data, (list, tuple, int, float)):
         array = np.asarray(data)
-        return array.astype(np.float32) if array.dtype == np.float64 else array
-    return data
+        data = array.astype(np.float32) if array.dtype == np.float64 else array
+    return place(data, default_device()) if isinstance(data, np.ndarray) else data

@@ -101,7 +101,7 @@ class Recurrent(Module):
         """The states (N, H) that each layer and direction starts from."""
         n, N = self.num_layers * self.directions, x.shape[1]
         if hx is None:
-            zeros = ops.zeros((N, self.hidden_size), dtype=x.dtype)
+            zeros = ops.zeros((N, self.hidden_size), dtype=x.dtype, device=x.device)
             return [(zeros,) * self.states] * n
         given = (hx,) if self.states == 1 else tuple(hx)
         shape = (n, N, self.hidden_size) if batched else (n, self.hidden_size)
@@ -196,7 +196,7 @@ class Cell(Module):
         uniform_by_hidden(self, hidden_size)
 
     def state(self, x: Any, hx: Any) -> Any:
-        return ops.zeros((*x.shape[:-1], self.hidden_size), dtype=x.dtype) if hx is None else hx
+        return ops.zeros((*x.shape[:-1], self.hidden_size), dtype=x.dtype, device=x.device) if hx is None else hx
 
     def inputs(self, x: Any) -> Any:
         return F.linear(x, self.weight_ih, self.bias_ih)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from weft import ops
 from weft.autograd import Tensor
 from weft.nn import functional as F
 from weft.nn import init
@@ -236,7 +237,7 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int) -> Tensor:
         """(sz, sz): 0 where position i may see j <= i, -inf elsewhere."""
-        return Tensor(np.triu(np.full((sz, sz), -math.inf, np.float32), 1))
+        return ops.asarray(np.triu(np.full((sz, sz), -math.inf, np.float32), 1))
 
 
 def function(activation: Activation) -> Any:

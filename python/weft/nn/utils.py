@@ -11,6 +11,7 @@ import numpy as np
 from weft import ops
 from weft.autograd import Tensor
 from weft.backends import reference as K
+from weft.backends.array import OnDevice, namespace
 
 
 def gradients(parameters: Any) -> list[Any]:
@@ -28,14 +29,24 @@ def clip_grad_norm_(
     with the gradients as they were.  Pascanu, Mikolov and Bengio, 2013.
     """
     grads = gradients(parameters)
+    norm: Any
     if norm_type == 2:
-        norm = math.sqrt(K.sum_of_squares(grads)) if grads else 0.0
+        norm = K.sum_of_squares(grads) ** 0.5 if grads else 0.0
     elif norm_type == math.inf:
-        norm = float(np.max([np.max(np.abs(g)) for g in grads if g.size])) if grads else 0.0
+        largest = [namespace(g).max(namespace(g).abs(g)) for g in grads if g.size]
+        norm = namespace(*largest).max(namespace(*largest).stack(largest, axis=0)) if largest else 0.0
     else:
-        norm = sum(float(np.sum(np.abs(g).astype(np.float64) ** norm_type)) for g in grads) ** (1 / norm_type)
+        norm = sum(namespace(g).sum(abs(g).astype(np.float64) ** norm_type) for g in grads) ** (1 / norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: expected a finite norm of the gradients, got {norm}")
+    on_device = isinstance(norm, OnDevice)
+    if on_device:  # the host does not wait for it
+        xp = namespace(norm)
+        scale = xp.minimum(max_norm / (norm + 1e-6), 1.0)  # NaN scales too, so that it is seen
+        for g in grads:
+            g *= xp.astype(scale, g.dtype)
+        return Tensor(xp.astype(norm, np.dtype(np.float32)))
+    norm = float(norm)
     scale = max_norm / (norm + 1e-6)
     if not scale >= 1:  # NaN scales too, so that it is seen
         for g in grads:
@@ -46,7 +57,8 @@ def clip_grad_norm_(
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Hold every element of the gradients within [-clip_value, clip_value], in place."""
     for g in gradients(parameters):
-        np.clip(g, -clip_value, clip_value, out=g)
+        xp = namespace(g)
+        xp.assign(g, xp.minimum(xp.maximum(g, g.dtype.type(-clip_value)), g.dtype.type(clip_value)))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -60,7 +72,7 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
     total = sum(p.size for p in parameters)
     if vec.shape != (total,):
         raise ValueError(f"vector_to_parameters: expected a vector ({total},), got {vec.shape}")
-    values, start = np.asarray(vec), 0
+    values, start = vec.data if isinstance(vec, Tensor) else vec, 0
     for p in parameters:
         p.assign(values[start : start + p.size].reshape(p.shape), by="vector_to_parameters")
         start += p.size

@@ -14,6 +14,7 @@ from weft.autograd import op
 from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace, ndarray
+from weft.backends.device import beside
 
 SCALARS = (float, int, bool, complex)
 FLOAT32 = np.dtype(np.float32)
@@ -39,7 +40,7 @@ def weak(scalar: Any, x: Any) -> tuple[Any, Any]:
         info = np.iinfo(x.dtype)
         if not info.min <= scalar <= info.max:
             raise OverflowError(f"expected an integer that fits {x.dtype}, got {scalar}")
-    if is_16_bit(x.dtype):
+    if type(x) is ndarray and is_16_bit(x.dtype):  # elsewhere scalars are weak by themselves
         return np.asarray(scalar, x.dtype), x
     return scalar, x
 
@@ -47,7 +48,7 @@ def weak(scalar: Any, x: Any) -> tuple[Any, Any]:
 def promote(a: Any, b: Any) -> tuple[Any, Any]:
     """Both operands ready for a NumPy ufunc whose result dtype is then the promoted one."""
     if type(a) in SCALARS:
-        if type(b) in SCALARS:  # where(condition, 1.0, 0.0)
+        if type(b) in SCALARS:
             b = np.asarray(b, FLOAT32 if float in (type(a), type(b)) else None)
         return weak(a, b)
     if type(b) in SCALARS:
@@ -263,6 +264,8 @@ def relu(x):
 @op
 def where(condition, a, b):
     """a where `condition`, else b, with broadcasting."""
+    if type(a) in SCALARS and type(b) in SCALARS:
+        b = beside(np.asarray(b, FLOAT32 if float in (type(a), type(b)) else None), condition)
     a, b = promote(a, b)
     xp = namespace(condition, a, b)
     y = xp.where(condition, a, b)

@@ -67,10 +67,10 @@ def scatter_add(g, indices, *, rows):
 
 
 def check_indices(name: str, indices: Any, rows: int) -> None:
-    """Raise IndexError, naming the first offender, unless every index lies in [0, rows)."""
+    """Raise IndexError, naming the first offender, unless every index lies in [0, rows); devices check as they read."""
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integer indices, got {indices.dtype}")
-    if indices.size and (indices.min() < 0 or indices.max() >= rows):
+    if type(indices) is np.ndarray and indices.size and (indices.min() < 0 or indices.max() >= rows):
         first = np.argmax((indices < 0) | (indices >= rows))
         position = tuple(map(int, np.unravel_index(first, indices.shape)))
         raise IndexError(f"{name}: expected indices in [0, {rows}), got {indices[position]} at position {position}")

@@ -10,19 +10,32 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor, op, state
-from weft.backends.array import namespace
+from weft.backends.array import ARRAYS, device_of, namespace
+from weft.backends.device import beside, check_together
 from weft.backends.piece import Pieces
 
 
-def raw_index(index: Any) -> Any:
-    """An index with Tensors and lists as NumPy arrays."""
+def raw_index(index: Any, x: Any, by: str) -> Any:
+    """An index with raw arrays for Tensors and lists. What comes from NumPy goes to the device of x."""
     if type(index) is tuple:
-        return tuple([raw_index(i) for i in index])
+        return tuple([raw_index(i, x, by) for i in index])
     if isinstance(index, Tensor):
+        check_together(by, (x.data, index.data))
         return index.data
-    if isinstance(index, list):
-        return np.asarray(index)
+    if isinstance(index, (list, np.ndarray)):
+        return beside(index, x)
     return index
+
+
+def as_indices(indices: Any, x: Any, by: str) -> Any:
+    """Positions in x as a raw array on its device."""
+    if isinstance(indices, Tensor):
+        indices = indices.data
+    elif not isinstance(indices, ARRAYS) or (type(indices) is np.ndarray and device_of(x) != "cpu"):
+        indices = beside(indices, x)
+    if type(indices) is not np.ndarray or device_of(x) != "cpu":
+        check_together(by, (x.data if isinstance(x, Tensor) else x, indices))
+    return indices
 
 
 @op
@@ -55,19 +68,25 @@ def put_back(g: Any, index: Any, shape: Any) -> Any:
 
 def getitem(x: Any, index: Any) -> Any:
     """x[index] with NumPy's rules: integers, slices, None, Ellipsis, integer arrays and boolean masks."""
-    return get(x, index=raw_index(index))
+    return get(x, index=raw_index(index, x, "getitem"))
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value. Recorded Tensors get a new value; memory outside the tape is written in place."""
-    index = raw_index(index)
+    index = raw_index(index, x, "setitem")
+    if isinstance(value, Tensor):
+        check_together("setitem", (x.data, value.data))
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        value = beside(value, x)
     if state.recording and (x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
         if x.node is None and x.requires_grad:
             raise RuntimeError(
                 "setitem: expected a Tensor made by an op, got a leaf that requires a gradient; use no_grad()"
             )
         before = Tensor(x.data, x.requires_grad, x.node, x.index)
-        after = replace(before, value if isinstance(value, Tensor) else np.asarray(value, x.dtype), index=index)
+        if not isinstance(value, (Tensor, *ARRAYS)):
+            value = beside(np.asarray(value, x.dtype), x)
+        after = replace(before, value if isinstance(value, Tensor) else value.astype(x.dtype, copy=False), index=index)
         x.data, x.requires_grad, x.node, x.index = after.data, after.requires_grad, after.node, after.index
         return
     value = value.data if isinstance(value, Tensor) else value
@@ -80,27 +99,31 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 def replace(x, value, *, index):
     """A copy of x with x[index] = value."""
     shape = x.shape
-    if type(x) is Tensor:
-        keep = np.ones(shape, x.dtype)
+
+    def outside(g):
+        raw = g.data if type(g) is Tensor else g
+        keep = namespace(raw).ones_like(raw)
         keep[index] = 0
-        ones = np.ones_like(keep[index])
-        out = x * keep + put(value * ones, index=index, shape=shape)
+        return g * keep
+
+    if type(x) is Tensor:
+        out = outside(x) + put(value * namespace(x.data).ones_like(x.data[index]), index=index, shape=shape)
     else:
         out = x.copy()
         out[index] = value
 
-    def outside(g):
-        keep = np.ones(shape, g.dtype)
-        keep[index] = 0
-        return g * keep
-
     return out, (outside, lambda g: g[index])
+
+
+def out_of_range(indices: Any, n: int) -> bool:
+    """Whether an index on the host is not within -n and n - 1. Devices check where they read, and note it in a flag."""
+    return type(indices) is np.ndarray and bool(indices.size and (indices.min() < -n or indices.max() >= n))
 
 
 @op
 def take_at(x, *, indices, axis):
     n = x.shape[axis]
-    if indices.size and (indices.min() < -n or indices.max() >= n):
+    if out_of_range(indices, n):
         bad = int(indices[(indices < -n) | (indices >= n)].reshape(-1)[0])
         raise IndexError(f"take: expected indices below {n} along axis {axis} of shape {x.shape}, got {bad}")
     shape, where = x.shape, axis % x.ndim
@@ -118,7 +141,8 @@ def put_at(g: Any, *, indices: Any, axis: int, shape: Any) -> Any:
     k = indices.ndim
     order = (*range(axis, axis + k), *range(axis), *range(axis + k, g.ndim))
     rows = xp.reshape(xp.permute_dims(g, order), (indices.size, math.prod((*lead, *tail))))  # (indices, rest)
-    summed = xp.scatter_add(rows, np.where(indices < 0, indices + shape[axis], indices).reshape(-1), rows=shape[axis])
+    positions = namespace(indices).where(indices < 0, indices + shape[axis], indices).reshape(-1)
+    summed = xp.scatter_add(rows, positions, rows=shape[axis])
     back = xp.reshape(summed, (shape[axis], *lead, *tail))
     return xp.moveaxis(back, 0, axis)
 
@@ -134,30 +158,37 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
         if x.ndim != 1:
             raise ValueError(f"take: expected axis= for an array of shape {x.shape}")
         axis = 0
-    return take_at(x, indices=np.asarray(raw_index(indices)), axis=axis)
+    return take_at(x, indices=as_indices(indices, x, "take"), axis=axis)
+
+
+def along(indices: Any, axis: int) -> tuple[Any, ...]:
+    """The index that names, for each position, that position with `indices` in place of its coordinate on `axis`."""
+    xp, grid = namespace(indices), []
+    for i, n in enumerate(indices.shape):
+        line = tuple([n if i == j else 1 for j in range(indices.ndim)])
+        grid.append(indices if i == axis else xp.reshape(xp.arange(n, device=device_of(indices)), line))
+    return tuple(grid)
 
 
 @op
 def gather(x, *, indices, axis):
     shape, where = x.shape, axis % x.ndim
-    grid = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
-    grid[where] = indices
-    index = tuple(grid)
+    index = along(indices, where)
 
     return namespace(x).take_along_axis(x, indices, axis=axis), (lambda g: put_back(g, index, shape),)
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     """For each position of `indices` (integers, x's shape but along `axis`), the value of x that it names there."""
-    indices = np.asarray(raw_index(indices))
+    indices = as_indices(indices, x, "take_along_axis")
     n = x.shape[axis]
-    if indices.size and (indices.min() < -n or indices.max() >= n):
+    if out_of_range(indices, n):
         raise IndexError(
             f"take_along_axis: expected indices within {n}, got {int(indices.min())} to {int(indices.max())}"
         )
     shape = list(x.shape)
     shape[axis] = indices.shape[axis]
-    return gather(x, indices=np.broadcast_to(indices, shape), axis=axis)
+    return gather(x, indices=namespace(indices).broadcast_to(indices, tuple(shape)), axis=axis)
 
 
 @op
@@ -165,10 +196,7 @@ def sort_values(x, *, axis, descending):
     xp = namespace(x)
     raw = x.data if type(x) is Tensor else x
     order = sorting(raw, axis, descending)
-    shape, where = x.shape, axis % x.ndim
-    grid = list(np.ogrid[tuple(slice(n) for n in shape)])
-    grid[where] = order
-    index = tuple(grid)
+    shape, index = x.shape, along(order, axis % x.ndim)
 
     return xp.take_along_axis(x, order, axis=axis), (lambda g: put_back(g, index, shape),)
 
@@ -188,4 +216,4 @@ def sorting(x: Any, axis: int, descending: bool) -> Any:
     """The indices that sort an array; ties stay in their order, NaN comes last."""
     if descending:  # ~x turns the order of integers around, where -x wraps
         x = ~x if x.dtype.kind in "biu" else -x
-    return np.argsort(x, axis=axis, stable=True)
+    return np.argsort(x, axis=axis, kind="stable")

@@ -14,6 +14,7 @@ import numpy as np
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.backends.device import beside
 from weft.backends.reference.loss import check_labels, spread_of
 from weft.backends.reference.precision import narrow, wide
 from weft.ops.activation import floating, held
@@ -234,7 +235,10 @@ def weight_of_labels(xp: Any, labels: Any, weight: Any, ignore_index: int) -> An
     """What "mean" divides by: the number of labels that count (NaN for none), or the sum of their class weights."""
     keep = xp.not_equal(labels, ignore_index)
     if weight is None:
-        return int(np.count_nonzero(keep.data if isinstance(keep, Tensor) else keep)) or float("nan")
+        raw = keep.data if isinstance(keep, Tensor) else keep
+        if isinstance(raw, np.ndarray):
+            return int(np.count_nonzero(raw)) or float("nan")
+        return namespace(raw).sum(namespace(raw).astype(raw, np.dtype(np.float32)))  # 0 / 0 is NaN there too
     safe = xp.where(keep, labels, xp.zeros_like(labels))
     each = xp.take(weight, safe, axis=0)
     return xp.sum(xp.where(keep, each, xp.zeros_like(each)))
@@ -322,8 +326,8 @@ def cross_entropy_of_probabilities(
     return narrow(out, dtype), (input_vjp, target_vjp, weight_vjp)
 
 
-def as_target(target: Any) -> Any:
-    return target if hasattr(target, "dtype") else np.asarray(target)
+def as_target(target: Any, input: Any) -> Any:
+    return target if hasattr(target, "dtype") else beside(target, input)
 
 
 def cross_entropy(
@@ -349,7 +353,7 @@ def cross_entropy(
     check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: expected label_smoothing in [0, 1], got {label_smoothing}")
-    target = as_target(target)
+    target = as_target(target, input)
     if input.ndim == 1 and target.ndim == (0 if target.dtype.kind in "iu" else 1):
         one = (1, *target.shape)
         options: Any = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
@@ -415,7 +419,7 @@ def nll_loss(
     1.0
     """
     check_reduction("nll_loss", reduction)
-    target = as_target(target)
+    target = as_target(target, input)
     if input.ndim == 1 and target.ndim == 0:
         target = namespace(target).reshape(target, (1,))
         out = nll_of_labels(input.reshape((1, -1)), target, weight, ignore_index=ignore_index, reduction=reduction)

@@ -10,6 +10,7 @@ import numpy as np
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.backends.device import beside
 from weft.ops.activation import floating
 from weft.ops.conv import Padding, Pair, check_fits, pads, pair, reach
 
@@ -57,7 +58,7 @@ def avg_pool2d(
     del geometry["dilation"]
     out = average(x, count_include_pad=count_include_pad, **geometry)
     if count_include_pad and any(extra):
-        out = out * uncounted(x, extra, **geometry)
+        out = out * beside(uncounted(x, extra, **geometry), x)
     return out
 
 
@@ -78,7 +79,7 @@ def adaptive_avg_pool2d(x: Any, output_size: int | None | Sequence[int | None]) 
         kernel = tuple(n // k for n, k in zip(image, size))
         return average(x, kernel=kernel, stride=kernel, padding=((0, 0), (0, 0)), count_include_pad=True)
     rows, columns = (regions(n, k, x.dtype) for n, k in zip(image, size))
-    return average_regions(x, rows, columns.T)
+    return average_regions(x, beside(rows, x), beside(columns.T, x))
 
 
 @op

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import op
-from weft.backends.array import is_16_bit, namespace
+from weft.backends.array import device_of, is_16_bit, namespace
 from weft.ops.elementwise import astype, floating, sqrt
 
 
@@ -95,7 +95,8 @@ def prod(x, *, axis=None, keepdims=False):
         lead = tuple([x.shape[i] for i in order])
         flat = xp.reshape(moved, (*lead, -1))  # (..., n)
         n = flat.shape[-1]
-        spread = xp.where(xp.astype(xp.eye(n), bool), xp.ones_like(flat[..., None]), flat[..., None, :])  # (..., n, n)
+        own = xp.astype(xp.eye(n, device=device_of(x)), bool)
+        spread = xp.where(own, xp.ones_like(flat[..., None]), flat[..., None, :])  # (..., n, n)
         others = xp.prod(spread, axis=-1)  # (..., n)
         back = xp.reshape(others, lead + tuple([x.shape[i] for i in last]))
         inverse = [0] * len(kept)

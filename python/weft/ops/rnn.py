@@ -10,7 +10,7 @@ from typing import Any
 
 from weft.autograd import op
 from weft.backends import reference as K
-from weft.backends.array import namespace
+from weft.backends.array import device_of, namespace
 from weft.backends.reference.rnn import over_time, plus, projected, steps
 from weft.ops.activation import floating
 
@@ -44,7 +44,7 @@ def before(first: Any, after: Any, reverse: bool) -> Any:
 
 
 def empty_output(x: Any, h0: Any) -> Any:
-    return namespace(x).zeros((0, *h0.shape), dtype=x.dtype)
+    return namespace(x).full((0, *h0.shape), 0.0, dtype=x.dtype, device=device_of(x))
 
 
 def rows_of(x: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
+from weft.backends.device import check_device, place
 
 
 @op
@@ -36,7 +37,9 @@ def rope(x, cos, sin):
     return K.rope(x, cos, sin), (lambda g: K.rope(g, cos, namespace(sin).negative(sin)), cos_grad, sin_grad)
 
 
-def rope_tables(length: int, dim: int, *, base: float = 10000.0, start: int = 0) -> tuple[Tensor, Tensor]:
+def rope_tables(
+    length: int, dim: int, *, base: float = 10000.0, start: int = 0, device: str | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines of `rope` for positions start, ..., start + length - 1.
 
     -> two Tensors (length, dim/2), float32; the angle of pair i at position t is t * base**(-2i / dim), in radians.
@@ -50,4 +53,5 @@ def rope_tables(length: int, dim: int, *, base: float = 10000.0, start: int = 0)
         raise ValueError(f"rope_tables: expected length >= 0, an even dim and base > 0, got {length}, {dim}, {base}")
     rates = float(base) ** (-np.arange(0, dim, 2) / max(dim, 1))
     angles = np.arange(start, start + length)[:, None] * rates  # (T, D/2), float64 for large positions
-    return Tensor(np.cos(angles).astype(np.float32)), Tensor(np.sin(angles).astype(np.float32))
+    where = check_device(device)
+    return tuple([Tensor(place(f(angles).astype(np.float32), where)) for f in (np.cos, np.sin)])  # type: ignore[return-value]

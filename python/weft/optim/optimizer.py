@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor, enable_grad
+from weft.backends import writes
+from weft.backends.array import ARRAYS, OnDevice, device_of, namespace
+from weft.backends.device import host_copy, on_host, place
 
 FREE = ("params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")
 
@@ -61,7 +64,7 @@ class Optimizer:
                 )
             if p.dtype.kind in "biu":
                 raise TypeError(f"{name}: expected floating Tensors, got {p.dtype} for {label} {p.shape}")
-            if not p.data.flags.writeable:
+            if not writes.writable(p.data):
                 raise ValueError(f"{name}: expected memory that may be written, got a read-only {label} {p.shape}")
             if id(p) in seen:
                 raise ValueError(f"{name}: expected each parameter once, got {label} {p.shape} twice")
@@ -91,7 +94,7 @@ class Optimizer:
         """Drop the gradients, or fill them with zeros where `set_to_none` is false."""
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None if set_to_none or p.grad is None else Tensor(np.zeros_like(p.grad.data))
+                p.grad = None if set_to_none or p.grad is None else Tensor(p.grad.data * 0)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient; with a closure, call it first and return its loss."""
@@ -101,7 +104,7 @@ class Optimizer:
                 loss = closure()
         by = f"{type(self).__name__}.step"
         for group in self.param_groups:
-            runs: dict[tuple[str, int], tuple[list[Any], list[Any], list[dict[str, Any]]]] = {}
+            runs: dict[tuple[str, int, str], tuple[list[Any], list[Any], list[dict[str, Any]]]] = {}
             for p in group["params"]:
                 grad = p.grad
                 if grad is None:
@@ -112,7 +115,11 @@ class Optimizer:
                 if state is None:
                     state = self.state[p] = {"step": 0, **{k: self.zeros(p.data) for k in self.slots(group)}}
                 state["step"] += 1
-                key = (p.data.dtype.char, state["step"])  # nearly always one: same dtype, same number of steps
+                where = "cpu" if type(p.data) is np.ndarray else p.device
+                for k, v in state.items():  # after Module.to
+                    if isinstance(v, ARRAYS) and device_of(v) != where:
+                        state[k] = place(v, where)
+                key = (p.data.dtype.char, state["step"], where)  # nearly always one: as dtypes and steps are the same
                 run = runs.get(key)
                 if run is None:
                     run = runs[key] = ([], [], [])
@@ -120,7 +127,7 @@ class Optimizer:
                 run[1].append(grad.data)
                 run[2].append(state)
                 p.touch(by)
-            for (_, step), (data, grads, states) in runs.items():
+            for (_, step, _), (data, grads, states) in runs.items():
                 self.update(group, data, grads, states, step)
         return loss
 
@@ -136,18 +143,22 @@ class Optimizer:
     @staticmethod
     def zeros(like: Any) -> Any:
         """State of a parameter; float32 for a 16-bit one, or small moves would be lost in it."""
-        return np.zeros_like(like, dtype=np.float32 if like.dtype.itemsize == 2 else like.dtype, order="C")
+        dtype = np.float32 if like.dtype.itemsize == 2 else like.dtype
+        if isinstance(like, OnDevice):
+            return namespace(like).zeros(like.shape, dtype=dtype, device=device_of(like))
+        return np.zeros_like(like, dtype=dtype, order="C")
 
     # ---- state
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {index: {name: array or int}}, "param_groups": [{..., "params": [indices]}]}, as in PyTorch.
 
-        Indices count the parameters through all groups in order. Arrays are copies; the rest can be written as JSON.
+        Indices count the parameters through all groups in order. Arrays are NumPy's own copies; the rest can be written
+        as JSON.
         """
         order = {id(p): i for i, p in enumerate(self.parameters())}
         state = {
-            order[id(p)]: {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+            order[id(p)]: {k: host_copy(v) if isinstance(v, ARRAYS) else v for k, v in values.items()}
             for p, values in self.state.items()
         }
         groups = [{**group, "params": [order[id(p)] for p in group["params"]]} for group in self.param_groups]
@@ -172,10 +183,11 @@ class Optimizer:
                 if key == "step" or value is None:
                     state[p][key] = value if value is None else int(value)
                     continue
-                array = np.asarray(value.data if isinstance(value, Tensor) else value)
+                array = on_host(value.data if isinstance(value, Tensor) else value)
                 if array.shape != p.shape:
                     raise ValueError(f"{name}: expected {key} of parameter {i} of shape {p.shape}, got {array.shape}")
-                state[p][key] = array.astype(self.zeros(p.data).dtype, order="C", copy=True)
+                dtype = np.float32 if p.dtype.itemsize == 2 else p.dtype
+                state[p][key] = place(array.astype(dtype, order="C", copy=True), p.device)
             absent = [k for k in self.slots(groups[0]) if state[p].get(k) is None]
             if absent and values:
                 raise ValueError(f"{name}: expected {', '.join(absent)} for parameter {i}, got {', '.join(values)}")

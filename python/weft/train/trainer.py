@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import weft.random
-from weft.autograd import Tensor, no_grad
+from weft.autograd import no_grad
 from weft.backends import reference as K
 from weft.data import ArrayDataset, DataLoader
 from weft.io import CheckpointError, CheckpointWarning, load, save
@@ -45,6 +45,7 @@ class Trainer:
     checkpoint_steps or checkpoint_seconds: how often to save; by default so often that it costs at most 1 % of the
     time, and the run prints both. restore_best: end with the weights of the round whose `monitor` (a key of the
     records) was best. log_every: a record every so many steps, too. describe: JSON to put into model.safetensors.
+    device: where model and batches are moved to; by default the model stays, and batches go to where it is.
     autocast: needs a device that has 16-bit arithmetic, so the CPU refuses it.
 
     >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), metrics=["accuracy"])  # doctest: +SKIP
@@ -72,6 +73,7 @@ class Trainer:
         log_every: int = 0,
         describe: Mapping[str, Any] | None = None,
         autocast: str | None = None,
+        device: str | None = None,
         progress: bool = True,
     ):
         if schedule_every not in ("step", "round"):
@@ -85,6 +87,8 @@ class Trainer:
         if restore_best and out is None:
             raise ValueError("Trainer: expected a folder `out` with restore_best=True, to keep the best weights in")
         self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
+        if device is not None:
+            model.to(device=device)
         self.schedule_every, self.clip_norm, self.accumulate = schedule_every, clip_norm, accumulate
         self.metrics = named_metrics(metrics)
         self.out = None if out is None else Path(out)
@@ -188,10 +192,16 @@ class Trainer:
         """The batches of what is left of an epoch, `accumulate` at a time."""
         group: list[tuple[Any, ...]] = []
         for batch in self.train_loader:
-            group.append(check_batch(batch))
+            group.append(self.placed(batch))
             if len(group) == self.accumulate or self.train_loader.position == len(self.train_loader):
                 yield group
                 group = []
+
+    def placed(self, batch: Any) -> tuple[Any, ...]:
+        """A batch, checked, where the model is."""
+        batch = check_batch(batch)
+        first = next(iter(self.model.parameters()), None)
+        return batch if first is None else tuple([t.to_device(first.device) for t in batch])
 
     def train_step(self, group: list[tuple[Any, ...]]) -> None:
         """One optimizer step over the mean gradient of the batches in `group`."""
@@ -201,7 +211,7 @@ class Trainer:
             outputs = self.model(*inputs)
             loss = self.loss(outputs, targets)
             losses.append(self.check_loss(loss))
-            loss.backward(Tensor(np.full(loss.shape, 1 / len(group), loss.dtype)))
+            loss.backward(weft.full(loss.shape, 1 / len(group), dtype=loss.dtype, device=loss.device))
             self.count(losses[-1], outputs, targets)
         norm = self.check_gradients()
         self.optimizer.step()
@@ -239,7 +249,7 @@ class Trainer:
         norm = math.sqrt(K.sum_of_squares([p.grad.data for p in parameters]))
         if not math.isfinite(norm):
             names = {id(p): name for name, p in self.model.named_parameters()}
-            wrong = [names.get(id(p), "?") for p in parameters if not np.isfinite(p.grad.data).all()]
+            wrong = [names.get(id(p), "?") for p in parameters if not weft.isfinite(p.grad).all().item()]
             if wrong:
                 self.refuse(f"the gradient of {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''} is not finite")
         if self.clip_norm is not None and norm > self.clip_norm:
@@ -320,7 +330,7 @@ class Trainer:
                 for batch in loader:
                     if self.signals is not None:
                         self.signals.check()
-                    *inputs, targets = check_batch(batch)
+                    *inputs, targets = self.placed(batch)
                     outputs = self.model(*inputs)
                     loss_sum += float(self.loss(outputs, targets).item()) * len(targets)
                     samples += len(targets)
@@ -355,7 +365,7 @@ class Trainer:
         self.model.eval()
         try:
             with no_grad():
-                parts = [self.model(*check_batch(batch)[:-1]).numpy() for batch in inputs]
+                parts = [self.model(*self.placed(batch)[:-1]).numpy() for batch in inputs]
         finally:
             self.model.train(was_training)
         if not parts:

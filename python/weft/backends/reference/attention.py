@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft.backends.array import namespace
+from weft.backends.array import device_of, namespace
 from weft.backends.reference.dropout import keep_scale, kept
 from weft.backends.reference.precision import narrow, wide
 from weft.backends.registry import primitive
@@ -48,12 +48,13 @@ def softmax_scores(xp, q, k, mask, scale, causal):
     """The weights (B, H, S, T) before dropout, and lse (B, H, S)."""
     (B, H, S, _), T = q.shape, k.shape[2]
     if T == 0:
-        return xp.zeros((B, H, S, 0), dtype=q.dtype), xp.full((B, H, S), -INF, dtype=q.dtype)
+        none = {"dtype": q.dtype, "device": device_of(q)}
+        return xp.full((B, H, S, 0), 0.0, **none), xp.full((B, H, S), -INF, **none)
     s = xp.matmul(q * scale, xp.matrix_transpose(per_head(xp, k, H)))
     if mask is not None:
         s = xp.where(mask, s, -INF) if mask.dtype.kind == "b" else s + mask
     if causal:
-        s = xp.where(xp.tril(xp.ones((S, T), dtype=bool)), s, -INF)
+        s = xp.where(xp.tril(xp.ones((S, T), dtype=bool, device=device_of(s))), s, -INF)
     m = constant(xp.max(s, axis=-1, keepdims=True))
     m = xp.where(m == -INF, 0.0, m)
     e = xp.exp(s - m)
@@ -67,7 +68,8 @@ def drop(xp, weights, p, seed, offset):
     """Dropout of the weights; exact zeros stay zero whatever the scale."""
     if p == 0:
         return weights
-    return xp.where(kept(weights.shape, p=p, seed=seed, offset=offset), weights * keep_scale(p), 0.0)
+    stay = kept(weights.shape, p=p, seed=seed, offset=offset, device=device_of(weights))
+    return xp.where(stay, weights * keep_scale(p), 0.0)
 
 
 def per_head(xp, x, heads):

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from weft.backends.array import namespace
+from weft.backends.array import device_of, namespace
 from weft.backends.reference.precision import narrow, wide
 from weft.backends.registry import primitive
 
 
 def check_labels(labels: Any, classes: int, ignore_index: int, name: str = "cross_entropy") -> None:
     """Raise an IndexError that names the first label outside [0, classes) and its position."""
-    if not isinstance(labels, np.ndarray):  # a Tensor comes only from a replay of what passed before
+    if not isinstance(labels, np.ndarray):  # devices check where they read; a Tensor is a replay of what passed before
         return
     bad = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
     if bad.any():
@@ -28,7 +28,7 @@ def spread_of(logits: Any, labels: Any, ignore_index: int) -> tuple[Any, Any, An
     column = xp.reshape(labels, (-1, 1))
     keep = xp.not_equal(column, ignore_index)
     safe = xp.where(keep, column, xp.zeros_like(column))
-    return keep, safe, xp.equal(xp.arange(logits.shape[1]), safe)
+    return keep, safe, xp.equal(xp.arange(logits.shape[1], device=device_of(logits)), safe)
 
 
 @primitive

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from weft.backends.array import OnDevice, namespace
 from weft.backends.reference.precision import wide
 from weft.backends.registry import primitive
 
@@ -72,9 +73,9 @@ def adam(
         second = v[k]
         if amsgrad:
             second = vmax[k]
-            second[...] = np.maximum(second, v[k])
+            second[...] = namespace(second).maximum(second, v[k])
         start = wide(p) * (1 - lr * weight_decay) if decoupled else wide(p)
-        p[...] = start - rate * wide(m[k]) / (np.sqrt(wide(second)) / root + eps)
+        p[...] = start - rate * wide(m[k]) / (namespace(second).sqrt(wide(second)) / root + eps)
 
 
 @primitive
@@ -101,7 +102,7 @@ def rmsprop(
         if centered:
             avg[k][...] = wide(avg[k]) + (1 - alpha) * (g - wide(avg[k]))
             second = second - wide(avg[k]) ** 2
-        move = g / (np.sqrt(second) + eps)
+        move = g / (namespace(second).sqrt(second) + eps)
         if momentum:
             buf[k][...] = momentum * wide(buf[k]) + move
             move = wide(buf[k])
@@ -109,6 +110,7 @@ def rmsprop(
 
 
 @primitive
-def sum_of_squares(arrays: Arrays) -> float:
-    """The sum of the squares of all elements of all arrays, in float64."""
-    return float(sum(np.sum(np.square(a, dtype=np.float64)) for a in arrays))
+def sum_of_squares(arrays: Arrays) -> Any:
+    """The sum of the squares of all elements of all arrays, in float64: a number, or an array () on a device."""
+    total = sum(namespace(a).sum(namespace(a).square(a.astype(np.float64))) for a in arrays)
+    return total if isinstance(total, OnDevice) else float(total)

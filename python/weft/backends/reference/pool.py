@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from weft.backends.array import namespace
+from weft.backends.array import device_of, namespace
 from weft.backends.reference.precision import narrow, wide
 from weft.backends.reference.windows import gather, output_size, scatter
 from weft.backends.registry import primitive
@@ -70,6 +70,6 @@ def window_count(xp, like, image, kernel, stride, padding, count_include_pad):
     """How many pixels a window's mean divides by: a number, or (1, 1, OH, OW) where padding does not count."""
     if count_include_pad or not any(map(any, padding)):
         return prod(kernel)
-    one = xp.ones((1, 1, *image), dtype=like.dtype)
+    one = xp.ones((1, 1, *image), dtype=like.dtype, device=device_of(like))
     taps = gather(xp, one, kernel, like.shape[2:], stride, padding, (1, 1))
     return xp.maximum(sum(taps[1:], start=taps[0]), xp.ones_like(taps[0]))  # a window all outside divides its 0 by 1

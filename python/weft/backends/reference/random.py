@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from weft.backends.device import beside
 from weft.backends.registry import primitive
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -100,7 +101,7 @@ def threshold(p: float) -> int:
 @primitive
 def random_bits(out, *, seed, offset):
     """Fill `out` (uint32, C order) with words of the stream `seed` from `offset`, a multiple of 4, on."""
-    out[...] = words(out.size, seed, offset).reshape(out.shape)
+    out[...] = beside(words(out.size, seed, offset).reshape(out.shape), out)
     return out
 
 
@@ -113,7 +114,7 @@ def random_uniform(out, *, seed, offset):
     else:
         bits = UNIFORM_BITS[out.dtype.char]
         u = (words(out.size, seed, offset) >> (32 - bits)).astype(np.float32) * np.float32(2.0**-bits)
-    out[...] = u.reshape(out.shape)
+    out[...] = beside(u.reshape(out.shape), out)
     return out
 
 
@@ -122,5 +123,5 @@ def random_normal(out, *, seed, offset):
     """Fill `out` (C order) with standard normals, one word each, computed in float64 and rounded once."""
     n = out.size
     z = box_muller(words(n + n % 2, seed, offset).reshape(-1, 2))
-    out[...] = z.reshape(-1)[:n].reshape(out.shape)
+    out[...] = beside(z.reshape(-1)[:n].reshape(out.shape), out)
     return out

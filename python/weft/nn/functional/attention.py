@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from weft import ops
+from weft.backends.device import beside
 
 
 def scaled_dot_product_attention(
@@ -37,7 +38,7 @@ def attention_with_weights(
     """The same over (N, H, S, D), with the weights (N, H, S, T) as second output."""
     scores = ops.matmul(query * (1 / math.sqrt(query.shape[-1])), ops.matrix_transpose(key))  # (N, H, S, T)
     if is_causal:
-        scores = ops.where(np.tri(*scores.shape[-2:], dtype=np.bool_), scores, -math.inf)
+        scores = ops.where(beside(np.tri(*scores.shape[-2:], dtype=np.bool_), scores), scores, -math.inf)
     if mask is not None:
         scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     weights = ops.softmax(scores, axis=-1)

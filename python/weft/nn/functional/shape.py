@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from weft import ops
+from weft.autograd import Tensor
+from weft.backends.array import OnDevice
+from weft.backends.device import beside
 
 
 def tuple_of(value: Any, n: int, name: str) -> tuple[int, ...]:
@@ -98,13 +101,14 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """(...) of integers in [0, num_classes) -> (..., num_classes) of 0 and 1, int64; -1 takes the largest plus 1."""
-    labels = tensor.data if hasattr(tensor, "requires_grad") else np.asarray(tensor)
+    labels = tensor.data if hasattr(tensor, "requires_grad") else tensor
+    labels = labels if isinstance(labels, OnDevice) else np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"one_hot: expected integers, got {labels.dtype}")
     n = int(labels.max()) + 1 if num_classes == -1 else num_classes
-    if labels.size and not 0 <= labels.min() <= labels.max() < n:
+    if type(labels) is np.ndarray and labels.size and not 0 <= labels.min() <= labels.max() < n:
         raise IndexError(f"one_hot: expected labels in [0, {n}), got {labels.min()} to {labels.max()}")
-    return ops.asarray((labels[..., None] == np.arange(n)).astype(np.int64))
+    return Tensor((labels[..., None] == beside(np.arange(n), labels)).astype(np.int64))
 
 
 def norm(input: Any, p: float, dim: int, eps: float) -> Any:
