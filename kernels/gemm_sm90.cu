@@ -86,13 +86,19 @@ DEVICE_INLINE void consume(const Problem& p, const Schedule& schedule, int clust
   };
   auto wait_full = [&] { mbarrier_wait(shared + FULL_AT + 8 * ring.stage, ring.phase); };
 
-  for (int index = cluster; index < schedule.count; index += clusters) {
+  // The teams multiply one after the other. Besides keeping the tensor cores to one tile, this keeps parities true: a
+  // team that waited for a stage two rounds ahead would take the end of an earlier round for it.
+  const unsigned my_turn = shared + TURN_AT + 8 * team, other_turn = shared + TURN_AT + 8 * (TEAMS - 1 - team);
+  int turn = 0;
+  for (int index = cluster; index < schedule.count; index += clusters, turn++) {
     const Tile tile = schedule(p, index);
     const int blocks = tile.k_end - tile.k_begin;
-    if (PINGPONG && (index - cluster) / clusters % TEAMS != team) {
+    if (turn % TEAMS != team) {
       ring.skip(blocks);
       continue;
     }
+    if constexpr (PINGPONG)
+      mbarrier_wait(my_turn, (turn / TEAMS & 1) ^ (team == 0));  // the first has no one to wait for
     wait_full();
     multiply<true>(sums, a0 + ring.stage * (STAGE_BYTES / 16), b0 + ring.stage * (STAGE_BYTES / 16));
     writer.begin(tile);
@@ -106,6 +112,7 @@ DEVICE_INLINE void consume(const Problem& p, const Schedule& schedule, int clust
       previous = ring.stage;
       ring.advance();
     }
+    if (PINGPONG && lane == 0) mbarrier_arrive(other_turn);
     wgmma_wait<0>();
     release(previous);
     writer.end(sums, tile);
@@ -130,6 +137,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
       mbarrier_init(shared + EMPTY_AT + 8 * i, 4 * CONSUMERS * CLUSTER);
     }
     for (int i = 0; i < WARPGROUPS * STORE_BUFFERS; i++) mbarrier_init(shared + LOADED_AT + 8 * i, 1);
+    for (int i = 0; PINGPONG && i < TEAMS; i++) mbarrier_init(shared + TURN_AT + 8 * i, 4 * CONSUMERS);
     fence_mbarrier_init();
   }
   if constexpr (CLUSTER > 1) {

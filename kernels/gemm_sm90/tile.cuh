@@ -53,7 +53,8 @@ constexpr int BARRIERS_AT = BIAS_AT + (BIAS_BY_COLUMN ? WARPGROUPS * TILE_N * 4 
 constexpr int FULL_AT = BARRIERS_AT;
 constexpr int EMPTY_AT = FULL_AT + 8 * STAGES;
 constexpr int LOADED_AT = EMPTY_AT + 8 * STAGES;
-static_assert(LOADED_AT + 8 * WARPGROUPS * STORE_BUFFERS == SHARED_BYTES, "host and kernel lay out shared memory");
+constexpr int TURN_AT = LOADED_AT + 8 * WARPGROUPS * STORE_BUFFERS;
+static_assert(TURN_AT + 8 * (TEAMS - 1) * TEAMS == SHARED_BYTES, "host and kernel lay out shared memory");
 static_assert(SHARED_BYTES <= 232448, "what a block may have");
 
 // A position in the ring of stages; both sides walk it at their own pace.
@@ -112,13 +113,13 @@ struct Schedule {
     tile.column = (column * CLUSTER_N + rank_n) * TILE_N;
     tile.k_end = (p.k + TILE_K - 1) / TILE_K;
     if constexpr (BATCHED) {
-      const int batch = product / p.splits, blocks = p.k_split / TILE_K;
+      const int batch = product / p.splits, blocks = tile.k_end;
       tile.split = product % p.splits;
       tile.outer = batch / p.inner;
       tile.inner = batch % p.inner;
       tile.out_outer = tile.split * (p.batch / p.inner) + tile.outer;
-      tile.k_begin = tile.split * blocks;
-      tile.k_end = min(tile.k_end, tile.k_begin + blocks);
+      tile.k_begin = int(1LL * blocks * tile.split / p.splits);
+      tile.k_end = int(1LL * blocks * (tile.split + 1) / p.splits);
     }
     return tile;
   }

@@ -97,6 +97,6 @@ def sm90() -> Iterator[tuple[Any, ...]]:
         for one in made:
             if not family.refusal(one, tile):
                 yield "gemm_sm90.cu", "gemm_sm90", family.defines(one, tile), 90, ceiling(tile.threads, 1), 99
-    for size in ("unsigned short", "unsigned"):
+    for size in ("unsigned short", "float"):
         for turn in (0, 1):
             yield "gemm_pack.cu", "gemm_pack", {"TYPE": size, "TRANSPOSED": turn}, 75, 64

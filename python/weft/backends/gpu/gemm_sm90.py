@@ -36,8 +36,10 @@ class Tile(Configuration):
 
     @property
     def name(self) -> str:
+        """128x256x64s3c2x1: the tile, stages, p for pingpong, the cluster."""
         cluster = f"c{self.cluster_m}x{self.cluster_n}" if self.cluster > 1 else ""
-        return f"{self.tile_m}x{self.tile_n}x{self.tile_k}{'p' if self.pingpong else ''}{cluster}"
+        pingpong = "p" if self.pingpong else ""
+        return f"{self.tile_m}x{self.tile_n}x{self.tile_k}s{self.stages}{pingpong}{cluster}"
 
     @property
     def warpgroups(self) -> int:
@@ -58,6 +60,7 @@ def tile(m: int, n: int, stages: int, buffers: int, *, consumers: int = 1, pingp
 #: pairs that take turns hide their epilogue, which counts where K is short; the small ones are for few tiles.
 TILES = (
     tile(128, 256, 3, 4, consumers=2, cluster=(2, 1)),
+    tile(128, 256, 4, 2, consumers=2, cluster=(2, 1)),
     tile(128, 256, 3, 4, consumers=2),
     tile(256, 128, 4, 2, consumers=2, cluster=(1, 2)),
     tile(256, 128, 4, 2, consumers=2),
@@ -116,7 +119,7 @@ class Sm90:
         """As kernels/gemm_sm90/tile.cuh lays it out."""
         bias = tile.tile_n * 4 if product.bias == "column" else 0
         return (tile.stages * ((tile.tile_m + tile.tile_n) * ROW + 16)
-                + tile.warpgroups * (tile.store_buffers * (BOX + 8) + bias))  # fmt: skip
+                + tile.warpgroups * (tile.store_buffers * (BOX + 8) + bias) + 16 * tile.pingpong)  # fmt: skip
 
     def defines(self, product: Product, tile: Tile, splits: int = 1) -> dict[str, Any]:
         return {
@@ -185,6 +188,10 @@ class Sm90:
 
 def multiprocessors(x: Any) -> int:
     """Of the device of x; as many blocks run at a time."""
+    if x.device_name == "emulated":
+        from weft.backends import emulator
+
+        return emulator.config.multiprocessors
     return device_of(capability(x)).multiprocessors
 
 
@@ -257,7 +264,7 @@ def copier(product: Product, matrix: Matrix, shape: tuple[int, int], along_k: in
         matrix.transposed != turn, stride, lines * stride * inner if matrix.outer else 0,
         lines * stride if matrix.inner else 0, 16,
     )  # fmt: skip
-    pack = kernel("gemm_pack.cu", "gemm_pack", TYPE="unsigned short" if size == 2 else "unsigned", TRANSPOSED=int(turn))
+    pack = kernel("gemm_pack.cu", "gemm_pack", TYPE="unsigned short" if size == 2 else "float", TRANSPOSED=int(turn))
     blocks = math.ceil(rows / 64) * math.ceil(columns / 64) * outer * inner
 
     def copy(x: Any) -> Any:

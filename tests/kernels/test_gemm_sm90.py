@@ -1,0 +1,115 @@
+"""gemm_sm90 on the emulated device, in its shipped tiles: values, batches, epilogues, layouts, parts of K."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import weft
+from kernels.gemm_checks import check
+from weft.backends import emulator
+from weft.backends.gpu import gemm_sm90
+
+TILES = {tile.name: tile for tile in gemm_sm90.TILES}
+LARGE, TURNS, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "64x64x64s8"
+
+
+@pytest.fixture(autouse=True)
+def hopper():
+    """An emulated Hopper GPU of two or three multiprocessors, so that blocks have several tiles."""
+    weft.set_float32_matmul_precision("high")
+    with emulator.settings(arch=90, multiprocessors=2):
+        yield
+    weft.set_float32_matmul_precision("highest")
+
+
+@pytest.fixture
+def rng(request):
+    return np.random.default_rng(len(request.node.name))
+
+
+def on(tile):
+    return f"gemm_sm90/{tile}/1"
+
+
+@pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_layouts(rng, dtype, layout):
+    check(rng, 296, 528, 200, dtype, layout, kernel=on(LARGE), tf32=dtype == "float32")
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_tiles(rng, tile):
+    """Two tiles and a ragged edge both ways, and enough of K for the ring to go round."""
+    shape = TILES[tile]
+    m, n, k = 2 * shape.tile_m + 24, 2 * shape.tile_n + 40, (shape.stages + 2) * 64 + 8
+    layout = ["NN", "NT", "TN", "TT"][list(TILES).index(tile) % 4]
+    check(rng, m, n, k, "bfloat16", layout, kernel=on(tile))
+
+
+@pytest.mark.parametrize("tile", [LARGE, TURNS, SMALL])
+@pytest.mark.parametrize(
+    "m, n, k", [(1, 1, 8), (1, 264, 72), (65, 8, 8), (127, 257, 64), (129, 129, 65), (130, 264, 640)]
+)
+def test_odd_shapes(rng, tile, m, n, k):
+    """Rows that TMA cannot take are copied, or written by elements."""
+    check(rng, m, n, k, "bfloat16", "NT", kernel=on(tile))
+
+
+EPILOGUES = {
+    "column": {"bias": "column", "activation": "relu"},
+    "row": {"bias": "row", "activation": "silu", "alpha": 0.5},
+    "aux": {"bias": "column", "activation": "gelu", "aux": True},
+    "aux f32": {"activation": "gelu_tanh", "aux": True, "out_dtype": "float32"},
+    "residual": {"bias": "column", "residual": True},
+    "residual f32": {"residual": True, "out_dtype": "float32", "activation": "relu"},
+    "beta": {"beta": 0.5, "alpha": 2.0, "activation": "relu"},
+    "accumulate": {"beta": 1.0, "out_dtype": "float32"},
+    "accumulate with bias": {"beta": 1.0, "alpha": -1.0, "bias": "row", "out_dtype": "float32"},
+    "elements": {"out_margin": 3, "bias": "column", "activation": "silu"},
+    "elements f32": {"out_margin": 3, "out_dtype": "float32"},
+}
+
+
+@pytest.mark.parametrize("tile", [LARGE, TURNS, SMALL])
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_epilogues(rng, tile, epilogue):
+    options = {"out_margin": 8, **EPILOGUES[epilogue]}
+    check(rng, 200, 328, 136, "bfloat16", "NN", kernel=on(tile), **options)
+
+
+@pytest.mark.parametrize("epilogue", ["column", "residual", "accumulate"])
+def test_epilogues_of_tf32(rng, epilogue):
+    options = EPILOGUES[epilogue]
+    check(rng, 200, 328, 136, "float32", "NT", kernel=on(LARGE), tf32=True, out_margin=4, **options)
+
+
+@pytest.mark.parametrize("tile", [LARGE, TURNS])
+@pytest.mark.parametrize(
+    "batch, b_batch", [((3,), (3,)), ((2, 3), (2, 3)), ((3,), (1,)), ((2, 3), (1, 3)), ((2, 3), (2, 1)), ((1,), (3,))]
+)
+def test_batches(rng, tile, batch, b_batch):
+    options = {"bias": "column", "residual": True} if batch == b_batch else {"out_dtype": "float32"}
+    check(rng, 72, 136, 72, "bfloat16", "TN", batch=batch, b_batch=b_batch, kernel=on(tile), **options)
+
+
+@pytest.mark.parametrize("tile, parts", [(SMALL, 4), (LARGE, 3), (TURNS, 5)])
+def test_parts_of_k(rng, tile, parts):
+    """Parts of unequal length, added in order, the epilogue in the second pass."""
+    kernel = f"gemm_sm90/{tile}/{parts}"
+    check(rng, 200, 328, 64 * 13 + 24, "bfloat16", "NT", kernel=kernel, bias="column", activation="gelu")
+    check(rng, 65, 67, 64 * 5 + 8, "bfloat16", "NT", batch=(2,), kernel=kernel)
+
+
+def test_more_parts_than_k_has():
+    with pytest.raises(ValueError, match="at most 2 parts of K, got 3"):
+        check(np.random.default_rng(0), 64, 64, 128, "bfloat16", "NT", kernel=f"gemm_sm90/{SMALL}/3")
+
+
+@pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_copied_factors(rng, dtype, layout):
+    """Pointers and rows at odd places: TMA loads copies."""
+    check(rng, 70, 75, 77, dtype, layout, batch=(2,), b_batch=(1,), margin=1, offset=3, kernel=on(SMALL),
+          tf32=dtype == "float32")  # fmt: skip
+
