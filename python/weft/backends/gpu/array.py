@@ -98,17 +98,17 @@ class DeviceArray(OnDevice):
     def __getitem__(self, index: Any) -> Any:
         if is_basic(index):
             return self.basic(index)
-        from weft.backends.gpu import indexing
+        from weft.backends.gpu.indexing import get
 
-        return indexing.get(self, index)
+        return get(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if is_basic(index):
             namespace().assign(self.basic(index), value)
             return
-        from weft.backends.gpu import indexing
+        from weft.backends.gpu.indexing import put
 
-        indexing.put(self, index, value)
+        put(self, index, value)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -367,9 +367,9 @@ def from_host(values: Any) -> EmulatedArray:
 def empty(shape: Any, dtype: Any, device: str) -> Any:
     """Memory of `shape` on a device ("emulated" or "cuda:N"), in C order, with no particular values."""
     if device == "emulated":
-        from weft.backends import emulator
+        from weft.backends.emulator import memory
 
-        return emulator.empty(shape, dtype)
+        return EmulatedArray(memory(shape, dtype))
     from weft.backends.gpu import cuda_array
 
     return cuda_array.empty(shape, dtype, device)
