@@ -1,7 +1,7 @@
 """What every GEMM test does: draw factors that lie as asked, multiply them on the emulated device, compare.
 
-The error against float64 (of float64, against x86's 80 bits) may be twice that of NumPy's float32 product of the same rounded factors, plus one rounding
-of the output. Outputs are poisoned, and what surrounds them must stay as it was.
+The error against float64 (of float64, against x86's 80 bits) may be twice that of NumPy's float32 product of the same
+rounded factors, plus one rounding of the output. Outputs are poisoned, and what surrounds them must stay as it was.
 """
 
 from __future__ import annotations

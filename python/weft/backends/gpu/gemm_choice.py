@@ -1,17 +1,19 @@
 """Which GEMM kernel, with which tile, computes a product: an analytic model of its cost on a GPU of each generation.
 
-The cost of (family, tile, parts of K) in clock cycles is the longest of four things that overlap, times the waves of
-blocks, plus what does not overlap:
+The cost of (family, tile, parts of K) in clock cycles is for each slice of tile_k, the longest of four things that
+overlap:
 
-    multiply   tile_m tile_n k products at the family's rate, shared by the blocks on a multiprocessor
-    shared     what the warps read of the tile from shared memory, at 128 bytes a cycle
-    load       what the tile brings from L2, dearer where rows are not aligned for 16-byte accesses
-    memory     all operands once, at the bandwidth of the device's memory (over the whole product, not a wave)
-    fill       the first tile's way from memory, and the epilogue, once a wave
-    reduce     with parts of K: their sums written, read and added in a second kernel
+    multiply   tile_m tile_n tile_k products at the family's rate, shared by the blocks on a multiprocessor
+    shared     what the warps read of the slices from shared memory, at 128 bytes a cycle
+    load       what the slices bring from L2, dearer where rows are not aligned for 16-byte accesses
+    latency    of a slice on its way from L2, shared by the slices that are under way at a time
 
-Only ratios matter: a figure here chooses between kernels, it promises nothing. Rates are those of NVIDIA's architecture
-white papers and data sheets. A measured choice (`weft tune`, gemm_tune.py) comes before the model's.
+Besides: all operands pass the device's memory once; a wave starts with an empty ring and ends with its epilogue; and
+parts of K write sums that a second kernel reads.
+
+Only ratios matter: a figure here chooses between kernels, it promises nothing. Rates and bandwidths are those of NVIDIA's
+architecture papers and data sheets, L2's and the latencies round estimates. A measured choice (`weft tune`,
+gemm_tune.py) comes before the model's.
 """
 
 from __future__ import annotations
@@ -64,23 +66,25 @@ class Device:
     f32: int
     f64: int
     half: int  #: f16 and bf16 by mma.sync; tf32 runs at half of it
+    l2: int  #: bytes per cycle and multiprocessor from L2, all reading at once
     wgmma: int = 0
 
 
 # T4, A100, A10, L40S, H100 SXM, B200, RTX 5090: one typical device per generation. wgmma exists on 9.0 alone; mma.sync
 # reaches about 0.6 of its rate there.
 DEVICES = {
-    75: Device(40, 1590, 320e3, 64, 2, 512),
-    80: Device(108, 1410, 2039e3, 64, 32, 1024),
-    86: Device(72, 1695, 600e3, 128, 2, 256),
-    89: Device(142, 2520, 864e3, 128, 2, 512),
-    90: Device(132, 1755, 3350e3, 128, 64, 1228, 2048),
-    100: Device(148, 1850, 8000e3, 128, 64, 1024),
-    120: Device(170, 2407, 1792e3, 128, 2, 512),
+    75: Device(40, 1590, 320e3, 64, 2, 512, 20),
+    80: Device(108, 1410, 2039e3, 64, 32, 1024, 40),
+    86: Device(72, 1695, 600e3, 128, 2, 256, 16),
+    89: Device(142, 2520, 864e3, 128, 2, 512, 16),
+    90: Device(132, 1755, 3350e3, 128, 64, 1228, 32, 2048),
+    100: Device(148, 1850, 8000e3, 128, 64, 1024, 32),
+    120: Device(170, 2407, 1792e3, 128, 2, 512, 16),
 }
 SHARED_BYTES_PER_CYCLE = 128
-L2_BYTES_PER_CYCLE = 64
-FILL_CYCLES = 1500
+LATENCY = 600  #: cycles from L2 to shared memory
+BARRIER = 30  #: cycles that a slice costs its block besides
+FILL = 1500  #: cycles of a block's start and end, without its stores
 LAUNCH_CYCLES = 4000  # of the second kernel of a product in parts
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
@@ -147,25 +151,28 @@ def cycles(family: Family, configuration: Configuration, product: Product, split
     multiply = tile_m * tile_n * tile_k / family.rate(product, device)
     read = (configuration.warps_n * tile_m + configuration.warps_m * tile_n) * tile_k * product.itemsize
     shared = read / SHARED_BYTES_PER_CYCLE if family.reads_shared else 0.0
-    load = (load_cycles(tile_m * tile_k, product.itemsize, product.a.bytes)
-            + load_cycles(tile_n * tile_k, product.itemsize, product.b.bytes))  # fmt: skip
-    step = max(multiply, shared, load)
-    fill = FILL_CYCLES + tile_m * tile_n * 4 / L2_BYTES_PER_CYCLE
-    # blocks that share a multiprocessor hide each other's fill, and divide its rate
-    busy = waves * (blocks * steps * step + fill) + (sharing * steps * step + fill if left else 0.0)
+    load = (load_cycles(tile_m * tile_k * product.itemsize, product.a.bytes, device.l2)
+            + load_cycles(tile_n * tile_k * product.itemsize, product.b.bytes, device.l2))  # fmt: skip
+    load /= 1 + (configuration.cluster - 1) / 2  # half of the slices is shared by a cluster
+    step, latency = max(multiply, shared, load) + BARRIER, LATENCY / (configuration.stages - 1)
+
+    def wave(together: int) -> float:  # of blocks on each multiprocessor: they share its rates and hide its latency
+        fill = FILL + together * tile_m * tile_n * 4 / device.l2
+        return steps * max(together * step, latency) + fill
+
+    busy = waves * wave(blocks) + (wave(sharing) if left else 0.0)
 
     a_bytes = product.m * product.k * (product.batch if product.a.outer or product.a.inner else 1) * product.itemsize
     b_bytes = product.k * product.n * (product.batch if product.b.outer or product.b.inner else 1) * product.itemsize
     sums = product.m * product.n * product.batch * 4
     memory = (a_bytes + b_bytes + sums) / device.bandwidth * device.clock
     reduce = 0.0 if splits == 1 else 2 * splits * sums / device.bandwidth * device.clock + LAUNCH_CYCLES
-    return max(busy, memory) + reduce
+    return max(busy, memory) + 0.1 * min(busy, memory) + reduce  # they overlap, but not quite
 
 
-def load_cycles(elements: int, itemsize: int, access: int) -> float:
-    """Cycles to bring `elements` by accesses of `access` bytes: L2 bounds wide ones, 32 lanes a cycle narrow ones."""
-    width = max(access, itemsize)
-    return max(elements * itemsize / L2_BYTES_PER_CYCLE, 2 * elements * itemsize / width / 32)
+def load_cycles(size: int, access: int, l2: int) -> float:
+    """Cycles to bring `size` bytes by accesses of `access`: L2 bounds wide ones, 16 lanes a cycle narrow ones."""
+    return max(size / l2, size / access / 16)
 
 
 def allowed(family: Family, product: Product) -> bool:
