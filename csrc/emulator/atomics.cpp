@@ -85,7 +85,7 @@ static U apply(int operation, U old, U value, U compare) {
 
 template <class U, class S>
 static U atomic(U* p, int operation, U value, U compare, int order, const char* file, int line) {
-  check(p, sizeof(U), WRITE, file, line, "atomic");
+  check(p, sizeof(U), operation == EMU_EXCHANGE ? WRITE : WRITE | UPDATE, file, line, "atomic");
   notice(p, order);
   publish(p, order);
   return exchange(p, [&](U old) { return apply<U, S>(operation, old, value, compare); });
@@ -149,7 +149,16 @@ extern "C" void emu_fence(int scope, const char*, int) {
   checks.any_fence[warp] = true;
 }
 
-extern "C" void emu_grid_dependency_wait(const char*, int) {}
+// The kernel before has ended, and what it wrote is visible.
+extern "C" void emu_grid_dependency_wait(const char*, int) {
+  Thread& thread = current();
+  Block& block = thread.home();
+  if (!block.checked) return;
+  std::array<uint32_t, CLOCKS> all;
+  all.fill(~0u);
+  block.checks.warps[thread.warp].learn(PREVIOUS_GRID, all);
+}
+
 extern "C" void emu_grid_dependency_launch(const char*, int) {}
 
 extern "C" long long emu_clock() {

@@ -72,7 +72,6 @@ static void begin(Block& block, Worker& on, uint3 index, Cluster* cluster, unsig
     group.current.clear(), group.groups.clear(), group.kept.clear();
   }
   block.mbarrier_waiting.clear();
-  block.stores.clear(), block.store_groups.clear();
   if (block.checked) start_checks(block);
 
   if (block.threads.size() < size_t(block.thread_count)) block.threads.resize(size_t(block.thread_count));
@@ -89,6 +88,8 @@ static void begin(Block& block, Worker& on, uint3 index, Cluster* cluster, unsig
     thread.linear = i, thread.warp = i / WARP, thread.lane = i % WARP;
     thread.file = nullptr, thread.line = 0;
     thread.watched = nullptr, thread.cluster_arrived = false;
+    if (!thread.stores.empty()) thread.stores.clear();
+    if (!thread.store_groups.empty()) thread.store_groups.clear();
     if (!thread.copies.empty()) thread.copies.clear();
     if (!thread.copy_groups.empty()) thread.copy_groups.clear();
   }
@@ -329,6 +330,11 @@ static void start_grid(const Launch& launch) {
   grid.failed = false, grid.grid_arrived = 0, grid.blocks_done = 0;
   grid.error.clear();
   grid.checks.published.clear();
+  grid.checks.indices.clear();
+  const uint32_t before = grid.checks.generation;
+  static uint32_t launches = 0;
+  grid.checks.generation = ++launches;
+  grid.checks.previous = launch.dependent ? before : 0;
   grid.checks.grid_barrier.reset();
   if (launch.schedule == int(Schedule::random)) {
     grid.order.resize(grid.units);

@@ -2,9 +2,6 @@
 // worker is an OS thread that runs the blocks resident on it, one fiber at a time.
 #pragma once
 
-#define EMU_RUNTIME
-#include "device.h"
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -56,6 +53,20 @@ struct CopyOperation {  // cp.async
   int line;
 };
 
+struct BulkOperation {  // TMA: a box of a tensor, or `bytes` in a row, between global and shared memory
+  TensorMapBits map;
+  int rank, coordinates[5];
+  unsigned short offsets[3];
+  bool load, add;
+  void* global;  // of a plain bulk copy
+  unsigned shared, bytes, barrier, mask;
+  std::vector<char> taken;  // what a store has read of shared memory before it writes
+  Block* block;
+  int warp;
+  const char* file;
+  int line;
+};
+
 struct Thread : EmuThread {
   void* stack_pointer = nullptr;
   char* stack = nullptr;
@@ -71,6 +82,8 @@ struct Thread : EmuThread {
   unsigned cluster_phase = 0;
   std::vector<CopyOperation> copies;
   std::deque<std::vector<CopyOperation>> copy_groups;
+  std::vector<BulkOperation> stores;
+  std::deque<std::vector<BulkOperation>> store_groups;
 
   Block& home() const;
 };
@@ -91,19 +104,6 @@ struct WarpOperation {
   const char* file = nullptr;
   EmuWarpFunction run = nullptr;
   void* arguments[WARP];
-};
-
-struct BulkOperation {  // TMA: a box of a tensor, or `bytes` in a row, between global and shared memory
-  TensorMapBits map;
-  int rank, coordinates[5];
-  unsigned short offsets[3];
-  bool im2col, load, add;
-  void* global;  // of a plain bulk copy
-  unsigned shared, bytes, barrier, mask;
-  Block* block;
-  int warp;
-  const char* file;
-  int line;
 };
 
 struct WgmmaOperation {
@@ -149,8 +149,6 @@ struct Block : EmuBlock {
   std::vector<WarpOperation> warp_operations[WARP];
   std::vector<Warpgroup> warpgroups;
   std::vector<Thread*> mbarrier_waiting;
-  std::deque<std::vector<BulkOperation>> store_groups;
-  std::vector<BulkOperation> stores;
   BlockChecks checks;
 
   Block();
@@ -259,6 +257,7 @@ void cluster_thread_exits(Block& block);
 
 // ---- tma.cpp
 void bulk_execute(const BulkOperation& operation);
+void bulk_thread_exits(Thread& thread);
 
 // ---- shared memory
 struct SharedAddress {

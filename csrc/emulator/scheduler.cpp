@@ -125,6 +125,7 @@ bool Worker::wait_for_others() {
 
 void thread_exits(Thread& thread) {
   Block& block = thread.home();
+  if (!thread.stores.empty() || !thread.store_groups.empty()) bulk_thread_exits(thread);
   thread.state = State::exited;
   worker->idle_rounds = 0;
   block.alive--;
@@ -136,14 +137,20 @@ void thread_exits(Thread& thread) {
 void retire(Block& block) {
   Worker& on = *block.worker;
   for (size_t i = 0; i < on.loads.size();) {  // copies that nobody waited for land before the memory is reused
-    if (on.loads[i].block != &block) {
+    const BulkOperation operation = on.loads[i];
+    const bool mine = operation.block == &block;
+    const bool here = (mine || (block.cluster_home && operation.block->cluster_home == block.cluster_home)) &&
+                      (operation.mask >> block.cluster_rank & 1);
+    if (!mine && !here) {
       i++;
       continue;
     }
-    const BulkOperation operation = on.loads[i];
+    if (block.checked && here)
+      fail(operation.file, operation.line, "the block exits while this async copy into its shared memory is under way");
     on.loads.erase(on.loads.begin() + static_cast<std::ptrdiff_t>(i));
     bulk_execute(operation);
   }
+  if (block.checked) end_checks(block);
   block.exited = true;
   grid.blocks_done++;
   grid.resident--;

@@ -13,12 +13,17 @@
 #include <unordered_map>
 #include <vector>
 
+#define EMU_RUNTIME
+#include "device.h"
+
 namespace emulator {
 
 struct Block;
-struct Worker;
 
 constexpr int WARPS = 32, AGENT = 32, CLOCKS = 33;
+constexpr uint8_t SEVERAL_LANES = 254;
+// Stands for all blocks of the launch before, which a dependent launch has to wait for.
+constexpr uint32_t PREVIOUS_GRID = ~0u;
 
 struct TensorMapBits {
   uint64_t words[16];
@@ -33,72 +38,101 @@ class Clock {
   void join(const Clock& other);
   void reset(uint32_t of = 0);
   uint32_t of(uint32_t block_serial, int warp) const;
+  bool knows(uint32_t block_serial) const { return others_ && others_->count(block_serial); }
+  void learn(uint32_t block_serial, const std::array<uint32_t, CLOCKS>& clocks);
 
  private:
   using Others = std::map<uint32_t, std::array<uint32_t, CLOCKS>>;
   std::shared_ptr<const Others> others_;  // never changed once it is shared
-  void learn(uint32_t block_serial, const uint32_t* clocks);
 };
 
-struct Reader {
+struct Access {
   uint32_t serial, clock, epoch;
   uint8_t warp, lane;
+  bool atomic;
 };
 
-// Four bytes, or, where an access touches fewer, one.
+// Four bytes, or, where an access touches fewer, one. All zeros is a new one.
 struct Cell {
-  uint32_t generation = 0;  // a cell of an older launch, or of an earlier block, is as new
-  uint32_t serial = 0, clock = 0, epoch = 0;
-  uint8_t warp = 0, lane = 0;
-  bool written = false, pending = false, generic = false, atomic = false, split = false;
-  uint8_t readers = 0;
-  Reader reader{};         // the latest
-  uint32_t more = 0;       // others that it does not know of: an index of the shadow's list
+  uint32_t generation;  // a cell of an older launch, or of an earlier block, is as new
+  Access writer;        // serial 0: none
+  Access reader;        // the latest; serial 0: none
+  uint32_t more;        // readers that it does not know of: an index into the shadow's list
+  bool written, pending, generic, split;
 };
 
 // The cells of a range of addresses.
 class Shadow {
  public:
-  explicit Shadow(size_t bytes);
+  // keep_written: what an earlier generation wrote stays initialised.
+  explicit Shadow(size_t bytes, bool keep_written = false);
   ~Shadow();
   Shadow(const Shadow&) = delete;
   Shadow& operator=(const Shadow&) = delete;
 
-  size_t bytes() const { return bytes_; }
-  // Calls visit(cell, first byte) for each cell that [offset, offset + bytes) touches.
+  void start(uint32_t generation, uint32_t previous);
+  uint32_t generation() const { return generation_; }
+  // Calls visit(cell, first byte, bytes of the cell) for each one that [offset, offset + bytes) touches; `writes`: it makes them alike.
   template <class Visit>
-  void each(size_t offset, size_t bytes, Visit visit);
-  Cell& fresh(Cell& cell);
-
-  uint32_t generation = 1;
-  bool keep_written = false;  // what an earlier generation wrote stays initialised
-  std::vector<std::pair<Reader, uint32_t>> lists{1};
+  void each(size_t offset, size_t bytes, bool writes, Visit visit);
+  // Readers of a cell besides the latest.
+  void add_reader(Cell& cell, const Access& reader, int most);
+  void forget_readers(Cell& cell);
+  template <class Visit>
+  void each_reader(const Cell& cell, Visit visit) const {
+    if (!cell.reader.serial) return;
+    visit(cell.reader);
+    for (uint32_t i = cell.more; i; i = lists_[i].next) visit(lists_[i].reader);
+  }
 
  private:
+  struct Listed {
+    Access reader;
+    uint32_t next;
+  };
+  Cell& fresh(Cell& cell);
+  void split(Cell& word, size_t first);
+  uint32_t take(const Access& reader, uint32_t next);
+
   size_t bytes_;
+  bool keep_written_;
+  uint32_t generation_ = 0, previous_ = 0, unused_ = 0;
   Cell *words_, *singles_;
+  std::vector<Listed> lists_{1};
+};
+
+struct RemoteAccess {  // by a warp of another block of the cluster
+  uint32_t clock;
+  const char* file;
+  int line;
 };
 
 struct BlockChecks {
   Clock warps[WARPS];
-  uint32_t epochs[WARPS];        // counts __syncwarp and barriers: orders lanes
-  uint32_t proxy_fences[WARPS];  // the warp's clock at its latest fence.proxy.async
+  uint32_t epochs[WARPS] = {};        // counts __syncwarp and barriers: orders lanes
+  uint32_t proxy_fences[WARPS] = {};  // the warp's clock at its latest fence.proxy.async
   uint32_t agent = 0;
   Clock fenced[WARPS];   // what the warp knew at its latest __threadfence: a relaxed atomic publishes it
   Clock noticed[WARPS];  // what relaxed atomics have seen: the next __threadfence makes it known
   bool any_fence[WARPS] = {}, any_notice[WARPS] = {};
   std::unordered_map<unsigned, Clock> mbarriers;
+  std::map<std::pair<uint32_t, int>, RemoteAccess> remote;
   std::unique_ptr<Shadow> shared;
 };
 
 struct GridChecks {
   std::unordered_map<const void*, Clock> published;  // by release and by fenced atomics, at an address
   Clock grid_barrier;
+  std::unordered_map<uint32_t, uint3> indices;  // of blocks, by serial
+  uint32_t generation = 0, previous = 0;  // of the launch, and of the one that a dependent launch may overlap
 };
 
-enum Access { READ = 0, WRITE = 1, ATOMIC = 2, ASYNC = 4 };
+// UPDATE: a write that also reads.
+enum Mode { READ = 0, WRITE = 1, ATOMIC = 2, ASYNC = 4, UPDATE = 8 };
 
 void start_checks(Block& block);
+// At the end of a block: nobody may still use its shared memory.
+void end_checks(Block& block);
 // An access by a lane of a block to shared memory (of itself or of another block of its cluster), to global memory.
 void shared_access(Block& memory, unsigned offset, unsigned bytes, int mode, Block& by, int warp, int lane,
                    const char* file, int line, const char* what);
