@@ -15,6 +15,14 @@ inline float from_bits(uint32_t bits) {
   return x;
 }
 
+// To nearest, ties to even.
+inline uint16_t to_bf16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  if (x != x) return 0x7fff;
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 inline float operand(int type, uint32_t bits, int half) {
   if (type == TF32) return from_bits(bits & 0xffffe000u);  // the tensor core reads the upper 19 bits
   const uint16_t value = uint16_t(bits >> 16 * half);

@@ -43,7 +43,8 @@ void emu_tma_load_im2col(unsigned destination, const void* map, int rank, const 
                          const unsigned short* offsets, unsigned barrier, const char* file, int line);
 void emu_tma_load_multicast(unsigned destination, const void* map, int rank, const int* coordinates,
                             const unsigned short* offsets, unsigned barrier, unsigned mask, const char* file, int line);
-void emu_tma_store(const void* map, int rank, const int* coordinates, unsigned source, const char* file, int line);
+void emu_tma_store(const void* map, int rank, const int* coordinates, unsigned source, int im2col, const char* file,
+                   int line);
 void emu_tma_reduce_add(const void* map, int rank, const int* coordinates, unsigned source, const char* file, int line);
 void emu_bulk_load(unsigned destination, const void* source, unsigned bytes, unsigned barrier, const char* file,
                    int line);

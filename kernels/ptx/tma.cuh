@@ -151,32 +151,32 @@ DEVICE_INLINE void tma_load_im2col_multicast_5d(uint32_t dst, const TensorMap* m
 
 // PTX ISA, "cp.async.bulk.tensor", tile mode, shared to global.
 DEVICE_INLINE void tma_store_1d(const TensorMap* map, uint32_t src, int c0 AND_CALLER) {
-  EMULATED(const int c[] = {c0}; emu_tma_store(map, 1, c, src, HERE));
+  EMULATED(const int c[] = {c0}; emu_tma_store(map, 1, c, src, 0, HERE));
   PTX("cp.async.bulk.tensor.1d.global.shared::cta.bulk_group "
       "[%0, {%2}], [%1];"::"l"(map), "r"(src), "r"(c0) : "memory");
 }
 
 DEVICE_INLINE void tma_store_2d(const TensorMap* map, uint32_t src, int c0, int c1 AND_CALLER) {
-  EMULATED(const int c[] = {c0, c1}; emu_tma_store(map, 2, c, src, HERE));
+  EMULATED(const int c[] = {c0, c1}; emu_tma_store(map, 2, c, src, 0, HERE));
   PTX("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group "
       "[%0, {%2, %3}], [%1];"::"l"(map), "r"(src), "r"(c0), "r"(c1) : "memory");
 }
 
 DEVICE_INLINE void tma_store_3d(const TensorMap* map, uint32_t src, int c0, int c1, int c2 AND_CALLER) {
-  EMULATED(const int c[] = {c0, c1, c2}; emu_tma_store(map, 3, c, src, HERE));
+  EMULATED(const int c[] = {c0, c1, c2}; emu_tma_store(map, 3, c, src, 0, HERE));
   PTX("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group "
       "[%0, {%2, %3, %4}], [%1];"::"l"(map), "r"(src), "r"(c0), "r"(c1), "r"(c2) : "memory");
 }
 
 DEVICE_INLINE void tma_store_4d(const TensorMap* map, uint32_t src, int c0, int c1, int c2, int c3 AND_CALLER) {
-  EMULATED(const int c[] = {c0, c1, c2, c3}; emu_tma_store(map, 4, c, src, HERE));
+  EMULATED(const int c[] = {c0, c1, c2, c3}; emu_tma_store(map, 4, c, src, 0, HERE));
   PTX("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group "
       "[%0, {%2, %3, %4, %5}], [%1];"::"l"(map), "r"(src), "r"(c0), "r"(c1), "r"(c2), "r"(c3) : "memory");
 }
 
 DEVICE_INLINE void tma_store_5d(const TensorMap* map, uint32_t src, int c0, int c1, int c2, int c3, int c4
                                 AND_CALLER) {
-  EMULATED(const int c[] = {c0, c1, c2, c3, c4}; emu_tma_store(map, 5, c, src, HERE));
+  EMULATED(const int c[] = {c0, c1, c2, c3, c4}; emu_tma_store(map, 5, c, src, 0, HERE));
   PTX("cp.async.bulk.tensor.5d.global.shared::cta.bulk_group "
       "[%0, {%2, %3, %4, %5, %6}], [%1];"
       :: "l"(map), "r"(src), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4) : "memory");
@@ -217,21 +217,21 @@ DEVICE_INLINE void tma_reduce_add_5d(const TensorMap* map, uint32_t src, int c0,
 
 // PTX ISA, "cp.async.bulk.tensor" with .im2col_no_offs: stores to the pixels of the bounding box without offsets.
 DEVICE_INLINE void tma_store_im2col_3d(const TensorMap* map, uint32_t src, int c0, int c1, int c2 AND_CALLER) {
-  EMULATED(const int c[] = {c0, c1, c2}; emu_tma_store(map, 3, c, src, HERE));
+  EMULATED(const int c[] = {c0, c1, c2}; emu_tma_store(map, 3, c, src, 1, HERE));
   PTX("cp.async.bulk.tensor.3d.global.shared::cta.im2col_no_offs.bulk_group "
       "[%0, {%2, %3, %4}], [%1];"::"l"(map), "r"(src), "r"(c0), "r"(c1), "r"(c2) : "memory");
 }
 
 DEVICE_INLINE void tma_store_im2col_4d(const TensorMap* map, uint32_t src, int c0, int c1, int c2, int c3
                                        AND_CALLER) {
-  EMULATED(const int c[] = {c0, c1, c2, c3}; emu_tma_store(map, 4, c, src, HERE));
+  EMULATED(const int c[] = {c0, c1, c2, c3}; emu_tma_store(map, 4, c, src, 1, HERE));
   PTX("cp.async.bulk.tensor.4d.global.shared::cta.im2col_no_offs.bulk_group "
       "[%0, {%2, %3, %4, %5}], [%1];"::"l"(map), "r"(src), "r"(c0), "r"(c1), "r"(c2), "r"(c3) : "memory");
 }
 
 DEVICE_INLINE void tma_store_im2col_5d(const TensorMap* map, uint32_t src, int c0, int c1, int c2, int c3, int c4
                                        AND_CALLER) {
-  EMULATED(const int c[] = {c0, c1, c2, c3, c4}; emu_tma_store(map, 5, c, src, HERE));
+  EMULATED(const int c[] = {c0, c1, c2, c3, c4}; emu_tma_store(map, 5, c, src, 1, HERE));
   PTX("cp.async.bulk.tensor.5d.global.shared::cta.im2col_no_offs.bulk_group "
       "[%0, {%2, %3, %4, %5, %6}], [%1];"
       :: "l"(map), "r"(src), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4) : "memory");
