@@ -11,7 +11,7 @@ overlap:
 Besides: all operands pass the device's memory once; a wave starts with an empty ring and ends with its epilogue; and
 parts of K write sums that a second kernel reads.
 
-Only ratios matter: a figure here chooses between kernels, it promises nothing. Rates and bandwidths are those of NVIDIA's
+Only ratios matter: a figure here chooses between kernels, it promises nothing. Rates and bandwidths are of NVIDIA's
 architecture papers and data sheets, L2's and the latencies round estimates. A measured choice (`weft tune`,
 gemm_tune.py) comes before the model's.
 """
@@ -77,7 +77,7 @@ DEVICES = {
     80: Device(108, 1410, 2039e3, 64, 32, 1024, 40),
     86: Device(72, 1695, 600e3, 128, 2, 256, 16),
     89: Device(142, 2520, 864e3, 128, 2, 512, 16),
-    90: Device(132, 1755, 3350e3, 128, 64, 1228, 32, 2048),
+    90: Device(132, 1755, 3350e3, 128, 64, 1228, 40, 2048),
     100: Device(148, 1850, 8000e3, 128, 64, 1024, 32),
     120: Device(170, 2407, 1792e3, 128, 2, 512, 16),
 }
@@ -141,11 +141,23 @@ def device_of(capability: int) -> Device:
 def cycles(family: Family, configuration: Configuration, product: Product, splits: int = 1) -> float:
     """The model's cost of a product in cycles; see the head of this file."""
     device = device_of(product.capability)
+    busy = getattr(family, "busy", functools.partial(waves, family))(configuration, product, splits)
+    a_bytes = product.m * product.k * (product.batch if product.a.outer or product.a.inner else 1) * product.itemsize
+    b_bytes = product.k * product.n * (product.batch if product.b.outer or product.b.inner else 1) * product.itemsize
+    sums = product.m * product.n * product.batch * 4
+    memory = (a_bytes + b_bytes + sums) / device.bandwidth * device.clock
+    reduce = 0.0 if splits == 1 else 2 * splits * sums / device.bandwidth * device.clock + LAUNCH_CYCLES
+    return max(busy, memory) + 0.1 * min(busy, memory) + reduce  # they overlap, but not quite
+
+
+def waves(family: Family, configuration: Configuration, product: Product, splits: int) -> float:
+    """Cycles of the busiest multiprocessor, whose blocks come in waves. A family of other habits has its own `busy`."""
+    device = device_of(product.capability)
     tile_m, tile_n, tile_k = configuration.tile_m, configuration.tile_n, configuration.tile_k
     tiles = math.ceil(product.m / tile_m) * math.ceil(product.n / tile_n) * product.batch * splits
     steps = math.ceil(math.ceil(product.k / splits) / tile_k)
     blocks = family.resident(product, configuration)
-    waves, left = divmod(tiles, device.multiprocessors * blocks)
+    whole, left = divmod(tiles, device.multiprocessors * blocks)
     sharing = math.ceil(left / device.multiprocessors)
 
     multiply = tile_m * tile_n * tile_k / family.rate(product, device)
@@ -160,14 +172,7 @@ def cycles(family: Family, configuration: Configuration, product: Product, split
         fill = FILL + together * tile_m * tile_n * 4 / device.l2
         return steps * max(together * step, latency) + fill
 
-    busy = waves * wave(blocks) + (wave(sharing) if left else 0.0)
-
-    a_bytes = product.m * product.k * (product.batch if product.a.outer or product.a.inner else 1) * product.itemsize
-    b_bytes = product.k * product.n * (product.batch if product.b.outer or product.b.inner else 1) * product.itemsize
-    sums = product.m * product.n * product.batch * 4
-    memory = (a_bytes + b_bytes + sums) / device.bandwidth * device.clock
-    reduce = 0.0 if splits == 1 else 2 * splits * sums / device.bandwidth * device.clock + LAUNCH_CYCLES
-    return max(busy, memory) + 0.1 * min(busy, memory) + reduce  # they overlap, but not quite
+    return whole * wave(blocks) + (wave(sharing) if left else 0.0)
 
 
 def load_cycles(size: int, access: int, l2: int) -> float:

@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from weft.backends.gpu.array import empty_like
-from weft.backends.gpu.gemm_choice import Configuration, Device, device_of, register
+from weft.backends.gpu.gemm_choice import (
+    FILL,
+    LATENCY,
+    LAUNCH_CYCLES,
+    SHARED_BYTES_PER_CYCLE,
+    Configuration,
+    Device,
+    device_of,
+    register,
+)
 from weft.backends.gpu.gemm_product import C_TYPES, Matrix, Product
 from weft.backends.launch import capability, kernel, launch, tensor_map
 
@@ -22,6 +31,9 @@ if TYPE_CHECKING:
 ROW = 128  #: bytes of a swizzled row of shared memory
 BOX = 64 * ROW
 SHARED = 232_448  #: bytes that a block may have
+EPILOGUE = 300  #: cycles of a tile's end besides
+#: Instructions of the epilogue for one sum, by activation: counted in SASS, to the nearest few.
+INSTRUCTIONS = {"none": 4, "relu": 5, "silu": 16, "gelu_tanh": 26, "gelu": 30}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +126,26 @@ class Sm90:
             0 if ready(product, i) else 2 * product.itemsize * size * matrices(product, x)
             for i, (x, size) in enumerate(zip((product.a, product.b), sizes))
         )
+
+    def busy(self, configuration: Configuration, product: Product, splits: int) -> float:
+        """Cycles of the busiest multiprocessor: blocks are persistent, the loads of a tile run behind the tile before,
+        and with pingpong its epilogue runs behind the next."""
+        tile: Any = configuration
+        device = device_of(product.capability)
+        depth = tile.tile_k * 2 // product.itemsize
+        steps = math.ceil(math.ceil(product.k / depth) / splits)
+        multiply = tile.tile_m * tile.tile_n * depth / self.rate(product, device)
+        shared = (tile.tile_m + tile.tile_m / 64 * tile.tile_n) * ROW / SHARED_BYTES_PER_CYCLE
+        load = (tile.tile_m / tile.cluster_n + tile.tile_n / tile.cluster_m) * ROW / device.l2
+        main = steps * max(multiply, shared, load, LATENCY / (tile.stages - 1))
+        sums = tile.tile_m * tile.tile_n / 128  # of four lanes, one in each quarter of the multiprocessor
+        epilogue = EPILOGUE + sums * INSTRUCTIONS[product.activation]
+        clusters = math.ceil(product.m / (tile.tile_m * tile.cluster_m))
+        clusters *= math.ceil(product.n / (tile.tile_n * tile.cluster_n)) * product.batch * splits
+        tiles = math.ceil(clusters / (device.multiprocessors // tile.cluster))
+        each = max(main, (main + epilogue) / 2) if tile.pingpong else main + epilogue
+        copies = self.copied(product) / device.bandwidth * device.clock
+        return FILL + tiles * each + epilogue * tile.pingpong + copies + LAUNCH_CYCLES * (copies > 0)
 
     def shared_bytes(self, product: Product, tile: Tile) -> int:
         """As kernels/gemm_sm90/tile.cuh lays it out."""
