@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
+DEVICE = "cuda:0"
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -16,17 +16,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tf32", action="store_true", help='as set_float32_matmul_precision("high")')
 
 
-def run(options: argparse.Namespace, timer: Callable[[Callable[[], None]], float] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
     from weft.backends.gpu import gemm_choice, gemm_tune
 
-    device = "cuda:0" if timer is None else "emulated"
-    timer = timer or gemm_tune.events()
+    timer = gemm_tune.events()
     before = gemm_choice.get_float32_matmul_precision()
     gemm_choice.set_float32_matmul_precision("high" if options.tf32 else "highest")
     try:
         for layout in [options.layout] if options.layout else ["NN", "NT", "TN", "TT"]:
             m, n, k = options.sizes
-            rows = gemm_tune.tune(m, n, k, layout, options.dtype, device, timer, batch=options.batch)
+            rows = gemm_tune.tune(m, n, k, layout, options.dtype, DEVICE, timer, batch=options.batch)
             print(f"{layout} {options.dtype} {m} x {n} x {k}")
             for kernel, seconds in rows:
                 print(f"  {seconds * 1e6:10.1f} us  {kernel}")

@@ -45,6 +45,7 @@ class Family(Protocol):
         """What launches the product; with splits > 1 the sums of part s of K go to out + s * batch * m * n."""
 
 
+FAMILIES = gemm_choice.FAMILIES
 PLANS: dict[Any, Run] = {}
 MOST_PLANS = 4096
 
@@ -159,11 +160,15 @@ def plan(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, activat
     if not rows_together(out):
         if not rows_together(swapped(out)):
             raise ValueError(f"gemm: expected out with the elements of its rows or columns together, got {out.strides}")
-        return lambda a, b, out, bias, aux, residual: gemm(
-            swapped(b), swapped(a), out=swapped(out), bias=turned(bias, a.shape[-2]),
-            aux=None if aux is None else swapped(aux), residual=None if residual is None else swapped(residual),
-            **options,
-        ) and None  # fmt: skip
+
+        def flipped(a: Any, b: Any, out: Any, bias: Any, aux: Any, residual: Any) -> None:
+            gemm(
+                swapped(b), swapped(a), out=swapped(out), bias=None if bias is None else turned(bias),
+                aux=None if aux is None else swapped(aux), residual=None if residual is None else swapped(residual),
+                **options,
+            )  # fmt: skip
+
+        return flipped
     if aux is not None and not rows_together(aux):
         raise ValueError(f"gemm: expected aux with the elements of its rows together, got strides {aux.strides}")
     copied = [not (rows_together(x) or rows_together(swapped(x))) for x in (a, b)]
@@ -194,10 +199,8 @@ def swapped(x: Any) -> Any:
     return x.swapaxes(-1, -2)
 
 
-def turned(bias: Any, rows: int) -> Any:
+def turned(bias: Any) -> Any:
     """The bias of the transposed product."""
-    if bias is None:
-        return None
     return bias[:, None] if bias.ndim == 1 else bias[:, 0]
 
 

@@ -141,7 +141,10 @@ def tune(m: int, n: int, k: int, layout: str, dtype: str, device: str, timer: Ti
     product = describe(a, b, out, 1.0, 0.0, None, None, None, None)
     if product is None:
         raise ValueError(f"tune: expected one batch axis, got {a.shape} and {b.shape}")
-    rows = measure(product, lambda kernel: gemm(a, b, out=out, kernel=kernel) and None, timer)
+    def launch(kernel: str) -> None:
+        gemm(a, b, out=out, kernel=kernel)
+
+    rows = measure(product, launch, timer)
     save(product.device, {product_key(product): rows[0][0]})
     gemm_choice.choose.cache_clear()
     PLANS.clear()

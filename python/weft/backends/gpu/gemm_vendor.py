@@ -25,7 +25,7 @@ class Vendor:
     """One choice for every product; what it does inside is the vendor's."""
 
     name = "vendor"
-    configurations = (Configuration(1, 1, 2**31 - 1, 1, 1, 1),)
+    configurations = (Configuration(1, 1, 2**31 - 1, 1, 1, 2),)
     portable = False
     reads_shared = False
 
