@@ -218,9 +218,14 @@ def caller(library: str, offset: int) -> tuple[str, int] | None:
     for entry in done.stdout.splitlines():  # innermost first
         match = re.match(r"(.+):(\d+)", entry)
         if match and not match[1].startswith("??") and int(match[2]):
-            frames.append((Path(match[1]).name, int(match[2])))
-    own = [frame for frame in frames if frame[0].endswith(".cu")]
-    return own[0] if own else frames[-1] if frames else None
+            frames.append((Path(match[1]), int(match[2])))
+    place = next((frame for frame in frames if of_kernel(frame[0])), frames[-1] if frames else None)
+    return place and (place[0].name, place[1])
+
+
+def of_kernel(path: Path) -> bool:
+    """Whether a file is a kernel's, or one in a kernel's own folder, not one that kernels share."""
+    return path.suffix == ".cu" or (path.suffix == ".cuh" and path.parent.name not in ("kernels", "ptx"))
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
