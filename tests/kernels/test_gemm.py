@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+import policy
 from kernels.gemm_checks import check
 from weft.backends import emulator
 from weft.backends.gpu import gemm_choice, gemm_mma, gemm_simt
@@ -21,6 +22,8 @@ EPILOGUES = (
     {"bias": "column", "activation": "gelu", "beta": 1.0, "residual": True, "aux": True},
     {"residual": True},
 )
+
+pytestmark = policy.needs("emulator")
 
 
 @pytest.fixture

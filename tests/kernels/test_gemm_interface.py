@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+import policy
 import weft
 from kernels.gemm_checks import BF16, draw
 from weft.backends import emulator
@@ -17,6 +18,8 @@ from weft.backends.gpu import gemm_choice, gemm_configurations, gemm_tune, gemm_
 from weft.backends.gpu.array import empty, from_host
 from weft.backends.gpu.gemm import FAMILIES, explain, gemm
 from weft.cli import main
+
+pytestmark = policy.needs("emulator")
 
 
 @pytest.fixture
