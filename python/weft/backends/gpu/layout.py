@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 MAX_RANK = 8
 Shape = tuple[int, ...]
@@ -88,6 +87,7 @@ def division(divisor: int) -> tuple[int, int, int]:
     """`Division` of common.cuh: (divisor, multiplier, shift); divisors from 2^31 on only occur with 64-bit indices."""
     if divisor >= 1 << 31:
         return divisor & 0xFFFFFFFF, 0, 0
+    divisor = max(divisor, 1)  # of nothing, which is not walked
     shift = (divisor - 1).bit_length()
     return divisor, ((1 << 32) * ((1 << shift) - divisor)) // divisor + 1 & 0xFFFFFFFF, shift
 
@@ -109,7 +109,3 @@ def pack(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> bytes:
 def reach(sizes: Sequence[int], strides: Sequence[int]) -> int:
     """The farthest offset, in elements, of the walk of one operand."""
     return sum([(n - 1) * abs(s) for n, s in zip(sizes, strides)])
-
-
-def itemsizes(arrays: Sequence[Any]) -> list[int]:
-    return [a.dtype.itemsize for a in arrays]
