@@ -19,9 +19,11 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
-def to_tf32(x):
-    """float32 rounded to the 10 bits of tf32's mantissa, ties away from zero, as cvt.rna does."""
-    return ((x.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+def to_tf32(x, even=False):
+    """float32 rounded to the 10 bits of tf32's mantissa, ties away from zero, as cvt.rna does, or to even, as TMA."""
+    bits = x.view(np.uint32)
+    half = 0xFFF + (bits >> 13 & 1) if even else np.uint32(0x1000)
+    return ((bits + half) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 def draw(rng, shape, dtype):
@@ -122,7 +124,7 @@ def check(
         np.testing.assert_array_equal(got, expected.astype(dtype))
         return got
     options = {"alpha": alpha, "beta": beta, "bias": offsets, "activation": activation}
-    rounded = (to_tf32(a), to_tf32(b)) if tf32 else (a, b)
+    rounded = (to_tf32(a, tf32 == "even"), to_tf32(b, tf32 == "even")) if tf32 else (a, b)
     precise, narrow = (
         epilogue(np.matmul(rounded[0].astype(t), rounded[1].astype(t)), old=old, residual=added, **options)
         for t in ((np.longdouble, np.float64) if dtype == np.float64 else (np.float64, np.float32))

@@ -1,0 +1,175 @@
+"""gemm_sm90 in checked mode: no report and the same bits under every schedule; a report of every bug put into it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from kernels.gemm_checks import check
+from weft.backends import emulator, launch, source
+from weft.backends.gpu import gemm, gemm_sm90
+from weft.backends.source import folder
+
+LARGE, TURNS, PAIR, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "256x128x64s4c1x2", "64x64x64s8"
+MODES = [(schedule, late) for schedule in ("fifo", "lifo", "reverse", "random") for late in (True, False)]
+CASES = {
+    "plain": {},
+    "aux": {"bias": "column", "activation": "gelu", "aux": True},
+    "residual": {"residual": True, "bias": "row"},
+    "beta f32": {"beta": 0.5, "out_dtype": "float32"},
+    "accumulate": {"beta": 1.0, "out_dtype": "float32"},
+    "elements": {"out_margin": 3},
+}
+
+
+def product(tile, *, parts=1, k=200, layout="NT", **options):
+    """More tiles than blocks, ragged, some outside of out altogether where clusters are."""
+    kernel = f"gemm_sm90/{tile}/{parts}"
+    return check(np.random.default_rng(5), 130, 264, k, "bfloat16", layout, kernel=kernel, **options)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("tile", [LARGE, TURNS, PAIR, SMALL])
+def test_no_report_and_the_same_bits(tile, case):
+    layout = ["NN", "NT", "TN", "TT"][list(CASES).index(case) % 4]
+    seen = set()
+    for schedule, late in MODES:
+        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=2):
+            seen.add(product(tile, layout=layout, **CASES[case]).tobytes())
+    assert len(seen) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("tile", [tile.name for tile in gemm_sm90.TILES])
+def test_every_tile_and_seed(tile, case):
+    seen = set()
+    for seed in range(8):
+        with emulator.settings(
+            arch=90, checked=True, schedule="random", seed=seed, late=seed % 2 == 0, multiprocessors=4
+        ):
+            seen.add(product(tile, k=64 * 11, **CASES[case]).tobytes())
+    assert len(seen) == 1
+
+
+def test_parts_and_batches_checked():
+    for schedule, late in MODES[:4]:
+        with emulator.settings(arch=90, checked=True, schedule=schedule, late=late, multiprocessors=2):
+            product(TURNS, parts=3, k=64 * 7, bias="column")
+            product(LARGE, batch=(2, 2), b_batch=(2, 1), layout="NN")
+
+
+# -- bugs -------------------------------------------------------------------------------------------------------------
+
+KERNEL, TILE, STORE = "gemm_sm90.cu", "gemm_sm90/tile.cuh", "gemm_sm90/store.cuh"
+WAIT_EMPTY = "mbarrier_wait(shared + EMPTY_AT + 8 * ring.stage, ring.phase ^ 1);"
+WAIT_FULL = "mbarrier_wait(shared + FULL_AT + 8 * ring.stage, ring.phase);"
+RELEASE = "wgmma_wait<1>();  // the stage before this one has been read\n      release(previous);"
+BUFFER_FREE = "if (!READS && speaks()) bulk_wait_read<STORE_BUFFERS - 2>();"
+
+#: what is wrong -> (file, text, its replacement, tile, options), and what is said of it where.
+BUGS = {
+    "loads do not wait for an empty stage": (
+        (KERNEL, WAIT_EMPTY, "", SMALL, {}),
+        {"checked late": "more arrivals|race", "checked early": "race", "fast late": ""}),
+    "nor in a cluster": (
+        (KERNEL, WAIT_EMPTY, "", LARGE, {}),
+        {"checked late": "more arrivals|race", "checked early": "more arrivals|race"}),
+    "a stage is released while it is read": (
+        (KERNEL, RELEASE, "release(previous);\n      wgmma_wait<1>();", SMALL, {}), {"checked late": "race"}),
+    "stages are multiplied before they are full": (
+        (KERNEL, WAIT_FULL, "", SMALL, {}), {"checked late": "wgmma of shared|in flight", "checked early": "race"}),
+    "sums are read before the products end": (
+        (KERNEL, "    wgmma_wait<0>();\n    release(previous);", "    release(previous);", SMALL, {}),
+        {"fast late": "poison"}),
+    "registers are not fenced": (
+        (KERNEL, "  wgmma_fence();\n", "", SMALL, {}),
+        {"checked late": "without wgmma_fence", "fast early": "without wgmma_fence"}),
+    "fewer bytes are expected than come": (
+        (KERNEL, "(full, STAGE_BYTES)", "(full, STAGE_BYTES / 2)", SMALL, {}),
+        {"checked late": "", "checked early": "", "fast late": ""}),
+    "teams do not wait for their turn": (
+        (KERNEL, "(PINGPONG)\n      mbarrier_wait", "(false)\n      mbarrier_wait", TURNS, {}),
+        {"checked late": "", "checked early": "race|deadlock", "fast late": "deadlock"}),
+    "buffers are not fenced for TMA": (
+        (STORE, "    fence_proxy_async();\n", "", SMALL, {}),
+        {"checked late": "without fence_proxy_async", "checked early": "without fence_proxy_async"}),
+    "TMA stores before all have written": (
+        (STORE, "    warpgroup_sync();\n    if (speaks()) {", "    if (speaks()) {", SMALL, {}),
+        {"checked late": "race", "checked early": "race"}),
+    "a buffer is filled before TMA has read it": (
+        (STORE, BUFFER_FREE, "", SMALL, {}), {"fast late": "error", "checked late": ""}),
+    "a buffer is fetched into before TMA has read it": (
+        (STORE, "          bulk_wait_read<1>();\n", "", LARGE, {"residual": True, "out_dtype": "float32"}),
+        {"fast late": "error"}),
+    "what is added is read before it comes": (
+        (STORE, "mbarrier_wait(loaded + 8 * (turn % STORE_BUFFERS), turn / STORE_BUFFERS & 1);", "", LARGE,
+         {"residual": True, "k": 64}),
+        {"checked late": "in flight", "checked early": "race"}),
+    "the bias is read before all have written it": (
+        (STORE, "= column_bias[i];\n      warpgroup_sync();", "= column_bias[i];", SMALL, {"bias": "column"}),
+        {"checked late": "uninitialised|race", "checked early": "uninitialised|race", "fast late": "poison"}),
+    "lanes do not wait for each other's elements": (
+        (STORE, "    fragment.store(x, staged);\n    __syncwarp();", "    fragment.store(x, staged);", SMALL,
+         {"out_margin": 3}),
+        {"checked late": "race", "checked early": "race"}),
+    "the block ends before its stores": (
+        (STORE, "if (STORE_BY != Store::elements && speaks()) bulk_wait<0>();", "", SMALL, {}),
+        {"fast late": "before the thread exits", "checked early": "before the thread exits"}),
+    "multicast leaves the neighbour out": (
+        (TILE, "EVERYONE = (1 << SHARERS) - 1;", "EVERYONE = 1;", LARGE, {}),
+        {"checked late": "deadlock", "fast early": "deadlock"}),
+    "multicast beyond the cluster": (
+        (TILE, "EVERYONE = (1 << SHARERS) - 1;", "EVERYONE = 7;", LARGE, {}),
+        {"checked late": "mask 0x7", "fast early": "mask 0x7"}),
+    "only the own producer hears of an empty stage": (
+        (KERNEL, "mbarrier_arrive_remote(empty, lane);", "mbarrier_arrive(empty);", LARGE, {}),
+        {"checked late": "race", "checked early": "race"}),
+    "loads before the neighbour has started": (
+        (KERNEL, "  if constexpr (CLUSTER > 1) {\n    cluster_sync();\n  } else {\n    __syncthreads();\n  }\n",
+         "  __syncthreads();\n", LARGE, {}),
+        {"checked late": "may not have started", "checked early": "may not have started"}),
+    "exit before the neighbour's last word": (
+        (KERNEL, "    if constexpr (CLUSTER > 1) cluster_sync();\n", "", LARGE, {}),
+        {"checked late": "exits although", "checked early": "exits although"}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def patched(tmp_path, monkeypatch):
+    """Takes kernels from a copy of their folder, with one text replaced."""
+
+    def patch(file, text, replacement):
+        shutil.copytree(folder("kernels"), tmp_path / "kernels")
+        path = tmp_path / "kernels" / file
+        before = path.read_text()
+        assert text in before, f"{file} no longer holds {text!r}"
+        path.write_text(before.replace(text, replacement))
+        monkeypatch.setattr(source, "folder", lambda name: tmp_path / name if name == "kernels" else folder(name))
+        forget()
+
+    yield patch
+    forget()
+
+
+def forget():
+    launch.KERNELS.clear()
+    gemm.PLANS.clear()
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_bugs_are_caught(patched, bug):
+    (file, text, replacement, tile, options), said = BUGS[bug]
+    patched(file, text, replacement)
+    options = {"k": 64 * 12, **options}
+    for mode, words in said.items():
+        with emulator.settings(arch=90, checked="checked" in mode, late="late" in mode, multiprocessors=2, workers=1):
+            with pytest.raises((emulator.EmulatorError, AssertionError)) as caught:
+                product(tile, **options)
+        report = str(caught.value)
+        assert re.search(words, report), f"{mode}: {report}"
+        if caught.type is emulator.EmulatorError:
+            assert re.search(r"(gemm_sm90\.cu|tile\.cuh|store\.cuh):\d+", report), f"{mode}: no line in {report}"
