@@ -38,12 +38,13 @@ DEVICE_INLINE void produce(const Problem& p, const Schedule& schedule, int clust
   Ring ring;
   for (int index = cluster; index < schedule.count; index += clusters) {
     const Tile tile = schedule(p, index);
-    for (int block = tile.k_begin; block < tile.k_end; block++) {
+    const Slices slices = schedule.slices_of(p, index);
+    for (int slice = slices.begin; slice < slices.end; slice++) {
       const unsigned stage = shared + ring.stage * STAGE_BYTES, full = shared + FULL_AT + 8 * ring.stage;
       mbarrier_wait(shared + EMPTY_AT + 8 * ring.stage, ring.phase ^ 1);
       mbarrier_arrive_expect_tx(full, STAGE_BYTES);
-      load_operand<TILE_M, A_ROWS_K, CLUSTER_N>(a, stage, full, block * TILE_K, tile.row, tile, schedule.rank_n);
-      load_operand<TILE_N, B_ROWS_K, CLUSTER_M>(b, stage + A_BYTES, full, block * TILE_K, tile.column, tile,
+      load_operand<TILE_M, A_ROWS_K, CLUSTER_N>(a, stage, full, slice * TILE_K, tile.row, tile, schedule.rank_n);
+      load_operand<TILE_N, B_ROWS_K, CLUSTER_M>(b, stage + A_BYTES, full, slice * TILE_K, tile.column, tile,
                                                 schedule.rank_m);
       ring.advance();
     }
@@ -91,20 +92,21 @@ DEVICE_INLINE void consume(const Problem& p, const Schedule& schedule, int clust
   const unsigned my_turn = shared + TURN_AT + 8 * team, other_turn = shared + TURN_AT + 8 * (TEAMS - 1 - team);
   int turn = 0;
   for (int index = cluster; index < schedule.count; index += clusters, turn++) {
-    const Tile tile = schedule(p, index);
-    const int blocks = tile.k_end - tile.k_begin;
+    const Slices slices = schedule.slices_of(p, index);
+    const int count = slices.end - slices.begin;
     if (turn % TEAMS != team) {
-      ring.skip(blocks);
+      ring.skip(count);
       continue;
     }
     if constexpr (PINGPONG)
       mbarrier_wait(my_turn, (turn / TEAMS & 1) ^ (team == 0));  // the first has no one to wait for
     wait_full();
     multiply<true>(sums, a0 + ring.stage * (STAGE_BYTES / 16), b0 + ring.stage * (STAGE_BYTES / 16));
+    const Tile tile = schedule(p, index);  // worked out while the first products run
     writer.begin(tile);
     int previous = ring.stage;
     ring.advance();
-    for (int block = 1; block < blocks; block++) {
+    for (int i = 1; i < count; i++) {
       wait_full();
       multiply<false>(sums, a0 + ring.stage * (STAGE_BYTES / 16), b0 + ring.stage * (STAGE_BYTES / 16));
       wgmma_wait<1>();  // the stage before this one has been read

@@ -65,19 +65,23 @@ struct Ring {
   DEVICE_INLINE void advance() {
     if (++stage == STAGES) stage = 0, phase ^= 1;
   }
-  DEVICE_INLINE void skip(int blocks) {
-    stage += blocks;
+  DEVICE_INLINE void skip(int slices) {
+    stage += slices;
     phase ^= stage / STAGES & 1;
     stage %= STAGES;
   }
 };
 
-// One tile of one product: its first row and column, the blocks of K to add up, and its coordinates in the batch.
+// One tile of one product: its first row and column, and its coordinates in the batch.
 struct Tile {
   int row, column;
-  int k_begin, k_end;
   int outer, inner;
   int split, out_outer;  // parts of K lie as batches of their own
+};
+
+// The slices of K that a tile adds up.
+struct Slices {
+  int begin, end;
 };
 
 // The tiles of a launch in the order in which clusters take them, cluster c the tiles c, c + clusters, ...
@@ -88,6 +92,7 @@ struct Schedule {
   int rows, columns;  // in clusters of tiles
   int band;
   int count;
+  int slices;
   int rank_m, rank_n;
 
   DEVICE_INLINE Schedule(const Problem& p, int band, int rank)
@@ -95,15 +100,26 @@ struct Schedule {
         columns((p.tiles_n + CLUSTER_N - 1) / CLUSTER_N),
         band(band),
         count(rows * columns * p.batch * p.splits),
+        slices((p.k + TILE_K - 1) / TILE_K),
         rank_m(CLUSTER_M > 1 ? rank : 0),
         rank_n(CLUSTER_N > 1 ? rank : 0) {}
 
+  // Cheap without parts of K, so that a team may ask before it starts to multiply.
+  DEVICE_INLINE Slices slices_of(const Problem& p, int index) const {
+    if (!BATCHED || p.splits == 1) return {0, slices};
+    const int split = index / (rows * columns) % p.splits;
+    return {int(1LL * slices * split / p.splits), int(1LL * slices * (split + 1) / p.splits)};
+  }
+
   DEVICE_INLINE Tile operator()(const Problem& p, int index) const {
     Tile tile = {};
-    int product = 0;
     if constexpr (BATCHED) {
-      product = index / (rows * columns);
+      const int product = index / (rows * columns), batch = product / p.splits;
       index %= rows * columns;
+      tile.split = product % p.splits;
+      tile.outer = batch / p.inner;
+      tile.inner = batch % p.inner;
+      tile.out_outer = tile.split * (p.batch / p.inner) + tile.outer;
     }
     const int in_band = index % (band * columns), first = index / (band * columns) * band;
     const int height = min(rows - first, band);
@@ -111,16 +127,6 @@ struct Schedule {
     const int column = first / band % 2 ? columns - 1 - across : across;
     tile.row = (row * CLUSTER_M + rank_m) * TILE_M;
     tile.column = (column * CLUSTER_N + rank_n) * TILE_N;
-    tile.k_end = (p.k + TILE_K - 1) / TILE_K;
-    if constexpr (BATCHED) {
-      const int batch = product / p.splits, blocks = tile.k_end;
-      tile.split = product % p.splits;
-      tile.outer = batch / p.inner;
-      tile.inner = batch % p.inner;
-      tile.out_outer = tile.split * (p.batch / p.inner) + tile.outer;
-      tile.k_begin = int(1LL * blocks * tile.split / p.splits);
-      tile.k_end = int(1LL * blocks * (tile.split + 1) / p.splits);
-    }
     return tile;
   }
 };
