@@ -292,6 +292,9 @@ class EmulatedArray(DeviceArray):
     def viewed(self, memory: np.ndarray[Any, Any]) -> EmulatedArray:
         return EmulatedArray(memory, self if self.base is None else self.base)
 
+    def broadcast_to(self, shape: tuple[int, ...]) -> EmulatedArray:
+        return self.viewed(np.broadcast_to(self.memory, shape))
+
     def basic(self, index: Any) -> EmulatedArray:
         if type(index) is not tuple:
             index = (index,)
@@ -351,6 +354,9 @@ gpu.use(EmulatedArray)
 
 def check_flags(array: Any) -> None:
     """Raise what kernels on the array's device have noted in its flag word."""
+    from weft.backends.gpu import flags
+
+    flags.check(array.device_name)
 
 
 def from_host(values: Any) -> EmulatedArray:

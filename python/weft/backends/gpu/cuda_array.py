@@ -8,7 +8,7 @@ import cupy
 import numpy as np
 
 from weft.backends import gpu
-from weft.backends.gpu.array import DeviceArray, contiguous
+from weft.backends.gpu.array import DeviceArray, check_flags, contiguous
 
 
 class CudaArray(DeviceArray, cupy.ndarray):  # type: ignore[misc]
@@ -17,11 +17,16 @@ class CudaArray(DeviceArray, cupy.ndarray):  # type: ignore[misc]
     device_name = property(lambda self: f"cuda:{self.data.device_id}")  # type: ignore[assignment]
     pointer = property(lambda self: self.data.ptr)
 
+    def broadcast_to(self, shape: tuple[int, ...]) -> Any:
+        return adopt(cupy.broadcast_to(self.view(cupy.ndarray), shape))
+
     def basic(self, index: Any) -> Any:
         return cupy.ndarray.__getitem__(self, index)
 
     def get(self) -> np.ndarray[Any, Any]:  # type: ignore[override]
-        return cupy.ndarray.get(self if self.flags.c_contiguous else contiguous(self))  # type: ignore[no-any-return]
+        values = cupy.ndarray.get(self if self.flags.c_contiguous else contiguous(self))
+        check_flags(self)
+        return values  # type: ignore[no-any-return]
 
     def reshape(self, *shape: Any) -> Any:
         new = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape

@@ -96,7 +96,7 @@ class Typed(NamedTuple):
 
 
 def types_of(name: str, operands: Sequence[Any], out_dtype: np.dtype | None) -> Typed:
-    """What a call of `name` computes with; out_dtype: of a copy that casts."""
+    """What a call of `name` computes with; out_dtype: of what is written, where that is known."""
     if name in EXPRESSIONS:
         entry = EXPRESSIONS[name]
         dtype, text = text_of(name, operand_dtype(operands))
@@ -112,7 +112,9 @@ def types_of(name: str, operands: Sequence[Any], out_dtype: np.dtype | None) -> 
         computed = np.dtype(np.float64) if dtype.kind not in "iub" else INT64
         return Typed(text, (COMPUTE[computed.char],) * 2, dtype, scalar_type(computed))
     if name == "eye":
-        return Typed(text, (), out_dtype or FLOAT32, "int")
+        return Typed(text, (), np.dtype(out_dtype or FLOAT32), "int")
+    if out_dtype is not None and not isinstance(operands[0], OnDevice):  # a number: in the type that it fills
+        return Typed(text, (COMPUTE[out_dtype.char],), out_dtype, scalar_type(out_dtype), integer(out_dtype))
     dtype = operand_dtype(operands)
     return Typed(text, (STORAGE[dtype.char],), out_dtype or dtype, scalar_type(dtype), moves=True)
 
@@ -152,12 +154,7 @@ def apply(
             plans.clear()
         plan = plans[known] = make_plan(name, operands, out, dtype, shape, parameters)
     if out is None:
-        where = device or device_of(name, operands)
-        if plan.order is None:
-            out = empty(plan.shape, plan.dtype, where)
-        else:
-            out = empty(tuple([plan.shape[i] for i in plan.order]), plan.dtype, where)
-            out = out.transpose(*[plan.order.index(i) for i in range(len(plan.order))])
+        out = empty_in_order(plan.shape, plan.dtype, device or device_of(name, operands), plan.order)
     if plan.empty:
         return out
     arrays: list[Any] = [None, None, None]
@@ -173,6 +170,21 @@ def apply(
     return out
 
 
+def empty_in_order(shape: tuple[int, ...], dtype: np.dtype, device: str, order: tuple[int, ...] | None) -> Any:
+    """Memory of `shape` whose axes lie in `order`, outermost first; None for C order."""
+    if order is None:
+        return empty(shape, dtype, device)
+    out = empty(tuple([shape[i] for i in order]), dtype, device)
+    return out.transpose(*[order.index(i) for i in range(len(order))])
+
+
+def empty_in_format(x: Any, dtype: np.dtype) -> Any:
+    """Memory of x's shape and memory format."""
+    steps = layout.spread(x.shape, x.strides, x.dtype.itemsize, x.shape)
+    order = layout.memory_order(x.shape, [steps])
+    return empty_in_order(x.shape, dtype, x.device_name, None if order == tuple(range(x.ndim)) else order)
+
+
 def device_of(name: str, operands: Sequence[Any]) -> str:
     """The device of all arrays among the operands; TypeError names two that differ."""
     found = ""
@@ -186,7 +198,7 @@ def device_of(name: str, operands: Sequence[Any]) -> str:
 
 
 def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: Any, parameters: Any) -> Plan:
-    typed = types_of(name, operands, np.dtype(dtype) if dtype is not None else None)
+    typed = types_of(name, operands, out.dtype if out is not None else None if dtype is None else np.dtype(dtype))
     arrays = [x for x in operands if isinstance(x, OnDevice)]
     full = layout.broadcast(name, [x.shape for x in arrays] if shape is None else [x.shape for x in arrays] + [shape])
     if out is not None:

@@ -1,0 +1,47 @@
+"""ReLU, GELU, SiLU, their gradients, and sums of squares: one map or reduction each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weft.backends import reference as K
+from weft.backends.gpu import entry
+from weft.backends.gpu.maps import apply
+from weft.backends.gpu.reduce import sum_of_squares as squares_of
+
+ONE, TWO = "[fdeE]", "ff|dd|ee|EE"
+
+
+@entry(K.relu, "[fdeEbBhHiIlLqQ]")
+def relu(x: Any) -> Any:
+    return apply("relu", x)
+
+
+@entry(K.relu_backward, TWO)
+def relu_backward(g: Any, y: Any) -> Any:
+    return apply("relu_backward", g, y)
+
+
+@entry(K.gelu, ONE)
+def gelu(x: Any, *, approximate: str) -> Any:
+    return apply("gelu_tanh" if approximate == "tanh" else "gelu", x)
+
+
+@entry(K.gelu_backward, TWO)
+def gelu_backward(g: Any, x: Any, *, approximate: str) -> Any:
+    return apply("gelu_tanh_backward" if approximate == "tanh" else "gelu_backward", g, x)
+
+
+@entry(K.silu, ONE)
+def silu(x: Any) -> Any:
+    return apply("silu", x)
+
+
+@entry(K.silu_backward, TWO)
+def silu_backward(g: Any, x: Any) -> Any:
+    return apply("silu_backward", g, x)
+
+
+@entry(K.sum_of_squares, ONE)
+def sum_of_squares(arrays: Any) -> float:
+    return float(squares_of(arrays).item())
