@@ -1,6 +1,7 @@
-// ldmatrix, stmatrix and mma.sync. g = lane / 4, t = lane % 4 throughout, as in PTX's figures.
+// ldmatrix, stmatrix and mma.sync of a warp.
 #include "runtime.h"
 
+#include "layouts.h"
 #include "numbers.h"
 
 namespace emulator {
@@ -15,8 +16,18 @@ struct Matrices {
   int line;
 };
 
-// Lane i gives the address of row i % 8 of matrix i / 8. Register i of a lane holds row g, columns 2t and 2t + 1 of
-// matrix i; transposed: column g, rows 2t and 2t + 1.
+using Matrix = uint16_t[8][8];
+
+// Visits both 16-bit halves of a lane's register, with the element of the matrix that each of them is.
+template <class Visit>
+void each_half(Matrix& matrix, bool transpose, int lane, Visit visit) {
+  for (int half = 0; half < 2; half++) {
+    const layouts::Place place = layouts::matrix_8x8(lane, half);
+    visit(transpose ? matrix[place.column][place.row] : matrix[place.row][place.column], half);
+  }
+}
+
+// Lane i gives the address of row i % 8 of matrix i / 8; register i of a lane belongs to matrix i.
 void run_matrices(void** arguments, unsigned mask) {
   const auto& first = *static_cast<Matrices*>(arguments[__builtin_ctz(mask)]);
   const char* file = first.file;
@@ -25,8 +36,12 @@ void run_matrices(void** arguments, unsigned mask) {
   if (mask != FULL_WARP) FAIL("%s: expected a full warp, got lanes 0x%08x", name, mask);
   Thread& thread = current();
   Block& block = thread.home();
-  uint16_t rows[4][8][8];
   for (int i = 0; i < first.count; i++) {
+    Matrix matrix;
+    for (int lane = 0; first.store && lane < WARP; lane++) {
+      const unsigned word = static_cast<Matrices*>(arguments[lane])->registers[i];
+      each_half(matrix, first.transpose, lane, [&](uint16_t& x, int half) { x = uint16_t(word >> 16 * half); });
+    }
     for (int row = 0; row < 8; row++) {
       const int lane = i * 8 + row;
       const unsigned address = static_cast<Matrices*>(arguments[lane])->address;
@@ -34,26 +49,12 @@ void run_matrices(void** arguments, unsigned mask) {
       char* memory = shared_pointer(block, address, 16, file, line);
       if (block.checked)
         shared_access(block, address, 16, first.store ? WRITE : READ, block, thread.warp, lane, file, line, name);
-      if (!first.store) {
-        memcpy(rows[i][row], memory, 16);
-        continue;
-      }
-      for (int column = 0; column < 8; column++) {
-        const int from = first.transpose ? column * 4 + row / 2 : row * 4 + column / 2;
-        const int half = first.transpose ? row & 1 : column & 1;
-        rows[i][row][column] = uint16_t(static_cast<Matrices*>(arguments[from])->registers[i] >> 16 * half);
-      }
-      memcpy(memory, rows[i][row], 16);
+      first.store ? memcpy(memory, matrix[row], 16) : memcpy(matrix[row], memory, 16);
     }
-  }
-  if (first.store) return;
-  for (int lane = 0; lane < WARP; lane++) {
-    unsigned* registers = static_cast<Matrices*>(arguments[lane])->registers;
-    const int g = lane / 4, t = lane % 4;
-    for (int i = 0; i < first.count; i++) {
-      const unsigned low = first.transpose ? rows[i][2 * t][g] : rows[i][g][2 * t];
-      const unsigned high = first.transpose ? rows[i][2 * t + 1][g] : rows[i][g][2 * t + 1];
-      registers[i] = low | high << 16;
+    for (int lane = 0; !first.store && lane < WARP; lane++) {
+      unsigned word = 0;
+      each_half(matrix, first.transpose, lane, [&](uint16_t& x, int half) { word |= unsigned(x) << 16 * half; });
+      static_cast<Matrices*>(arguments[lane])->registers[i] = word;
     }
   }
 }
@@ -65,43 +66,43 @@ struct Product {
   int line;
 };
 
-// 16-bit: A register i: row g + 8 (i % 2), columns 2t, 2t + 1 + 8 (i / 2).  B register i: k = 2t, 2t + 1 + 8 i, n = g.
-// tf32:   A register i: row g + 8 (i % 2), column t + 4 (i / 2).            B register i: k = t + 4 i, n = g.
-// C, D:   register i: row g + 8 (i / 2), column 2t + i % 2.
+// Sums in the order of k, in float. The hardware's order and the width of its sums are nowhere said.
 template <int TYPE, int K>
 void run_product(void** arguments, unsigned mask) {
   if (mask != FULL_WARP) {
     const auto& some = *static_cast<Product*>(arguments[__builtin_ctz(mask)]);
     fail(some.file, some.line, "mma.sync: expected a full warp, got lanes 0x%08x", mask);
   }
-  constexpr int PER_REGISTER = TYPE == TF32 ? 1 : 2, A_REGISTERS = 16 * K / WARP / PER_REGISTER,
-                B_REGISTERS = 8 * K / WARP / PER_REGISTER;
+  constexpr int HALVES = TYPE == TF32 ? 1 : 2, A_REGISTERS = 16 * K / WARP / HALVES,
+                B_REGISTERS = 8 * K / WARP / HALVES;
   float a[16][K];
   alignas(32) float b[K][8], c[16][8];
   for (int lane = 0; lane < WARP; lane++) {
     const auto& product = *static_cast<Product*>(arguments[lane]);
-    const int g = lane / 4, t = lane % 4;
-    for (int i = 0; i < A_REGISTERS; i++) {
-      for (int half = 0; half < PER_REGISTER; half++) {
-        const int column = TYPE == TF32 ? t + 4 * (i / 2) : 2 * t + half + 8 * (i / 2);
-        a[g + 8 * (i % 2)][column] = operand(TYPE, product.a[i], half);
+    for (int half = 0; half < HALVES; half++) {
+      for (int i = 0; i < A_REGISTERS; i++) {
+        const auto place = TYPE == TF32 ? layouts::a_tf32(lane, i) : layouts::a_16_bits(lane, i, half);
+        a[place.row][place.column] = operand(TYPE, product.a[i], half);
+      }
+      for (int i = 0; i < B_REGISTERS; i++) {
+        const auto place = TYPE == TF32 ? layouts::b_tf32(lane, i) : layouts::b_16_bits(lane, i, half);
+        b[place.row][place.column] = operand(TYPE, product.b[i], half);
       }
     }
-    for (int i = 0; i < B_REGISTERS; i++) {
-      for (int half = 0; half < PER_REGISTER; half++) {
-        const int k = TYPE == TF32 ? t + 4 * i : 2 * t + half + 8 * i;
-        b[k][g] = operand(TYPE, product.b[i], half);
-      }
+    for (int i = 0; i < 4; i++) {
+      const auto place = layouts::sums(lane, i);
+      c[place.row][place.column] = product.d[i];
     }
-    for (int i = 0; i < 4; i++) c[g + 8 * (i / 2)][2 * t + i % 2] = product.d[i];
   }
   for (int row = 0; row < 16; row++)
     for (int k = 0; k < K; k++)
       for (int column = 0; column < 8; column++) c[row][column] += a[row][k] * b[k][column];
   for (int lane = 0; lane < WARP; lane++) {
     const auto& product = *static_cast<Product*>(arguments[lane]);
-    const int g = lane / 4, t = lane % 4;
-    for (int i = 0; i < 4; i++) product.d[i] = c[g + 8 * (i / 2)][2 * t + i % 2];
+    for (int i = 0; i < 4; i++) {
+      const auto place = layouts::sums(lane, i);
+      product.d[i] = c[place.row][place.column];
+    }
   }
 }
 
@@ -115,7 +116,8 @@ extern "C" void emu_ldmatrix(unsigned* out, int count, int transpose, unsigned a
   emu_warp(FULL_WARP, 16 + count + 8 * transpose, &matrices, run_matrices, file, line);
 }
 
-extern "C" void emu_stmatrix(const unsigned* in, int count, int transpose, unsigned address, const char* file, int line) {
+extern "C" void emu_stmatrix(const unsigned* in, int count, int transpose, unsigned address, const char* file,
+                             int line) {
   Matrices matrices{const_cast<unsigned*>(in), count, transpose, address, true, file, line};
   emu_warp(FULL_WARP, 32 + count + 8 * transpose, &matrices, run_matrices, file, line);
 }
@@ -128,7 +130,6 @@ extern "C" void emu_mma(int type, int k, float* d, const unsigned* a, const unsi
   if (type == F16 && k == 8) run = run_product<F16, 8>;
   if (type == BF16 && k == 8) run = run_product<BF16, 8>;
   if (type == TF32 && k == 8) run = run_product<TF32, 8>;
-  if (type == TF32 && k == 4) run = run_product<TF32, 4>;
   if (!run) FAIL("mma.sync: expected a known shape, got type %d with k %d", type, k);
   emu_warp(FULL_WARP, 64 + type * 4 + k / 8, &product, run, file, line);
 }

@@ -97,7 +97,8 @@ extern "C" int emu_mbar_try_wait(unsigned barrier, unsigned parity, const char* 
 extern "C" int emu_mbar_test_wait(unsigned barrier, unsigned parity, const char* file, int line) {
   Block& block = current().home();
   const SharedAddress at{&block, barrier, shared_pointer(block, barrier, 8, file, line)};
-  if (load(at, barrier, file, line) >> PHASE_SHIFT != (parity & 1)) return emu_mbar_try_wait(barrier, parity, file, line);
+  if (load(at, barrier, file, line) >> PHASE_SHIFT != (parity & 1))
+    return emu_mbar_try_wait(barrier, parity, file, line);
   emu_yield();  // or a loop of polls would never end
   return 0;
 }

@@ -88,8 +88,8 @@ extern "C" int emu_encode_tiled(void* out, int type, unsigned rank, void* addres
   return write(rules, out, map);
 }
 
-// lower, upper: corners of the box that pixels walk, in width, height, depth, relative to the image's first pixel and to
-// its last.
+// lower, upper: corners of the box that pixels walk, in width, height and depth, relative to the first pixel of the image
+// and to its last.
 extern "C" int emu_encode_im2col(void* out, int type, unsigned rank, void* address, const uint64_t* shape,
                                  const uint64_t* strides, const int* lower, const int* upper, unsigned channels,
                                  unsigned pixels, const uint32_t* steps, int interleave, int swizzle, int, int fill_nan,
@@ -107,8 +107,8 @@ extern "C" int emu_encode_im2col(void* out, int type, unsigned rank, void* addre
       rules.expect(corner >= -most - 1 && corner <= most, "expected corners from %d to %d for %u dimensions, got %d",
                    -most - 1, most, rank, corner);
     }
-    rules.expect(int64_t(shape[i + 1]) + upper[i] - lower[i] > 0, "expected a box with pixels in it, got corners %d, %d",
-                 lower[i], upper[i]);
+    rules.expect(int64_t(shape[i + 1]) + upper[i] - lower[i] > 0,
+                 "expected a box with pixels in it, got corners %d, %d", lower[i], upper[i]);
     map.lower[i] = int16_t(lower[i]), map.upper[i] = int16_t(upper[i]);
   }
   map.im2col = 1;

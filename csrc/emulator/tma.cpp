@@ -98,16 +98,22 @@ static void add(char* to, const char* from, unsigned bytes, const BulkOperation&
   const auto plain = [](auto x, auto y) { return decltype(x)(x + y); };
   switch (type) {
     case UINT32:
-    case INT32: return add_as<uint32_t>(to, from, bytes, plain);
-    case UINT64: return add_as<uint64_t>(to, from, bytes, plain);
-    case FLOAT16: return add_as<_Float16>(to, from, bytes, [](_Float16 x, _Float16 y) { return _Float16(float(x) + y); });
-    case FLOAT32: return add_as<float>(to, from, bytes, plain);
-    case FLOAT64: return add_as<double>(to, from, bytes, plain);
+    case INT32:
+      return add_as<uint32_t>(to, from, bytes, plain);
+    case UINT64:
+      return add_as<uint64_t>(to, from, bytes, plain);
+    case FLOAT16:
+      return add_as<_Float16>(to, from, bytes, [](_Float16 x, _Float16 y) { return _Float16(float(x) + y); });
+    case FLOAT32:
+      return add_as<float>(to, from, bytes, plain);
+    case FLOAT64:
+      return add_as<double>(to, from, bytes, plain);
     case BFLOAT16:
       return add_as<uint16_t>(to, from, bytes, [](uint16_t x, uint16_t y) {
         return to_bf16(from_bits(uint32_t(x) << 16) + from_bits(uint32_t(y) << 16));
       });
-    default: FAIL("TMA reduction: expected a type that can be added, got %d", type);
+    default:
+      FAIL("TMA reduction: expected a type that can be added, got %d", type);
   }
 }
 
@@ -139,10 +145,14 @@ static void copy_box(const BulkOperation& operation, Block& block, uint32_t cloc
       const Inside part = inside(map, operation.coordinates[0], byte);
       const bool any = global && part.begin < part.end;
       const unsigned count = any ? part.end - part.begin : 0;
-      char* element = any ? global + int64_t(operation.coordinates[0]) * map.element_bytes + byte + part.begin : nullptr;
+      char* element =
+          any ? global + int64_t(operation.coordinates[0]) * map.element_bytes + byte + part.begin : nullptr;
       if (any && block.checked) {
-        global_access(element, count, operation.load ? READ : operation.add ? WRITE | ATOMIC : WRITE, *operation.block,
-                      operation.warp, 0, operation.file, operation.line, name);
+        global_access(element, count,
+                      operation.load  ? READ
+                      : operation.add ? WRITE | ATOMIC
+                                      : WRITE,
+                      *operation.block, operation.warp, 0, operation.file, operation.line, name);
       }
       if (operation.load) {
         if (count < 16) memset(shared, map.fill_nan ? 0xff : 0, 16);
@@ -167,7 +177,10 @@ static void copy_bytes(const BulkOperation& operation, Block& block, uint32_t cl
                      ? shared_pointer(block, operation.shared, operation.bytes, operation.file, operation.line)
                      : const_cast<char*>(operation.taken.data());
   if (block.checked) {
-    global_access(global, operation.bytes, operation.load ? READ : operation.add ? WRITE | ATOMIC : WRITE,
+    global_access(global, operation.bytes,
+                  operation.load  ? READ
+                  : operation.add ? WRITE | ATOMIC
+                                  : WRITE,
                   *operation.block, operation.warp, 0, operation.file, operation.line,
                   operation.load ? "bulk load" : "bulk store");
   }
@@ -225,7 +238,8 @@ static BulkOperation box_operation(bool im2col, const void* map, int rank, const
   if (described.magic != TENSOR_MAP_MAGIC) FAIL("TMA: expected a tensor map, got other bytes");
   if (described.rank != rank) FAIL("TMA: expected a tensor map of %d dimensions, got %d", rank, described.rank);
   if (described.im2col != im2col)
-    FAIL("TMA: expected a tensor map %s", im2col ? "of im2col mode, got a tiled one" : "of tiled mode, got an im2col one");
+    FAIL("TMA: expected a tensor map %s",
+         im2col ? "of im2col mode, got a tiled one" : "of tiled mode, got an im2col one");
   const unsigned alignment = described.swizzle ? 128u << described.swizzle : 128u;
   if (operation.shared % alignment)
     FAIL("TMA: expected a shared address aligned to %u bytes, got 0x%x", alignment, operation.shared);
@@ -241,7 +255,8 @@ static BulkOperation box_operation(bool im2col, const void* map, int rank, const
 }
 
 static BulkOperation bytes_operation(const void* global, unsigned shared, unsigned bytes, const char* file, int line) {
-  if (reinterpret_cast<uintptr_t>(global) % 16) FAIL("bulk copy: expected a global address aligned to 16, got %p", global);
+  if (reinterpret_cast<uintptr_t>(global) % 16)
+    FAIL("bulk copy: expected a global address aligned to 16, got %p", global);
   if (shared % 16) FAIL("bulk copy: expected a shared address aligned to 16, got 0x%x", shared);
   if (bytes % 16) FAIL("bulk copy: expected a multiple of 16 bytes, got %u", bytes);
   BulkOperation operation = started(shared, file, line);
@@ -273,8 +288,10 @@ static void start_load(BulkOperation operation, unsigned destination, unsigned b
     }
     if (late()) memset(place.pointer, 0xff, operation.bytes);
   }
-  if (late()) worker->loads.push_back(operation);
-  else bulk_execute(operation);
+  if (late())
+    worker->loads.push_back(operation);
+  else
+    bulk_execute(operation);
 }
 
 static void start_store(const BulkOperation& operation) {
@@ -293,7 +310,8 @@ static void start_store(const BulkOperation& operation) {
 static void take(std::vector<BulkOperation>& group) {
   for (BulkOperation& operation : group) {
     if (!operation.taken.empty()) continue;
-    const char* from = shared_pointer(*operation.block, operation.shared, operation.bytes, operation.file, operation.line);
+    const char* from =
+        shared_pointer(*operation.block, operation.shared, operation.bytes, operation.file, operation.line);
     operation.taken.assign(from, from + operation.bytes);
   }
 }
@@ -306,7 +324,8 @@ void bulk_thread_exits(Thread& thread) {
   for (const auto& group : thread.store_groups) {
     for (const BulkOperation& operation : group) {
       if (operation.taken.empty() && late())
-        fail(operation.file, operation.line, "bulk store: expected bulk_wait_read or bulk_wait before the thread exits");
+        fail(operation.file, operation.line,
+             "bulk store: expected bulk_wait_read or bulk_wait before the thread exits");
       if (late()) bulk_execute(operation);
     }
   }
@@ -352,7 +371,8 @@ extern "C" void emu_bulk_load(unsigned destination, const void* source, unsigned
   start_load(bytes_operation(source, destination, bytes, file, line), destination, barrier, 0);
 }
 
-extern "C" void emu_bulk_store(void* destination, unsigned source, unsigned bytes, int add, const char* file, int line) {
+extern "C" void emu_bulk_store(void* destination, unsigned source, unsigned bytes, int add, const char* file,
+                               int line) {
   BulkOperation operation = bytes_operation(destination, source, bytes, file, line);
   operation.add = add != 0;
   start_store(operation);

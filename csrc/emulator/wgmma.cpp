@@ -1,11 +1,12 @@
 // wgmma: products of a warpgroup, out of shared memory described by descriptors, into registers.
 #include "runtime.h"
 
+#include "layouts.h"
 #include "numbers.h"
 
 namespace emulator {
 
-constexpr int ROWS = 64, DEPTH = 16, MOST_COLUMNS = 256;
+constexpr int ROWS = 64, MOST_DEPTH = 16, MOST_COLUMNS = 256;
 
 namespace {
 
@@ -18,87 +19,88 @@ struct Operands {
   unsigned long long a_descriptor, b_descriptor;
 };
 
-// Shared address of element (mn, k) of an operand of 16-bit elements (PTX ISA, "Matrix Descriptor").
-unsigned element_address(uint64_t descriptor, int mn, int k, bool mn_major) {
-  const unsigned start = unsigned(descriptor & 0x3fff) << 4, leading = unsigned(descriptor >> 16 & 0x3fff) << 4,
-                 stride = unsigned(descriptor >> 32 & 0x3fff) << 4;
-  const int layout = int(descriptor >> 62), code = layout == 0 ? 0 : 4 - layout, chunks = 1 << code;
-  const auto group = unsigned(mn / 8), in_group = unsigned(mn % 8);
-  unsigned offset;
-  if (!mn_major) {
-    offset = group * stride + (layout ? in_group * unsigned(chunks) * 16 + unsigned(k) * 2
-                                      : in_group * 16 + unsigned(k / 8) * leading + unsigned(k % 8) * 2);
-  } else if (layout) {
-    const unsigned chunk = group % unsigned(chunks), column = group / unsigned(chunks);
-    offset = in_group * 2 + chunk * 16 + column * leading + unsigned(k % 8) * unsigned(chunks) * 16 + unsigned(k / 8) * stride;
-  } else {
-    offset = in_group * 2 + group * stride + unsigned(k % 8) * 16 + unsigned(k / 8) * leading;
-  }
-  const unsigned address = start + offset;
-  return address ^ ((address >> 3) & (((1u << code) - 1) << 4));
+constexpr int depth(int type) { return type == TF32 ? 8 : 16; }
+
+// The first element may be moved along K within a line of the swizzle's pattern, and by whole patterns.
+void check_descriptor(const layouts::Operand& operand, const char* file, int line) {
+  if (operand.base_offset) FAIL("wgmma: expected a descriptor with base offset 0, got %d", operand.base_offset);
+  const unsigned pattern = 128u << operand.swizzle_bits;
+  if (operand.swizzle_bits && (operand.start & (pattern - 1) & ~127u))
+    FAIL("wgmma: expected a descriptor that starts where a swizzle pattern of %u bytes does, got 0x%x", pattern,
+         operand.start);
 }
 
-void check_descriptor(uint64_t descriptor, const char* file, int line) {
-  if (descriptor >> 49 & 7) FAIL("wgmma: expected a descriptor with base offset 0, got %d", int(descriptor >> 49 & 7));
-  const int layout = int(descriptor >> 62);
-  const unsigned start = unsigned(descriptor & 0x3fff) << 4, pattern = layout == 1 ? 1024 : layout == 2 ? 512 : 256;
-  if (layout && (start & (pattern - 1) & ~127u))
-    FAIL("wgmma: expected a descriptor that starts where a swizzle pattern of %u bytes does, got 0x%x", pattern, start);
-}
-
-// Reads a 16-deep operand into out[mn * row + k * column].
+// Reads a (count, depth) operand into out[mn * row + k * column], by chunks of 16 bytes, which lie together.
 void read_operand(Block& block, int group, uint64_t descriptor, int count, bool mn_major, int type, float* out, int row,
                   int column, const char* file, int line) {
-  check_descriptor(descriptor, file, line);
-  for (int k = 0; k < DEPTH; k++) {
-    for (int mn = 0; mn < count; mn++) {
-      const unsigned address = element_address(descriptor, mn, k, mn_major);
-      uint16_t bits;
-      memcpy(&bits, shared_pointer(block, address, 2, file, line), 2);
+  const layouts::Operand described = layouts::decode(descriptor);
+  check_descriptor(described, file, line);
+  const int bytes = type == TF32 ? 4 : 2, chunk = 16 / bytes;
+  const int mn_step = mn_major ? chunk : 1, k_step = mn_major ? 1 : chunk;
+  for (int mn = 0; mn < count; mn += mn_step) {
+    for (int k = 0; k < depth(type); k += k_step) {
+      const unsigned address = layouts::address_of(described, mn, k, mn_major, bytes);
+      const char* at = shared_pointer(block, address, 16, file, line);
       if (block.checked) {
         for (int warp = group * 4; warp < group * 4 + 4; warp++)
-          shared_access(block, address, 2, READ | ASYNC, block, warp, 254, file, line, "wgmma");
+          shared_access(block, address, 16, READ | ASYNC, block, warp, 254, file, line, "wgmma");
       }
-      out[mn * row + k * column] = operand(type, bits, 0);
+      unsigned words[4];
+      memcpy(words, at, 16);
+      float* to = out + mn * row + k * column;
+      for (int i = 0; i < chunk; i++) {
+        const unsigned word = words[i * bytes / 4];
+        to[i * (mn_major ? row : column)] = operand(type, word, bytes == 2 ? i & 1 : 0);
+      }
     }
   }
 }
 
-// D (64 x n): register 4 j + i of a thread is row 16 warp + g + 8 (i / 2), column 8 j + 2 t + i % 2.
+// The place of each of a thread's n / 2 accumulators.
 template <class Visit>
-void each_result(int thread, int n, Visit visit) {
-  const int row = 16 * (thread / 32) + thread % 32 / 4, column = 2 * (thread % 4);
-  for (int j = 0; j < n / 8; j++)
-    for (int i = 0; i < 4; i++) visit(4 * j + i, row + 8 * (i / 2), 8 * j + column + i % 2);
+void each_sum(int thread, int n, Visit visit) {
+  for (int i = 0; i < n / 2; i++) {
+    const layouts::Place place = layouts::sums(thread % WARP, i);
+    visit(i, 16 * (thread / WARP) + place.row, place.column);
+  }
 }
 
 struct Scratch {
-  float a[ROWS][DEPTH], b[DEPTH][MOST_COLUMNS], c[ROWS][MOST_COLUMNS];
+  float a[ROWS][MOST_DEPTH], b[MOST_DEPTH][MOST_COLUMNS], c[ROWS][MOST_COLUMNS];
 };
 
-__attribute__((target_clones("avx512f", "default"))) void multiply(Scratch& scratch, int n) {
+// Sums in the order of k, in float. The hardware's order and the width of its sums are nowhere said.
+__attribute__((target_clones("avx512f", "default"))) void multiply(Scratch& scratch, int n, int k_end) {
   for (int row = 0; row < ROWS; row++)
-    for (int k = 0; k < DEPTH; k++) {
+    for (int k = 0; k < k_end; k++) {
       const float a = scratch.a[row][k];
       for (int column = 0; column < n; column++) scratch.c[row][column] += a * scratch.b[k][column];
     }
 }
 
+void read_registers(Scratch& scratch, const WgmmaOperation& operation) {
+  for (int thread = 0; thread < WARPGROUP; thread++) {
+    const int lane = thread % WARP, first_row = 16 * (thread / WARP);
+    for (int i = 0; i < 4; i++) {
+      for (int half = 0; half < (operation.type == TF32 ? 1 : 2); half++) {
+        const layouts::Place place =
+            operation.type == TF32 ? layouts::a_tf32(lane, i) : layouts::a_16_bits(lane, i, half);
+        scratch.a[first_row + place.row][place.column] = operand(operation.type, operation.a[thread][i], half);
+      }
+    }
+  }
+}
+
+// kept: accumulators are in the runtime's keeping, because their owner sees them poisoned.
 void execute(Block& block, const WgmmaOperation& operation, int group, bool kept) {
   static thread_local std::unique_ptr<Scratch> memory = std::make_unique<Scratch>();
   Scratch& scratch = *memory;
   Warpgroup& state = block.warpgroups[size_t(group)];
   if (operation.a_in_registers) {
-    for (int thread = 0; thread < WARPGROUP; thread++) {
-      const int g = thread % 32 / 4, t = thread % 4;
-      for (int i = 0; i < 4; i++)
-        for (int half = 0; half < 2; half++)
-          scratch.a[16 * (thread / 32) + g + 8 * (i % 2)][2 * t + half + 8 * (i / 2)] =
-              operand(operation.type, operation.a[thread][i], half);
-    }
+    read_registers(scratch, operation);
   } else {
     read_operand(block, group, operation.a_descriptor, ROWS, operation.transpose_a, operation.type, &scratch.a[0][0],
-                 DEPTH, 1, operation.file, operation.line);
+                 MOST_DEPTH, 1, operation.file, operation.line);
   }
   read_operand(block, group, operation.b_descriptor, operation.n, operation.transpose_b, operation.type,
                &scratch.b[0][0], 1, MOST_COLUMNS, operation.file, operation.line);
@@ -108,14 +110,13 @@ void execute(Block& block, const WgmmaOperation& operation, int group, bool kept
   };
   for (int thread = 0; thread < WARPGROUP; thread++) {
     const float* d = accumulators(thread);
-    each_result(thread, operation.n, [&](int i, int row, int column) {
-      scratch.c[row][column] = operation.scale_d ? d[i] : 0.0f;
-    });
+    each_sum(thread, operation.n,
+             [&](int i, int row, int column) { scratch.c[row][column] = operation.scale_d ? d[i] : 0.0f; });
   }
-  multiply(scratch, operation.n);
+  multiply(scratch, operation.n, depth(operation.type));
   for (int thread = 0; thread < WARPGROUP; thread++) {
     float* d = accumulators(thread);
-    each_result(thread, operation.n, [&](int i, int row, int column) { d[i] = scratch.c[row][column]; });
+    each_sum(thread, operation.n, [&](int i, int row, int column) { d[i] = scratch.c[row][column]; });
   }
 }
 
@@ -150,7 +151,8 @@ void issue(Block& block, Warpgroup& state, int group) {
   operation.file = file, operation.line = line;
   for (int thread = 0; thread < WARPGROUP; thread++) {
     const auto& other = *static_cast<Operands*>(state.arguments[thread]);
-    if (other.a_descriptor != first.a_descriptor || other.b_descriptor != first.b_descriptor || other.scale_d != first.scale_d)
+    if (other.a_descriptor != first.a_descriptor || other.b_descriptor != first.b_descriptor ||
+        other.scale_d != first.scale_d)
       FAIL("wgmma: descriptors differ between the threads of the warpgroup");
     operation.d[thread] = other.d;
     if (operation.a_in_registers) memcpy(operation.a[thread], other.a, sizeof operation.a[thread]);
