@@ -1,0 +1,543 @@
+"""Probes: a kernel for every wrapper of kernels/ptx.cuh, its inputs, and what it must give, by NumPy alone.
+
+A probe is a function of a `Bench`, which places arrays and launches on one device, and of `Data`, which makes inputs:
+random ones for tests, or counters, the same everywhere, for vectors kept from silicon. It returns pairs of what came
+out and what must; `Approximately` marks results that the hardware may round its own way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from weft.backends import launch
+
+KERNELS = Path(__file__).resolve().parent / "kernels"
+BF16, F16, F32 = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float16), np.dtype(np.float32)
+TYPES = {"bf16": BF16, "f16": F16, "tf32": F32}
+
+
+class Bench:
+    """One device: "emulated" or "cuda"."""
+
+    def __init__(self, device: str):
+        self.device = device
+
+    def empty(self, shape: Any, dtype: Any) -> Any:
+        if self.device == "emulated":
+            from weft.backends import emulator
+
+            return emulator.empty(shape, dtype)
+        from weft.backends.gpu.cuda_array import empty
+
+        return empty(shape, dtype)
+
+    def place(self, values: np.ndarray) -> Any:
+        array = self.empty(values.shape, values.dtype)
+        array.set(np.ascontiguousarray(values))
+        return array
+
+    def launch(self, file: str, name: str, grid: int, threads: int, arguments: Any, **options: Any) -> None:
+        defines = options.pop("defines", {})
+        made = launch.kernel(str(KERNELS / file), name, **defines)
+        launch.launch(made, (grid,), (threads,), arguments, **options)
+
+
+class Data:
+    """Inputs: random, or, without a generator, counters."""
+
+    def __init__(self, rng: np.random.Generator | None = None):
+        self.rng = rng
+        self.calls = 0
+
+    def words(self, *shape: int) -> np.ndarray:
+        if self.rng is not None:
+            return self.rng.integers(0, 1 << 32, shape, np.uint32)
+        self.calls += 1
+        count = np.arange(math.prod(shape), dtype=np.uint64) + np.uint64(self.calls * 1000)
+        return (count * np.uint64(2654435761) % np.uint64(1 << 32)).astype(np.uint32).reshape(shape)
+
+    def floats(self, *shape: int, dtype: Any = F32) -> np.ndarray:
+        """Normal numbers, or small multiples of 1/8, whose products and sums are exact."""
+        if self.rng is not None:
+            return self.rng.standard_normal(shape).astype(dtype)
+        return (((self.words(*shape) >> 16) % 65 - 32.0) / 8).astype(dtype)
+
+
+@dataclass
+class Approximately:
+    """A result that may be off by `tolerance`, absolute."""
+
+    values: np.ndarray
+    tolerance: Any
+
+
+Pairs = list[tuple[np.ndarray, Any]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """name: of the vector. file, defines: what is compiled, from capability `arch` on (`only`: nowhere else)."""
+
+    name: str
+    file: str
+    run: Callable[..., Pairs]
+    defines: dict[str, Any] = field(default_factory=dict)
+    arch: int = 75
+    only: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, bench: Bench, data: Data) -> Pairs:
+        return self.run(bench, data, **self.options)
+
+    def runs_on(self, capability: int) -> bool:
+        return capability == self.only if self.only else capability >= self.arch
+
+
+PROBES: list[Probe] = []
+
+
+def check(pairs: Pairs) -> None:
+    """AssertionError unless everything came out as it must. NaN equals NaN, whatever its bits."""
+    for got, want in pairs:
+        if isinstance(want, Approximately):
+            difference = np.abs(got.astype(np.float64) - want.values)
+            assert got.shape == want.values.shape and (difference <= want.tolerance).all(), difference.max()
+        else:
+            np.testing.assert_array_equal(got, want)
+
+
+# ---- conversions
+
+
+def special_floats() -> np.ndarray:
+    """Every exponent with mantissas at and around ties of 16- and 19-bit types, both signs, infinities and NaN."""
+    mantissas = [0, 1, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0x17FFF, 0x18000, 0x7FF000, 0x7FFFFF]
+    exponents = np.arange(256, dtype=np.uint32)[:, None] << np.uint32(23)
+    bits = (exponents | np.array(mantissas, np.uint32)).ravel()
+    return np.concatenate([bits, bits | np.uint32(1 << 31)]).view(np.float32)
+
+
+def to_16_bits(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        bits = x.astype(dtype).view(np.uint16)
+    return np.where(np.isnan(x), np.uint16(0x7FFF), bits)
+
+
+def nearest_tf32(x: np.ndarray) -> np.ndarray:
+    """Ties away from zero."""
+    with np.errstate(all="ignore"):
+        wide = x.astype(np.float64)
+        place = 2.0 ** (np.maximum(np.frexp(np.where(np.isfinite(wide), wide, 0))[1], -125) - 11.0)
+        rounded = np.copysign(np.floor(np.abs(wide) / place + 0.5) * place, wide).astype(np.float32)
+    bits = np.where(np.isfinite(x), rounded, x).view(np.uint32)
+    return np.where(np.isnan(x), np.uint32(0x7FFFFFFF), bits)
+
+
+def convert(bench: Bench, data: Data) -> Pairs:
+    x = np.concatenate([special_floats(), data.words(1000).view(np.float32), data.floats(1000)])
+    fine = data.floats(1000) + data.floats(1000).astype(np.float64) * 2.0**-20  # where rounding twice would differ
+    with np.errstate(invalid="ignore"):
+        y = np.concatenate([x[:-1000].astype(np.float64), fine])
+    n = len(x)
+    shorts = [bench.empty((n,), t) for t in (BF16, F16, F16)]
+    words = [bench.empty((n,), np.uint32) for _ in range(3)]
+    powers = bench.empty((n,), F32)
+    arguments = (bench.place(x), bench.place(y), *shorts, *words, powers, n)
+    bench.launch("probe_convert.cu", "probe_convert", -(-n // 128), 128, arguments)
+    bf16, f16, from_double = (array.get().view(np.uint16) for array in shorts)
+    rounded, bf16_pairs, f16_pairs = (array.get() for array in words)
+
+    def pairs(dtype: np.dtype) -> np.ndarray:
+        low, high = to_16_bits(x, dtype), to_16_bits(x[::-1], dtype)
+        return low.astype(np.uint32) | high.astype(np.uint32) << np.uint32(16)
+
+    with np.errstate(all="ignore"):
+        power = np.exp2(x.astype(np.float64))
+        finite = power < 2.0**128
+        power = np.where(power < 2.0**-126, 0, power)
+        infinite = power[~finite].astype(F32)
+    got = powers.get()
+    outcome = [
+        (bf16, to_16_bits(x, BF16)), (f16, to_16_bits(x, F16)), (from_double, to_16_bits(y, F16)),
+        (rounded, nearest_tf32(x)), (bf16_pairs, pairs(BF16)), (f16_pairs, pairs(F16)),
+        (got[~finite], infinite),
+    ]  # fmt: skip
+    return [*outcome, (got[finite], Approximately(power[finite], power[finite] * 2.0**-21 + 2.0**-126))]
+
+
+def widen(bench: Bench, data: Data) -> Pairs:
+    floats = [bench.empty((65536,), F32) for _ in range(2)]
+    words = bench.empty((65536,), np.uint32)
+    bench.launch("probe_convert.cu", "probe_widen", 512, 128, (*floats, words))
+    every = np.arange(65536, dtype=np.uint32)
+    short = every.astype(np.uint16)
+    swapped = (65535 - every) | every << np.uint32(16)
+    bf16, f16 = (array.get() for array in floats)
+    with np.errstate(invalid="ignore"):
+        return [(bf16, short.view(BF16).astype(F32)), (f16, short.view(F16).astype(F32)), (words.get(), swapped)]
+
+
+PROBES += [Probe("convert", "probe_convert.cu", convert), Probe("widen", "probe_convert.cu", widen)]
+
+
+# ---- copies of a warp
+
+
+def cp_async(bench: Bench, data: Data) -> Pairs:
+    words = data.words(224)
+    out = bench.empty((224,), np.uint32)
+    bench.launch("probe_copy.cu", "probe_cp_async", 1, 32, (bench.place(words.view(np.uint8)), out), shared=896)
+    want = words.copy()
+    lane = np.arange(32)
+    for first, each in ((0, 1), (32, 2), (96, 4)):
+        part = want[first : first + 32 * each].reshape(32, each)
+        part[lane % 3 == 0] = 0
+    return [(out.get(), want)]
+
+
+def matrices(words: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(words).view(np.uint16).reshape(-1, 8, 8)
+
+
+def fragments(matrix: np.ndarray) -> np.ndarray:
+    """A register per lane: row lane / 4, columns lane % 4 * 2 and the next."""
+    return np.ascontiguousarray(matrix).reshape(32, 2).view(np.uint32).ravel()
+
+
+def ldmatrix(bench: Bench, data: Data) -> Pairs:
+    words = data.words(128)
+    out = bench.empty((32, 14), np.uint32)
+    bench.launch("probe_copy.cu", "probe_ldmatrix", 1, 32, (bench.place(words), out), shared=512)
+    four = matrices(words)
+    plain, transposed = [fragments(m) for m in four], [fragments(m.T) for m in four]
+    columns = [way[i] for way in (plain, transposed) for count in (1, 2, 4) for i in range(count)]
+    return [(out.get(), np.stack(columns, 1))]
+
+
+def stmatrix(bench: Bench, data: Data) -> Pairs:
+    words = data.words(32, 4)
+    out = bench.empty((14 * 32,), np.uint32)
+    bench.launch("probe_copy.cu", "probe_stmatrix", 1, 32, (bench.place(words), out), shared=14 * 128)
+    plain = [matrices(words[:, i])[0] for i in range(4)]
+    want = [m if way == 0 else m.T for way in (0, 1) for count in (1, 2, 4) for m in plain[:count]]
+    return [(matrices(out.get()), np.stack(want))]
+
+
+PROBES += [
+    Probe("cp_async", "probe_copy.cu", cp_async, arch=80),
+    Probe("ldmatrix", "probe_copy.cu", ldmatrix),
+    Probe("stmatrix", "probe_copy.cu", stmatrix, arch=90),
+]
+
+
+# ---- mma.sync
+
+
+def as_read(x: np.ndarray, kind: str) -> np.ndarray:
+    """What a tensor core makes of its operand, in float64: of a float the upper 19 bits."""
+    if kind == "tf32":
+        x = (x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+    return x.astype(np.float64)
+
+
+def mma(bench: Bench, data: Data, kind: str, depth: int) -> Pairs:
+    dtype = TYPES[kind]
+    a, b, c = data.floats(16, depth, dtype=dtype), data.floats(depth, 8, dtype=dtype), data.floats(16, 8)
+    d = bench.empty((16, 8), F32)
+    defines = {"TYPE": kind, "DEPTH": depth, "STORED": "float" if kind == "tf32" else kind}
+    bench.launch("probe_mma.cu", "probe_mma", 1, 32, (*map(bench.place, (a, b, c)), d), defines=defines)
+    x, y = as_read(a, kind), as_read(b, kind)
+    bound = np.abs(x) @ np.abs(y) + np.abs(c)
+    return [(d.get(), Approximately(x @ y + c, depth * 2.0**-22 * bound))]
+
+
+for kind, depth, arch in (("f16", 8, 75), ("bf16", 8, 80), ("tf32", 8, 80), ("f16", 16, 80), ("bf16", 16, 80)):
+    defines = {"TYPE": kind, "DEPTH": depth, "STORED": "float" if kind == "tf32" else kind}
+    options = {"kind": kind, "depth": depth}
+    PROBES.append(Probe(f"mma_m16n8k{depth}_{kind}", "probe_mma.cu", mma, defines, arch, options=options))
+
+
+# ---- barriers and order
+
+
+def named_barrier(bench: Bench, data: Data) -> Pairs:
+    words = data.words(4, 32)
+    out = bench.empty((4, 32), np.uint32)
+    bench.launch("probe_barrier.cu", "probe_named_barrier", 1, 128, (bench.place(words), out))
+    want = words.copy()
+    for warp in range(1, 4):
+        want[warp] += want[warp - 1][::-1]
+    return [(out.get(), want)]
+
+
+def mbarrier(bench: Bench, data: Data) -> Pairs:
+    words = data.words(4, 32)
+    out = bench.empty((131,), np.uint32)
+    bench.launch("probe_barrier.cu", "probe_mbarrier", 1, 64, (bench.place(words), out))
+    return [(out.get(), np.concatenate([words[:, ::-1].ravel(), [2, 1, 2]]))]
+
+
+def mbarrier_bytes(bench: Bench, data: Data) -> Pairs:
+    words = data.words(4, 32)
+    out = bench.empty((4, 32), np.uint32)
+    bench.launch("probe_barrier.cu", "probe_mbarrier_bytes", 1, 32, (bench.place(words), out), shared=512)
+    return [(out.get(), words[:, ::-1])]
+
+
+def bulk_store(bench: Bench, data: Data) -> Pairs:
+    x, before = data.floats(96), data.floats(96)
+    stored, added = bench.empty((96,), F32), bench.place(before)
+    bench.launch("probe_barrier.cu", "probe_bulk_store", 1, 96, (bench.place(x), stored, added), shared=384)
+    return [(stored.get(), x), (added.get(), before + x)]
+
+
+def order(bench: Bench, data: Data) -> Pairs:
+    blocks = 6
+    values = (data.words(blocks, 32) % 1000).astype(np.int32)
+    partial, out = bench.empty((blocks, 32), np.int32), bench.empty((32 + blocks,), np.int32)
+    counters = bench.place(np.zeros(3, np.int32))
+    bench.launch("probe_memory.cu", "probe_order", blocks, 32, (bench.place(values), partial, counters, out))
+    line = np.cumsum(values.ravel()[:blocks])
+    want = np.concatenate([2 * values.sum(0), line]).astype(np.int32)
+    last = np.array([blocks, blocks, blocks * (blocks + 1) // 2])
+    return [(out.get(), want), (counters.get(), last.astype(np.int32))]
+
+
+def dependent(bench: Bench, data: Data) -> Pairs:
+    values = (data.words(256) % 1000).astype(np.int32)
+    array = bench.place(values)
+    for _ in range(2):
+        bench.launch("probe_memory.cu", "probe_dependent", 4, 64, (array,), dependent=True)
+    return [(array.get(), (values * 3 + 1) * 3 + 1)]
+
+
+PROBES += [
+    Probe("named_barrier", "probe_barrier.cu", named_barrier),
+    Probe("mbarrier", "probe_barrier.cu", mbarrier, arch=90),
+    Probe("mbarrier_bytes", "probe_barrier.cu", mbarrier_bytes, arch=90),
+    Probe("bulk_store", "probe_barrier.cu", bulk_store, arch=90),
+    Probe("order", "probe_memory.cu", order),
+    Probe("dependent", "probe_memory.cu", dependent, arch=90),
+]
+
+
+# ---- clusters
+
+
+def cluster(bench: Bench, data: Data, size: int) -> Pairs:
+    blocks = 2 * size
+    x = data.floats(blocks, 32)
+    out = bench.empty((blocks, 12, 32), F32)
+    bench.launch("probe_cluster.cu", "probe_cluster", blocks, 32, (bench.place(x), out), cluster=(size, 1, 1))
+    got = out.get()
+    first, rank = np.arange(blocks) // size * size, np.arange(blocks) % size
+    right = x[first + (rank + 1) % size]  # what a block reads there, and what it is given from there
+    lane = np.arange(32)
+    pattern = np.stack([right, np.broadcast_to(1.0 + lane, right.shape), -right,
+                        np.broadcast_to(((rank + 1) % size)[:, None], right.shape)], -1)  # fmt: skip
+    third = (right.astype(np.float64) / 3).view(np.float32).reshape(blocks, 2, 32)
+    want = np.concatenate([np.stack([right] * 4, 1), np.stack([right] * 2, 1), third,
+                           pattern.reshape(blocks, 4, 32)], 1)  # fmt: skip
+    return [(got.view(np.uint32), want.astype(F32).view(np.uint32))]
+
+
+def cluster_split(bench: Bench, data: Data, size: int) -> Pairs:
+    words = data.words(2 * size)
+    out = bench.empty((2 * size, 32), np.uint32)
+    bench.launch("probe_cluster.cu", "probe_cluster_split", 2 * size, 32, (bench.place(words), out), cluster=(size, 1, 1))
+    want = words * np.uint32(7)
+    for other in range(size):
+        want = want * np.uint32(5) + words.reshape(2, size)[:, [other]].repeat(size, 1).ravel()
+    want += np.tile(np.arange(size, dtype=np.uint32), 2)
+    return [(out.get(), np.broadcast_to(want[:, None], (2 * size, 32)))]
+
+
+for size in (1, 2, 4, 8):
+    PROBES.append(Probe(f"cluster_{size}", "probe_cluster.cu", cluster, arch=90, options={"size": size}))
+PROBES.append(Probe("cluster_split", "probe_cluster.cu", cluster_split, arch=90, options={"size": 4}))
+
+
+# ---- TMA
+
+
+def swizzled(image: np.ndarray, span: int) -> np.ndarray:
+    """Bytes of a box, in lines of 128, as a swizzle of `span` bytes lays them: chunks of 16 trade places by line."""
+    if not span:
+        return image
+    chunk = np.arange(image.size // 16)
+    source = chunk ^ (chunk // 8 & (span // 16 - 1))
+    return image.reshape(-1, 16)[source].ravel()
+
+
+def out_of_bounds(dtype: np.dtype, fill: str) -> Any:
+    return np.nan if fill == "nan" else 0
+
+
+def box_of(x: np.ndarray, start: Any, box: Any, steps: Any, fill: str) -> np.ndarray:
+    """The box of x at `start`, innermost dimension first as in a map (x itself is innermost last)."""
+    count = [-(-b // s) for b, s in zip(box, steps)]
+    places = [c + np.arange(n) * s for c, n, s in zip(start, count, steps)]
+    grids = np.meshgrid(*places[::-1], indexing="ij")
+    inside = np.all([(g >= 0) & (g < n) for g, n in zip(grids, x.shape)], axis=0)
+    values = x[tuple(np.clip(g, 0, n - 1) for g, n in zip(grids, x.shape))]
+    return np.where(inside, values, np.array(out_of_bounds(x.dtype, fill), x.dtype))
+
+
+def nearest_even_tf32(x: np.ndarray) -> np.ndarray:
+    bits = x.view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0xFFF + (bits >> np.uint64(13) & np.uint64(1))) & np.uint64(0xFFFFE000)).astype(np.uint32)
+    return np.where(np.isfinite(x), rounded, bits.astype(np.uint32)).view(np.float32)
+
+
+def padded(bench: Bench, x: np.ndarray) -> tuple[Any, tuple[int, ...], list[int], Any]:
+    """x on the device with rows padded to whole 16 bytes: (array, shape, strides, read), innermost first.
+
+    `read` gives what then lies in the place of x.
+    """
+    per = 16 // x.itemsize
+    room = np.zeros((*x.shape[:-1], -(-x.shape[-1] // per) * per), x.dtype)
+    room[..., : x.shape[-1]] = x
+    array = bench.place(room)
+    return array, x.shape[::-1], list(room.strides[-2::-1]), lambda: array.get()[..., : x.shape[-1]]
+
+
+AT = np.dtype([("c", np.int32, 5), ("o", np.uint16, 4)])
+
+
+def at_of(coordinates: Any, offsets: Any = ()) -> bytes:
+    at = np.zeros((), AT)
+    at["c"][: len(coordinates)] = coordinates
+    at["o"][: len(offsets)] = offsets
+    return at.tobytes()
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box of one tensor: all sizes innermost first."""
+
+    shape: tuple[int, ...]
+    box: tuple[int, ...]
+    start: tuple[int, ...]
+    dtype: Any = BF16
+    swizzle: int = 0
+    steps: tuple[int, ...] = ()
+    fill: str = "zero"
+    tf32: bool = False
+
+    @property
+    def every(self) -> tuple[int, ...]:
+        return self.steps or (1,) * len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(-(-b // s) for b, s in zip(self.box, self.every)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def defines(self) -> dict[str, Any]:
+        return {"RANK": len(self.shape), "IM2COL": 0, "ADD": 0, "BYTES": self.nbytes}
+
+    def tensor_map(self, bench: Bench, x: np.ndarray) -> tuple[Any, Any]:
+        array, shape, strides, read = padded(bench, x)
+        options = {"swizzle": self.swizzle, "fill": self.fill, "element_strides": self.every}
+        if self.tf32:
+            options["dtype"] = "tf32"
+        return launch.tensor_map(array, shape, strides, self.box, **options), read
+
+
+def tensor(data: Data, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return data.floats(*shape[::-1], dtype=dtype)
+
+
+def as_words(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image).view(np.uint8).ravel()
+
+
+def tma_load(bench: Bench, data: Data, box: Box, size: int = 1) -> Pairs:
+    """size: blocks of a cluster, each of which multicasts a box to all."""
+    x = tensor(data, box.shape, box.dtype)
+    map_, _ = box.tensor_map(bench, x)
+    out = bench.empty((size, size, box.nbytes // 4), np.uint32)
+    room = -(-box.nbytes * size // 1024) * 1024
+    bench.launch("probe_tma.cu", "probe_tma_load", size, 64, (map_, at_of(box.start), out), shared=room,
+                 cluster=(size, 1, 1), defines=box.defines)  # fmt: skip
+    boxes = []
+    for rank in range(size):
+        start = (*box.start[:-1], box.start[-1] + rank)
+        values = box_of(nearest_even_tf32(x) if box.tf32 else x, start, box.box, box.every, box.fill)
+        boxes.append(swizzled(as_words(values), box.swizzle).view(box.dtype))
+    want = np.broadcast_to(np.stack(boxes), (size, size, boxes[0].size))
+    return [(out.get().view(box.dtype), want)]
+
+
+def tma_store(bench: Bench, data: Data, box: Box, add: bool = False) -> Pairs:
+    before = tensor(data, box.shape, box.dtype)
+    map_, read = box.tensor_map(bench, before)
+    count = [-(-b // s) for b, s in zip(box.box, box.every)]
+    values = tensor(data, tuple(count), box.dtype)
+    image = swizzled(as_words(values), box.swizzle).view(np.uint32)  # the swizzle undoes itself
+    defines = {**box.defines, "ADD": int(add)}
+    bench.launch("probe_tma.cu", "probe_tma_store", 1, 64, (map_, at_of(box.start), bench.place(image)),
+                 shared=-(-box.nbytes // 1024) * 1024, defines=defines)  # fmt: skip
+    want = before.copy()
+    places = [c + np.arange(n) * s for c, n, s in zip(box.start, count, box.every)]
+    for index in np.ndindex(*count[::-1]):
+        place = tuple(int(p[i]) for p, i in zip(places[::-1], index))
+        if all(0 <= p < n for p, n in zip(place, want.shape)):
+            was = want[place].astype(np.float64) if add else 0
+            want[place] = (was + values[index].astype(np.float64)).astype(box.dtype)
+    return [(read(), want)]
+
+
+BOXES = {
+    "1d": Box((100,), (64,), (60,)),
+    "1d_before": Box((100,), (32,), (-8,), F32),
+    "2d": Box((72, 30), (16, 8), (40, 25)),
+    "2d_f32": Box((20, 9), (4, 5), (18, -2), F32),
+    "2d_swizzle_32": Box((50, 40), (16, 32), (40, 20), swizzle=32),
+    "2d_swizzle_64": Box((50, 40), (32, 32), (30, 20), swizzle=64),
+    "2d_swizzle_128": Box((150, 80), (64, 64), (100, 30), swizzle=128),
+    "2d_swizzle_128_f32": Box((70, 40), (32, 32), (50, -3), F32, swizzle=128),
+    "2d_nan": Box((50, 12), (16, 8), (40, 8), fill="nan"),
+    "2d_nan_f16": Box((50, 12), (16, 8), (-10, 8), F16, fill="nan"),
+    "2d_tf32": Box((50, 12), (32, 8), (40, 8), F32, swizzle=128, tf32=True),
+    "2d_bytes": Box((100, 12), (32, 8), (80, 8), np.dtype(np.uint8)),
+    "2d_steps": Box((64, 40), (16, 24), (8, 3), steps=(1, 3)),
+    "3d": Box((24, 7, 5), (8, 4, 3), (20, 5, -1)),
+    "3d_steps": Box((64, 9, 9), (32, 6, 4), (0, 1, 2), swizzle=64, steps=(1, 2, 4)),
+    "4d": Box((40, 6, 5, 4), (32, 3, 2, 3), (0, -1, 4, 2), swizzle=64),
+    "5d": Box((16, 4, 3, 4, 3), (8, 2, 3, 2, 2), (8, 3, -1, 1, 2)),
+    "5d_swizzle_128": Box((64, 4, 3, 4, 3), (64, 2, 2, 2, 2), (0, 3, 1, -1, 1), swizzle=128),
+}
+MULTICAST = {
+    "1d": Box((100,), (64,), (60,)),
+    "2d": Box((150, 80), (64, 32), (100, 30), swizzle=128),
+    "3d": Box((24, 7, 5), (8, 4, 4), (20, 5, -1)),
+    "4d": Box((40, 6, 5, 4), (32, 4, 2, 2), (0, -1, 4, 2), swizzle=64),
+    "5d": Box((16, 4, 3, 4, 3), (8, 4, 2, 2, 1), (8, 3, -1, 1, 2)),
+}
+
+
+def whole(x: Box) -> Box:
+    """What a box must be for sums to be exact: of floats."""
+    return x
+
+
+for name, box in BOXES.items():
+    if np.dtype(box.dtype) == np.uint8:
+        continue
+    tma = {"file": "probe_tma.cu", "defines": box.defines, "arch": 90}
+    PROBES.append(Probe(f"tma_load_{name}", run=tma_load, options={"box": box}, **tma))
+    if box.fill == "zero" and not box.tf32:
+        PROBES.append(Probe(f"tma_store_{name}", run=tma_store, options={"box": box}, **tma))
+        add = {**tma, "defines": {**box.defines, "ADD": 1}}
+        PROBES.append(Probe(f"tma_reduce_add_{name}", run=tma_store, options={"box": box, "add": True}, **add))
+for name, box in MULTICAST.items():
+    PROBES.append(Probe(f"tma_load_multicast_{name}", "probe_tma.cu", tma_load, box.defines, 90,
+                        options={"box": box, "size": 4}))  # fmt: skip
