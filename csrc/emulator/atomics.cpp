@@ -128,6 +128,7 @@ extern "C" unsigned long long emu_atomic_load(const void* p, int bytes, int orde
     value = load();
   }
   thread.watched = p, thread.watched_value = unsigned(value);
+  thread.file = file, thread.line = line;
   notice(p, order);
   return value;
 }

@@ -15,7 +15,8 @@
 #define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
+#define alignas(n) __attribute__((aligned(n)))  // CUDA allows it after __shared__, C++ not after static
 #define __builtin_assume(condition) ((condition) ? void() : __builtin_unreachable())
 #endif
 

@@ -107,11 +107,14 @@ void deadlock(Worker& on) {
     message += more;
   }
   emu_current = nullptr;
-  // The line of a waiting thread is better than none.
+  // Of those that wait, one for another block, or for another warp's doing, says most.
+  static const State telling[] = {State::polling,   State::grid, State::cluster, State::mbarrier,
+                                  State::warpgroup, State::warp, State::barrier};
   const Thread* some = nullptr;
-  for (const auto& block : on.resident)
-    for (int i = 0; i < block->thread_count && !some; i++)
-      if (block->threads[size_t(i)].state != State::exited) some = &block->threads[size_t(i)];
+  for (const State state : telling)
+    for (const auto& block : on.resident)
+      for (int i = 0; i < block->thread_count && !some; i++)
+        if (block->threads[size_t(i)].state == state && block->threads[size_t(i)].file) some = &block->threads[size_t(i)];
   fail(some ? some->file : nullptr, some ? some->line : 0, "%s", message.c_str());
 }
 

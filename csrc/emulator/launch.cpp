@@ -144,6 +144,7 @@ void Worker::abandon() {
 void Worker::run_launch() {
   worker = this;
   idle_rounds = 0;
+  running.store(true, std::memory_order_release);
   constexpr size_t SIGNAL_STACK = 256 << 10;
   if (!signal_stack) {
     signal_stack = static_cast<char*>(
@@ -165,6 +166,7 @@ void Worker::run_launch() {
   emu_current = nullptr;
   sigaltstack(&earlier_stack, nullptr);
   if (!resident.empty()) abandon();
+  running.store(false, std::memory_order_release);
 }
 
 // ---- workers: the thread that launches, and helpers that sleep between launches
@@ -200,11 +202,11 @@ void help(Pool& of, Worker& on) {
     seen = of.generation;
     if (!of.open || of.helpers == 0) continue;
     of.helpers--;
-    grid.active++, grid.busy++;
+    grid.active++;
     guard.unlock();
     on.run_launch();
     guard.lock();
-    grid.active--, grid.busy--;
+    grid.active--;
     of.done.notify_all();
   }
 }
@@ -326,7 +328,7 @@ static void start_grid(const Launch& launch) {
   grid.launch = &launch;
   grid.unit_blocks = launch.cluster[0] * launch.cluster[1] * launch.cluster[2];
   grid.units = launch.grid[0] * launch.grid[1] * launch.grid[2] / grid.unit_blocks;
-  grid.next_unit = 0, grid.resident = 0, grid.busy = 1, grid.active = 1, grid.activity = 0;
+  grid.next_unit = 0, grid.resident = 0, grid.active = 1;
   grid.failed = false, grid.grid_arrived = 0, grid.blocks_done = 0;
   grid.error.clear();
   grid.checks.published.clear();
@@ -362,7 +364,9 @@ extern "C" int emu_launch(const Launch* launch, char* error, size_t room) {
   }
   start_grid(*launch);
   const int helpers = launch->checked ? 0 : std::min(launch->workers - 1, int(std::min(grid.units - 1, 255u)));
-  for (int i = 0; i <= helpers; i++) worker_of(of, size_t(i));
+  grid.crew.clear();
+  worker_of(of, size_t(std::max(helpers, 0)));
+  for (const auto& each : of.workers) grid.crew.push_back(each.get());
   of.called_after = helpers > 0 ? now() + HELP_AFTER : 0;
   {
     std::lock_guard<std::mutex> guard(of.lock);
@@ -373,7 +377,6 @@ extern "C" int emu_launch(const Launch* launch, char* error, size_t room) {
   {
     std::unique_lock<std::mutex> guard(of.lock);
     of.open = false;
-    grid.busy--;
     of.done.wait(guard, [] { return grid.active.load() == 1; });
   }
   restore_signals();

@@ -199,8 +199,8 @@ struct GridState {  // of the launch under way; shared between workers
   unsigned units = 0, unit_blocks = 1;  // a unit is a cluster, or one block
   std::vector<unsigned> order;          // of the units, where it is random
   std::atomic<unsigned> next_unit{0};
-  std::atomic<int> resident{0}, busy{0}, active{0};
-  std::atomic<unsigned> activity{0};
+  std::atomic<int> resident{0}, active{0};  // blocks, workers
+  std::vector<Worker*> crew;                // who may take part
   std::atomic<bool> failed{false};
   std::atomic<unsigned> grid_arrived{0}, grid_phase{0}, blocks_done{0};
   GridChecks checks;
@@ -218,7 +218,11 @@ struct Worker {
   std::vector<std::unique_ptr<Block>> resident;
   std::vector<Thread*> polling;
   std::vector<BulkOperation> loads;  // under way
-  int idle_rounds = 0;
+  // What tells a deadlock from a wait: things that happened here (a thread ended, or waited for its own block), and how
+  // often pollers have looked in vain since the sum over all workers was `idle_since`.
+  std::atomic<uint64_t> events{0}, idle_since{0};
+  std::atomic<int> idle_rounds{0};
+  std::atomic<bool> running{false};
   unsigned random_state = 1;
   void* escape = nullptr;  // sigjmp_buf of the launch
   char* signal_stack = nullptr;
@@ -227,6 +231,7 @@ struct Worker {
   void start_unit(unsigned unit);
   void run_launch();
   void abandon();
+  void event() { events.store(events.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
   unsigned random() { return random_state = random_state * 1664525u + 1013904223u; }
 
  private:

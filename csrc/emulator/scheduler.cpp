@@ -6,7 +6,7 @@
 
 namespace emulator {
 
-constexpr int MOST_IDLE_ROUNDS = 2000;  // of threads that poll while nothing changes: then it is a deadlock
+constexpr int MOST_IDLE_ROUNDS = 200;  // of threads that poll while nothing changes: then it is a deadlock
 
 void ReadyQueue::grow() {
   std::vector<Thread*> ring(ring_.size() * 2);
@@ -24,7 +24,7 @@ void wake(Thread* thread) {
 void wait(State state, const char* file, int line) {
   Thread& thread = current();
   thread.state = state, thread.file = file, thread.line = line;
-  if (state != State::polling) worker->idle_rounds = 0;
+  if (state != State::polling) worker->event();
   Thread* next = worker->pick();
   if (next == &thread) return;
   if (!next->started) prepare(*next, take_stack(*worker));
@@ -74,8 +74,9 @@ bool Worker::wake_pollers(bool all) {
   for (size_t i = 0; i < polling.size();) {
     Thread* thread = polling[i];
     const bool woken = changed(*thread);
-    if (woken) idle_rounds = 0;
+    if (woken) event();
     if (woken || (all && thread->state == State::polling)) {
+      thread->watched = nullptr;  // it looks again
       polling.erase(polling.begin() + static_cast<std::ptrdiff_t>(i));
       wake(thread);
       any = true;
@@ -96,38 +97,40 @@ bool Worker::start_more() {
   const unsigned unit = grid.next_unit.fetch_add(1);
   if (unit >= grid.units) return false;
   grid.resident += blocks;
-  grid.activity++;
-  idle_rounds = 0;
+  event();
   start_unit(unit);
   return true;
 }
 
-// Every thread here waits, some of them for other blocks. False where nobody is left who could end that.
-bool Worker::wait_for_others() {
-  if (grid.busy.load() > 1 || grid.active.load() > 1) {
-    grid.busy--;
-    const unsigned seen = grid.activity.load();
-    for (int quiet = 0; quiet < 200; quiet++) {
-      usleep(quiet < 10 ? 5 : 100);
-      const bool nobody_busy = grid.busy.load() == 0 && grid.activity.load() == seen;
-      if (!nobody_busy) quiet = std::min(quiet, 20);
-      bool woken = grid.failed.load();
-      for (Thread* thread : polling) woken |= changed(*thread);
-      if (woken) break;
-      if (nobody_busy && quiet > 30) break;
-    }
-    grid.busy++;
-    grid.activity++;
+// Whether all workers have asked in vain since the last thing that happened anywhere.
+static bool everyone_idle(uint64_t happened) {
+  for (const auto& other : grid.crew) {
+    if (!other->running.load(std::memory_order_acquire)) continue;
+    if (other->idle_since.load() != happened || other->idle_rounds.load() < 3) return false;
   }
-  if (grid.failed.load() || wake_pollers(false)) return true;
-  return idle_rounds++ < MOST_IDLE_ROUNDS && wake_pollers(true);
+  return true;
+}
+
+// Every thread here waits, some of them for other blocks: those look again. False where nothing will ever change.
+bool Worker::wait_for_others() {
+  uint64_t happened = 0;
+  for (const auto& other : grid.crew) happened += other->events.load(std::memory_order_relaxed);
+  if (idle_since.load() != happened) {
+    idle_rounds = 0;
+    idle_since = happened;
+  }
+  const int rounds = ++idle_rounds;
+  if (rounds > MOST_IDLE_ROUNDS && everyone_idle(happened)) return false;
+  if (rounds > 3 && grid.active.load() > 1) usleep(useconds_t(5 * std::min(rounds, 20)));
+  wake_pollers(true);
+  return true;
 }
 
 void thread_exits(Thread& thread) {
   Block& block = thread.home();
   if (!thread.stores.empty() || !thread.store_groups.empty()) bulk_thread_exits(thread);
   thread.state = State::exited;
-  worker->idle_rounds = 0;
+  worker->event();
   block.alive--;
   if (block.cluster_home) cluster_thread_exits(block);
   if (block.alive == 0) retire(block);
@@ -171,9 +174,9 @@ void retire(Block& block) {
 
 using namespace emulator;
 
+// In a loop that polls, what it polled before is what it waits for.
 extern "C" void emu_yield() {
   Thread& thread = current();
-  thread.watched = nullptr;
   worker->polling.push_back(&thread);
   wait(State::polling, thread.file, thread.line);
 }

@@ -91,11 +91,12 @@ void read_registers(Scratch& scratch, const WgmmaOperation& operation) {
   }
 }
 
-// kept: accumulators are in the runtime's keeping, because their owner sees them poisoned.
-void execute(Block& block, const WgmmaOperation& operation, int group, bool kept) {
+Scratch& scratch_of_this_thread() {
   static thread_local std::unique_ptr<Scratch> memory = std::make_unique<Scratch>();
-  Scratch& scratch = *memory;
-  Warpgroup& state = block.warpgroups[size_t(group)];
+  return *memory;
+}
+
+void read_operands(Block& block, const WgmmaOperation& operation, int group, Scratch& scratch) {
   if (operation.a_in_registers) {
     read_registers(scratch, operation);
   } else {
@@ -104,6 +105,13 @@ void execute(Block& block, const WgmmaOperation& operation, int group, bool kept
   }
   read_operand(block, group, operation.b_descriptor, operation.n, operation.transpose_b, operation.type,
                &scratch.b[0][0], 1, MOST_COLUMNS, operation.file, operation.line);
+}
+
+// kept: accumulators are in the runtime's keeping, because their owner sees them poisoned.
+void execute(Block& block, const WgmmaOperation& operation, int group, bool kept) {
+  Scratch& scratch = scratch_of_this_thread();
+  Warpgroup& state = block.warpgroups[size_t(group)];
+  read_operands(block, operation, group, scratch);
   const auto accumulators = [&](int thread) {
     float* d = operation.d[thread];
     return kept ? state.kept[{thread, d}].data() : d;
@@ -188,7 +196,11 @@ void finish(Block& block, Warpgroup& state, int group) {
   while (int(state.groups.size()) > groups_left) {
     const std::vector<WgmmaOperation> operations = std::move(state.groups.front());
     state.groups.pop_front();
-    if (!late()) continue;
+    if (!late()) {  // done at once, but the operands must have stayed until now
+      if (block.checked)
+        for (const auto& operation : operations) read_operands(block, operation, group, scratch_of_this_thread());
+      continue;
+    }
     for (const auto& operation : operations) execute(block, operation, group, true);
     for (const auto& operation : operations) give_back(state, operation);
   }
