@@ -94,7 +94,7 @@ DEVICE_INLINE void consume(const Problem& p, const Schedule& schedule, int clust
   for (int index = cluster; index < schedule.count; index += clusters, turn++) {
     const Slices slices = schedule.slices_of(p, index);
     const int count = slices.end - slices.begin;
-    if (turn % TEAMS != team) {
+    if (PINGPONG && turn % TEAMS != team) {
       ring.skip(count);
       continue;
     }

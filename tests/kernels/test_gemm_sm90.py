@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+import stub_driver
 import weft
 from kernels.gemm_checks import check
-from weft.backends import emulator
-from weft.backends.gpu import gemm_sm90
+from policy import needs
+from stub_driver import FakeArray
+from weft.backends import emulator, tensor_maps
+from weft.backends.gpu import gemm_choice, gemm_sm90
+from weft.backends.gpu.gemm_configurations import product
+from weft.backends.gpu.gemm_product import Matrix
 
 TILES = {tile.name: tile for tile in gemm_sm90.TILES}
 LARGE, TURNS, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "64x64x64s8"
@@ -113,3 +120,53 @@ def test_copied_factors(rng, dtype, layout):
     check(rng, 70, 75, 77, dtype, layout, batch=(2,), b_batch=(1,), margin=1, offset=3, kernel=on(SMALL),
           tf32="even" if dtype == "float32" else False)  # fmt: skip
 
+
+
+@needs("nvrtc")
+def test_launch_on_a_gpu():
+    """What the driver is asked for: a cluster on every pair of multiprocessors, and the boxes of each matrix."""
+    rows = {"stride": 512, "inner": 0, "outer": 0}
+    one = product("bfloat16", "NT", 90, m=4096, n=4096, k=512, a=Matrix(**rows), b=Matrix(True, **rows))
+    one = dataclasses.replace(one, out=Matrix(stride=4096))
+    with stub_driver.driven(native=False) as stub:
+        tensor_maps.MAPS.clear()
+        run = gemm_sm90.SM90.prepare(one, TILES[LARGE], 1)
+        a, b, out = (FakeArray(i << 30, "bfloat16") for i in (1, 2, 3))
+        run(a, b, out, None, None, None)
+        (launch,) = stub.launches()
+        maps = [(m["address"] >> 30, m["shape"], m["strides"], m["box"]) for m in stub.calls("cuTensorMapEncodeTiled")]
+        tensor_maps.MAPS.clear()
+    assert launch["grid"] == [132, 1, 1] and launch["block"] == [384, 1, 1]
+    assert launch["attributes"] == {"4": [2, 1, 1]}
+    assert launch["shared"] == gemm_sm90.SM90.shared_bytes(one, TILES[LARGE]) == 213_104
+    assert maps == [
+        (1, [512, 4096], [1024], [64, 128]), (2, [512, 4096], [1024], [64, 128]), (3, [4096, 4096], [8192], [64, 64])
+    ]  # fmt: skip
+
+
+def test_refusals():
+    """What TMA and wgmma cannot do goes to the other kernels, and is said."""
+    plain = product("bfloat16", "NN", 90)
+    wanted = {
+        "sm_80": dataclasses.replace(plain, capability=80),
+        "sm_100": dataclasses.replace(plain, capability=100),
+        "set_float32_matmul_precision": product("float32", "NT", 90, tf32=False),
+        "float64 on tensor cores": product("float64", "NN", 90),
+        "nothing to load": dataclasses.replace(plain, k=0),
+        "more than one of beta, aux and residual": product("bfloat16", "NN", 90, aux=Matrix(), residual=Matrix()),
+        "start at multiples of 16 bytes": product("bfloat16", "NN", 90, residual=Matrix(pitched=False)),
+        "the batch shares": product("bfloat16", "NN", 90, outer=4, residual=Matrix()),
+    }
+    for words, one in wanted.items():
+        assert words in gemm_sm90.SM90.refusal(one, TILES[LARGE])
+    assert not gemm_sm90.SM90.refusal(plain, TILES[LARGE])
+
+
+def test_large_products_choose_this_kernel():
+    for layout in ("NN", "NT", "TN", "TT"):
+        for size in (4096, 8192):
+            chosen = gemm_choice.describe(product("bfloat16", layout, 90, m=size, n=size, k=size))
+            assert chosen.startswith("gemm_sm90/") and TILES[chosen.split("/")[1]].cluster == 2
+    assert gemm_choice.describe(product("bfloat16", "NT", 80)).startswith("gemm_mma/")
+    short = gemm_choice.describe(product("bfloat16", "NT", 90, k=64, activation="gelu"))
+    assert TILES[short.split("/")[1]].pingpong, "an epilogue that outlasts the products is hidden behind them"

@@ -118,7 +118,7 @@ BUGS = {
         {"checked late": "race", "checked early": "race"}),
     "the block ends before its stores": (
         (STORE, "if (STORE_BY != Store::elements && speaks()) bulk_wait<0>();", "", SMALL, {}),
-        {"fast late": "before the thread exits", "checked early": "before the thread exits"}),
+        {"fast late": "before the thread exits", "checked late": "before the thread exits"}),
     "multicast leaves the neighbour out": (
         (TILE, "EVERYONE = (1 << SHARERS) - 1;", "EVERYONE = 1;", LARGE, {}),
         {"checked late": "deadlock", "fast early": "deadlock"}),

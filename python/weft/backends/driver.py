@@ -68,6 +68,19 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(path())
 
 
+@lru_cache(maxsize=64)
+def multiprocessors(device: int) -> int:
+    """How many multiprocessors a device has: 132 for an H100 SXM."""
+    capability(device)  # opens the driver, and refuses a device that is not there
+    handle, count = ctypes.c_int(), ctypes.c_int()
+    attribute = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+    if library().cuDeviceGet(ctypes.byref(handle), device) or library().cuDeviceGetAttribute(
+        ctypes.byref(count), attribute, handle
+    ):
+        raise RuntimeError(f"multiprocessors: expected the driver to count those of cuda:{device}, got an error")
+    return count.value
+
+
 def words(result: int) -> str:
     """CUDA_ERROR_INVALID_VALUE: invalid argument"""
     parts = []

@@ -23,7 +23,7 @@ from weft.backends.gpu.gemm_choice import (
     register,
 )
 from weft.backends.gpu.gemm_product import C_TYPES, Matrix, Product
-from weft.backends.launch import capability, kernel, launch, tensor_map
+from weft.backends.launch import kernel, launch, tensor_map
 
 if TYPE_CHECKING:
     from weft.backends.gpu.gemm import Run
@@ -224,7 +224,9 @@ def multiprocessors(x: Any) -> int:
         from weft.backends import emulator
 
         return emulator.config.multiprocessors
-    return device_of(capability(x)).multiprocessors
+    from weft.backends import driver
+
+    return driver.multiprocessors(int(x.device_name.removeprefix("cuda:")))
 
 
 def itemsize(dtype: str) -> int:
@@ -271,7 +273,7 @@ def band_height(tile: Tile) -> int:
 def matrix_map(x: Any, product: Product, matrix: Matrix, shape: tuple[int, int], box: tuple[int, int], batched: bool,
                *, factor: bool = False, splits: int = 1) -> Any:  # fmt: skip
     """The tensor map of a matrix of `shape`: two dimensions, four with a batch (parts of K are batches, too)."""
-    size = x.itemsize
+    size = x.dtype.itemsize
     dtype = "tf32" if factor and size == 4 else None
     rows, columns = shape[::-1] if matrix.transposed else shape
     if not batched:
