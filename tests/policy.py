@@ -2,8 +2,8 @@
 
     from policy import needs
 
-    @needs("torch")                      # a module, "native" (the C++ extension), "gpu", or "data/mnist"
-    def test_against_torch(): ...
+    @needs("torch")                      # a module, "native" (the C++ extension), "emulator", "nvrtc", "cuobjdump",
+    def test_against_torch(): ...        # "gpu", or "data/mnist"
 
 With WEFT_DATA set or CI=true nothing that this project can install or was given may be missing: the test fails. A GPU
 is never a failure, and neither is an extension that WEFT_NATIVE=0 turns off.
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,16 @@ import pytest
 STRICT = bool(os.environ.get("WEFT_DATA")) or os.environ.get("CI") == "true"
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("WEFT_DATA") or ROOT.parent / "shared" / "data")
+
+
+def tool(name: str) -> str | None:
+    """The path of one of CUDA's binary tools: from its wheel, else from PATH."""
+    spec = importlib.util.find_spec("nvidia")
+    for root in spec.submodule_search_locations or () if spec else ():
+        found = sorted(Path(root).glob(f"cu1?/bin/{name}"))
+        if found:
+            return str(found[-1])
+    return shutil.which(name)
 
 
 def needs(*names: str) -> pytest.MarkDecorator:
@@ -35,9 +47,23 @@ def missing(name: str) -> tuple[str, bool] | None:
             return "the C++ extension is turned off by WEFT_NATIVE=0", True
         if importlib.util.find_spec("weft._cpu") is None:
             return "the C++ extension is not built (make native; weft doctor says why)", False
+    elif name == "emulator":
+        if not list((ROOT / "python" / "weft").glob("libweft_emulator.*")) or shutil.which("g++") is None:
+            other = (sys.platform, platform.machine()) != ("linux", "x86_64")
+            return "the emulated device is not built (x86-64 Linux with g++; make native)", other
     elif name == "gpu":
         if shutil.which("nvidia-smi") is None:
             return "no NVIDIA driver on this machine", True
+    elif name == "nvrtc":
+        from weft.backends import nvrtc
+
+        try:
+            nvrtc.library()
+        except ImportError:
+            return "NVIDIA's runtime compiler is not installed (pip install 'weft[test]')", sys.platform != "linux"
+    elif name == "cuobjdump":
+        if tool("cuobjdump") is None or tool("nvdisasm") is None:
+            return "cuobjdump and nvdisasm are not installed (pip install 'weft[test]')", sys.platform != "linux"
     elif name.startswith("data/"):
         if not (DATA / name.removeprefix("data/")).exists():
             return f"no {name.removeprefix('data/')} in {DATA} (set WEFT_DATA)", False

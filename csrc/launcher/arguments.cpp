@@ -19,11 +19,11 @@ std::string short_type_name(PyObject* object) {
 
 std::string text(PyObject* object) { return py::str(py::handle(object)); }
 
-// An attribute, or null with no exception set where there is none.
+// An attribute, or null with no exception set where it cannot be had: some scalars raise TypeError instead.
 PyObject* attribute(PyObject* object, const py::str& name) {
   PyObject* found = PyObject_GetAttr(object, name.ptr());
   if (!found) {
-    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw py::error_already_set();
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) throw py::error_already_set();
     PyErr_Clear();
   }
   return found;
@@ -157,9 +157,11 @@ void Arguments::tensor_map(size_t place, const Parameter& parameter, PyObject* a
 }
 
 void Arguments::structure(size_t place, const Parameter& parameter, PyObject* argument) {
-  Py_buffer view;
-  if (PyUnicode_Check(argument) || PyObject_GetBuffer(argument, &view, PyBUF_SIMPLE)) {
+  Py_buffer view{};
+  if (PyUnicode_Check(argument) || PyObject_GetBuffer(argument, &view, PyBUF_FULL_RO) ||
+      !PyBuffer_IsContiguous(&view, 'C')) {
     PyErr_Clear();
+    PyBuffer_Release(&view);
     refuse(place, parameter, "a " + parameter.type + " by value (bytes, or a ctypes or NumPy structure)",
            short_type_name(argument));
   }

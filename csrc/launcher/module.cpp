@@ -32,12 +32,15 @@ Stream current_stream(int device) {
   return reinterpret_cast<Stream>((*stream_callable)(device).cast<intptr_t>());
 }
 
+void use_streams(py::object source);
+
 void open(const std::string& path, py::object error, py::object tensor_map, py::object generic) {
   if (!python) python = new Python;
   python->tensor_map = std::move(tensor_map);
   python->generic = std::move(generic);
   delete cuda_error;
   cuda_error = new py::object(std::move(error));
+  use_streams(py::none());
   driver.reset();
   driver = std::make_unique<Driver>(path);
 }
@@ -149,8 +152,8 @@ class Kernel {
  private:
   struct Loaded {
     Function function = nullptr;
-    unsigned shared = 0;         // what a launch may ask for; at first 48 KiB less what is static
-    unsigned cluster = 8;        // the largest cluster that every GPU grants
+    unsigned shared = 0;   // what a launch may ask for; at first 48 KiB less what is static
+    unsigned cluster = 8;  // the largest cluster that every GPU grants
   };
 
   // Opts in to as much dynamic shared memory, and to larger clusters than are portable.

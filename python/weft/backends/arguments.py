@@ -22,6 +22,11 @@ def expected(name: str, place: int, parameter: Parameter, what: str, got: str) -
     return TypeError(f"launch: {name}: expected argument {place} ({parameter.name}) to be {what}, got {got}")
 
 
+def no_fit(name: str, place: int, parameter: Parameter, argument: Any) -> ValueError:
+    words = f"argument {place} ({parameter.name}) to fit {parameter.type}"
+    return ValueError(f"launch: {name}: expected {words}, got {argument}")
+
+
 def pack(name: str, parameters: Sequence[Parameter], arguments: Sequence[Any], device: str) -> Any:
     """The array of pointers to argument values that cuLaunchKernel takes; it keeps the values alive.
 
@@ -56,6 +61,8 @@ def address(name: str, place: int, parameter: Parameter, argument: Any, device: 
     if argument is None:
         return 0
     if isinstance(argument, int):
+        if not 0 <= argument < 1 << 64:
+            raise no_fit(name, place, parameter, argument)
         return argument
     try:
         where, pointer, char = argument.device_name, argument.pointer, argument.dtype.char
@@ -92,7 +99,5 @@ def scalar(name: str, place: int, parameter: Parameter, argument: Any) -> Any:
     except (TypeError, ValueError):
         raise refusal from None
     except (struct.error, OverflowError):
-        raise ValueError(
-            f"launch: {name}: expected argument {place} ({parameter.name}) to fit {parameter.type}, got {argument}"
-        ) from None
+        raise no_fit(name, place, parameter, argument) from None
     return (ctypes.c_char * len(data)).from_buffer_copy(data)

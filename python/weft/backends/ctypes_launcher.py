@@ -110,6 +110,7 @@ def the_driver() -> Driver:
 
 def open(path: str, error: type[Exception], tensor_map: type, generic: type) -> None:
     global DRIVER
+    use_streams(None)
     DRIVER = Driver(path, error)
 
 

@@ -141,6 +141,8 @@ def encode(
     """A new map, made by the driver, or by the emulated device for arrays of its own."""
     rank = len(shape)
     data_type = one_of("dtype", type_, DATA_TYPES)
+    choices = [one_of("interleave", interleave, INTERLEAVES), one_of("swizzle", swizzle, SWIZZLES),
+               one_of("promotion", promotion, PROMOTIONS), one_of("fill", fill, FILLS)]  # fmt: skip
     steps = tuple(element_strides) if element_strides is not None else (1,) * rank
     inner = columns[2] if columns else (box[0] if len(box) else 0)
     check(pointer, shape, strides, box, columns, steps, swizzle, inner * SIZES[data_type], interleave)
@@ -149,9 +151,7 @@ def encode(
     u64, u32 = ctypes.c_uint64, ctypes.c_uint32
     head = (ctypes.byref(made.bits), ctypes.c_int(data_type), u32(rank), ctypes.c_void_p(pointer),
             (u64 * rank)(*shape), (u64 * max(rank - 1, 1))(*strides))  # fmt: skip
-    choices = (("interleave", interleave, INTERLEAVES), ("swizzle", swizzle, SWIZZLES),
-               ("promotion", promotion, PROMOTIONS), ("fill", fill, FILLS))  # fmt: skip
-    tail = ((u32 * rank)(*steps), *(ctypes.c_int(one_of(*choice)) for choice in choices))
+    tail = ((u32 * rank)(*steps), *map(ctypes.c_int, choices))
     if columns is None:
         encoder(where, "tiled")(*head, (u32 * rank)(*box), *tail)
     else:
