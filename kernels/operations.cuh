@@ -3,7 +3,7 @@
 //   add(so_far, x, index)   takes in one element, number `index` of its row
 //   combine(a, b)           of two parts, the first before the second
 //   finish(total, count)    the result, before it is converted
-// Defines: IN, type of the elements;   ACCUMULATE, type of sums.
+// Defines: IN, type of the elements;   ACCUMULATE, type of sums;   WIDE, 1 where 31 bits do not hold an index.
 #pragma once
 #include "expressions.cuh"
 
@@ -84,9 +84,14 @@ struct All {
   static DEVICE_INLINE bool finish(int a, long long) { return a != 0; }
 };
 
+// Value and index are of one size, so that no accumulator has bytes that nobody writes.
+constexpr bool LONG_INDEX = WIDE || sizeof(IN) == 8;
+using Key = typename Choose<is_real<IN>, typename Choose<LONG_INDEX, double, float>::type,
+                            typename Choose<is_signed<IN>, typename Choose<LONG_INDEX, int64_t, int>::type,
+                                            typename Choose<LONG_INDEX, uint64_t, unsigned>::type>::type>::type;
 struct Candidate {
-  Wide<IN> value;
-  long long index;  // -1: none yet
+  Key value;
+  typename Choose<LONG_INDEX, int64_t, int>::type index;  // -1: none yet
 };
 DEVICE_INLINE Candidate shuffle_xor(Candidate x, int distance) {
   return {shuffle_xor(x.value, distance), shuffle_xor(x.index, distance)};
@@ -96,9 +101,11 @@ DEVICE_INLINE Candidate shuffle_xor(Candidate x, int distance) {
 template <bool LARGEST>
 struct Argument {
   using Accumulator = Candidate;
-  static DEVICE_INLINE Candidate identity() { return {Wide<IN>(0), -1}; }
-  static DEVICE_INLINE bool beats(Wide<IN> a, Wide<IN> b) { return (LARGEST ? a > b : a < b) || (a != a && b == b); }
-  static DEVICE_INLINE Candidate add(Candidate a, IN x, long long index) { return combine(a, {Wide<IN>(x), index}); }
+  static DEVICE_INLINE Candidate identity() { return {Key(0), -1}; }
+  static DEVICE_INLINE bool beats(Key a, Key b) { return (LARGEST ? a > b : a < b) || (a != a && b == b); }
+  static DEVICE_INLINE Candidate add(Candidate a, IN x, long long index) {
+    return combine(a, {convert<Key>(x), decltype(a.index)(index)});
+  }
   static DEVICE_INLINE Candidate combine(Candidate a, Candidate b) {
     if (a.index < 0 || beats(b.value, a.value)) return b.index < 0 ? a : b;
     if (b.index < 0 || beats(a.value, b.value)) return a;

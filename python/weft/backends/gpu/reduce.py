@@ -49,7 +49,7 @@ class Plan(NamedTuple):
     """Bytes of the results of parts; 0 where one pass is enough."""
     splits: int
     outputs: int
-    count: int
+    elements: int
 
 
 plans: dict[Any, Plan] = {}
@@ -73,9 +73,9 @@ def result_types(name: str, dtype: np.dtype) -> tuple[np.dtype, str]:
     return dtype, "double" if char == "d" else "float"
 
 
-def accumulator_size(name: str, dtype: np.dtype, accumulate: str) -> int:
+def accumulator_size(name: str, dtype: np.dtype, accumulate: str, wide: bool) -> int:
     if name in INDEXED:
-        return 16
+        return 16 if wide or dtype.itemsize == 8 else 8
     if name in ("max", "min"):
         return 4 if dtype.kind not in "biu" and dtype.itemsize == 2 else dtype.itemsize
     return 8 if accumulate in ("double", "uint64_t") else 4
@@ -100,7 +100,7 @@ def reduce(name: str, x: Any, axis: Any = None, keepdims: bool = False, out: Any
     launch(plan.kernel, plan.grid, (THREADS,), (out, x, partials, plan.layout))
     if partials is not None:
         blocks = -(-plan.outputs // (THREADS // 32))
-        launch(plan.second, (blocks,), (THREADS,), (out, partials, plan.splits, plan.outputs, plan.count))
+        launch(plan.second, (blocks,), (THREADS,), (out, partials, plan.splits, plan.outputs, plan.elements))
     return out
 
 
@@ -172,7 +172,7 @@ def make_plan(name: str, x: Any, axis: Any, keepdims: bool) -> Plan:
     return Plan(
         kernel("reduce.cu", "reduce_columns" if by_columns else "reduce_rows", **defines), (blocks, splits), packed,
         shape, dtype, kernel("reduce.cu", "reduce_partials", **defines),
-        outputs * splits * accumulator_size(name, x.dtype, accumulate) if splits > 1 else 0, splits, outputs, count,
+        outputs * splits * accumulator_size(name, x.dtype, accumulate, wide) if splits > 1 else 0, splits, outputs, count,
     )  # fmt: skip
 
 
