@@ -15,6 +15,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 MPL_FOLDER = tempfile.TemporaryDirectory(prefix="weft-mpl-")  # a read-only home must not matter
 os.environ.setdefault("MPLCONFIGDIR", MPL_FOLDER.name)
 
+os.environ.setdefault("WEFT_DEVICE", "cpu")  # tests name the others
+
 # A suite that is started in the background inherits an ignored Ctrl-C, and some tests press it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

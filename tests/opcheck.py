@@ -4,7 +4,7 @@
     globals().update(checks(CASES))
 
 From a row follow: the value against an oracle in float64, first and second derivatives against differences on fresh
-inputs, layouts, dtypes, and the native entries against the references.
+inputs, layouts, dtypes, the native entries against the references, and the emulated device (or a GPU) against the CPU.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import pytest
 
 import weft
 from weft import autograd
+from weft.backends.device import check_device as check_name
+from weft.backends.device import on_host, place
+from weft.backends.gpu.array import EmulatedArray
 from weft.backends.registry import PRIMITIVES
 from weft.testing import gradcheck, gradgradcheck
 
@@ -61,6 +64,7 @@ class Case:
     fn(*Tensors, **params); each input is a shape (normal values), a maker of arrays, or None. oracle: the same in
     NumPy on float64 arrays. grad: False where nothing is differentiable. order: how many derivatives to check.
     half: False where 16-bit types are not taken; layouts: False where an input must keep its memory. why: the reason.
+    off_device: why the devices are left out, if they are; slow: their kernels take long, so only --full runs them.
     """
 
     fn: Callable[..., Any]
@@ -72,6 +76,8 @@ class Case:
     half: bool = True
     layouts: bool = True
     rtol: float = 1e-6
+    off_device: str = ""
+    slow: bool = False
     why: str = ""
     name: str = ""
 
@@ -93,8 +99,10 @@ class Case:
         made = [None if i is None else normal(*i)(rng) if isinstance(i, tuple) else i(rng) for i in self.inputs]
         return [a.astype(dtype) if a is not None and a.dtype == np.float64 else a for a in made]
 
-    def call(self, arrays: list[Any], recorded: bool = False) -> Any:
-        tensors = [a if a is None else weft.Tensor(a, recorded and a.dtype.kind not in "biu") for a in arrays]
+    def call(self, arrays: list[Any], recorded: bool = False, device: str = "cpu") -> Any:
+        tensors = [
+            a if a is None else weft.Tensor(place(a, device), recorded and a.dtype.kind not in "biu") for a in arrays
+        ]
         return self.fn(*tensors, **self.params), tensors
 
     def closed(self, arrays: list[Any]) -> tuple[Callable[..., Any], list[Any]]:
@@ -113,8 +121,7 @@ class Case:
 
 def many(out: Any) -> list[np.ndarray]:
     return [
-        np.asarray(o.data if isinstance(o, weft.Tensor) else o)
-        for o in (out if isinstance(out, (tuple, list)) else [out])
+        on_host(o.data if isinstance(o, weft.Tensor) else o) for o in (out if isinstance(out, (tuple, list)) else [out])
     ]
 
 
@@ -151,15 +158,34 @@ def references_only():
             p.found.clear()
 
 
-def gradients(case: Case, arrays: list[Any], seed: int) -> list[Any]:
+@contextlib.contextmanager
+def never_waiting():
+    """The host may not look at values on a device: that would make it wait, in every step of a training run."""
+
+    def get(array):
+        raise AssertionError(f"the host waited for a value of shape {array.shape} on {array.device_name}")
+
+    original = EmulatedArray.get
+    EmulatedArray.get = get
+    try:
+        yield
+    finally:
+        EmulatedArray.get = original
+
+
+def gradients(case: Case, arrays: list[Any], seed: int, device: str = "cpu") -> list[Any]:
     """The outputs, then the gradient of every float input for random output weights."""
-    out, tensors = case.call(arrays, recorded=True)
+    with never_waiting():
+        out, tensors = case.call(arrays, True, device)
     outs = [o for o in (out if isinstance(out, tuple) else (out,)) if o.requires_grad]
     rng = np.random.default_rng(seed)
-    weights = [rng.standard_normal(o.shape).astype(o.dtype) for o in outs]
+    weights = [weft.Tensor(place(rng.standard_normal(o.shape).astype(o.dtype), device)) for o in outs]
     leaves = [t for t in tensors if t is not None and t.requires_grad]
-    grads = autograd.grad(outs, leaves, weights, allow_unused=True) if outs and leaves else []
-    return many(out) + [np.zeros(leaf.shape) if g is None else g.data for g, leaf in zip(grads, leaves)]
+    with never_waiting():
+        grads = autograd.grad(outs, leaves, weights, allow_unused=True) if outs and leaves else []
+    made = [o for o in (out if isinstance(out, tuple) else (out,)) if isinstance(o, weft.Tensor)] + list(grads)
+    assert all(t is None or t.device == device for t in made), f"{case}: a result that left {device}"
+    return many(out) + [np.zeros(leaf.shape) if g is None else on_host(g.data) for g, leaf in zip(grads, leaves)]
 
 
 def scattered(a: Any, kind: str) -> Any:
@@ -243,6 +269,31 @@ def check_native(case: Case) -> None:
         close(got, want, TOLERANCE["float32"], f"{case}: float32 entries against the float64 reference")
 
 
+def check_device(case: Case, device: str) -> None:
+    """Value and gradient on a device as on the CPU, dtypes too; nothing leaves the device on the way."""
+    arrays = case.sample(5, np.float32)
+    exact = [a.astype(np.float64) if a is not None and a.dtype == np.float32 else a for a in arrays]
+    with references_only():
+        want = gradients(case, exact, 5)
+    on_cpu = gradients(case, arrays, 5)
+    got = gradients(case, arrays, 5, device)
+    assert [g.dtype for g in got] == [w.dtype for w in on_cpu], f"{case}: {[g.dtype for g in got]} on {device}"
+    close(got, want, 2 * TOLERANCE["float32"], f"{case}: float32 on {device} against the float64 reference")
+
+
+def check_device_half(case: Case, device: str) -> None:
+    """The value in 16 bits: computed wide and rounded once."""
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        arrays = case.sample(6, dtype)
+        if not any(a is not None and a.dtype == dtype for a in arrays):
+            return
+        out = case.call(arrays, device=device)[0]
+        wide = [a.astype(np.float64) if a is not None and a.dtype == dtype else a for a in arrays]
+        assert [o.dtype for o in many(out)] == [o.dtype for o in many(case.call(arrays)[0])]
+        want = many(case.call(wide)[0])
+        close(many(out)[:1], want[:1], TOLERANCE[np.dtype(dtype).name], f"{case}: {np.dtype(dtype)} on {device}")
+
+
 COVERED: set[str] = set()  # names of ops that some differentiable case ran through
 
 
@@ -255,6 +306,15 @@ def checks(cases: list[Case]) -> dict[str, Callable[..., None]]:
 
         return pytest.mark.parametrize("case", chosen, ids=str)(test)
 
+    def on_device(check: Callable[[Case, str], None], chosen: list[Case]) -> Callable[..., None]:
+        """The same for what runs on the device that --device names."""
+
+        def test(case: Case, device: str) -> None:
+            check(case, check_name(device))
+
+        rows = [pytest.param(c, marks=[pytest.mark.slow] * c.slow, id=str(c)) for c in chosen if not c.off_device]
+        return pytest.mark.needs("emulator")(pytest.mark.gpu(pytest.mark.parametrize("case", rows)(test)))
+
     differentiable = [c for c in cases if c.grad]
     made = {
         "test_value": over(check_value, cases),
@@ -264,6 +324,8 @@ def checks(cases: list[Case]) -> dict[str, Callable[..., None]]:
         "test_third_order": over(check_third_order, [c for c in differentiable if c.order >= 3]),
         "test_layouts": over(check_layouts, [c for c in differentiable if c.layouts]),
         "test_native": over(check_native, differentiable),
+        "test_device": on_device(check_device, cases),
+        "test_device_half": on_device(check_device_half, [c for c in cases if c.half]),
         "CASES": cases,
     }
     return {name: test for name, test in made.items() if name == "CASES" or test.pytestmark[0].args[1]}

@@ -9,6 +9,8 @@ import numpy as np
 
 from weft import autograd
 from weft.autograd import Edge, Tensor, enable_grad, forward_order, no_grad, op
+from weft.backends.device import beside
+from weft.ops.creation import zeros_like
 
 
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
@@ -39,7 +41,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
                 got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
                 raise ValueError(f"grad: expected f to return a Tensor of one value, got {got}")
             grads = autograd.grad(value, [inputs[i] for i in numbers], create_graph=True, allow_unused=True)
-        grads = [Tensor(np.zeros_like(inputs[i].data)) if g is None else g for i, g in zip(numbers, grads, strict=True)]
+        grads = [zeros_like(inputs[i]) if g is None else g for i, g in zip(numbers, grads, strict=True)]
         if not outer:
             value, grads = value.detach(), [g.detach() for g in grads]
         return value, grads[0] if isinstance(argnums, int) else tuple(grads)
@@ -67,15 +69,15 @@ def hessian_vector_product(f: Callable[[Tensor], Tensor], x: Any, v: Any) -> Ten
     array([ 6., 12.], dtype=float32)
     """
     leaf = Tensor(x.data if isinstance(x, Tensor) else x, requires_grad=True)
-    v = v.detach() if isinstance(v, Tensor) else Tensor(np.asarray(v, leaf.dtype))
+    v = v.detach() if isinstance(v, Tensor) else Tensor(beside(np.asarray(v, leaf.dtype), leaf))
     if v.shape != leaf.shape:
         raise ValueError(f"hessian_vector_product: expected v of shape {leaf.shape}, got {v.shape}")
     with enable_grad():
         first = autograd.grad(f(leaf), leaf, create_graph=True)
         if not first.requires_grad:
-            return Tensor(np.zeros_like(leaf.data))
+            return zeros_like(leaf)
         second = autograd.grad(first, leaf, v, allow_unused=True)
-    return Tensor(np.zeros_like(leaf.data)) if second is None else second
+    return zeros_like(leaf) if second is None else second
 
 
 def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 
 from weft import autograd
 from weft.autograd import Edge, Node, Tensor
+from weft.backends.device import on_host
 from weft.nn import module as modules
 from weft.nn.module import Module, is_float
 
@@ -89,7 +90,7 @@ def check_op(body: Any, arrays: tuple[Any, ...], out: Any) -> None:
     if all(map(finite, outs)):
         return
     name = body.__name__
-    inputs = [np.asarray(a.data if isinstance(a, Tensor) else a) for a in arrays if a is not None]
+    inputs = [raw(a) for a in arrays if a is not None]
     inputs = [a for a in inputs if is_float(a.dtype)]
     for i, a in enumerate(inputs):
         if np.isnan(a).any():
@@ -102,7 +103,8 @@ def check_op(body: Any, arrays: tuple[Any, ...], out: Any) -> None:
 
 
 def raw(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else np.asarray(x)
+    """The values on the host: whoever looks for a fault waits for the device."""
+    return on_host(x.data if isinstance(x, Tensor) else x)
 
 
 def finite(x: Any) -> bool:

@@ -15,6 +15,8 @@ import numpy as np
 
 from weft.autograd import Tensor
 from weft.backends import reference as K
+from weft.backends.array import namespace, on_devices
+from weft.backends.device import check_device, place
 from weft.backends.reference.random import LOW, UNIFORM_BITS, philox4x32, threshold
 
 Shape = int | Sequence[int]
@@ -78,9 +80,11 @@ class Generator:
         seed, offset = self.take(n)
         return K.random_bits(np.empty(n, np.uint32), seed=seed, offset=offset)
 
-    def uniform_array(self, shape: Shape, low: float = 0.0, high: float = 1.0, dtype: Any = np.float32) -> Array:
-        """Uniforms in [low, high) as an array of `shape`."""
-        out = empty("uniform", shape, dtype)
+    def uniform_array(
+        self, shape: Shape, low: float = 0.0, high: float = 1.0, dtype: Any = np.float32, device: str = "cpu"
+    ) -> Any:
+        """Uniforms in [low, high) as a raw array of `shape`."""
+        out = empty("uniform", shape, dtype, device)
         if not low <= high:
             raise ValueError(f"uniform: expected low <= high, got {low} and {high}")
         seed, offset = self.take(out.size * 2 if out.dtype.char == "d" else out.size)
@@ -90,12 +94,15 @@ class Generator:
             out *= one(high - low)
             out += one(low)
             if low < high:  # the sum may have been rounded up to high itself
-                np.minimum(out, np.nextafter(one(high), one(low)), out=out)
+                xp = namespace(out)
+                xp.assign(out, xp.minimum(out, np.nextafter(one(high), one(low))))
         return out
 
-    def normal_array(self, shape: Shape, mean: float = 0.0, std: float = 1.0, dtype: Any = np.float32) -> Array:
-        """Normals with this mean and standard deviation as an array of `shape`."""
-        out = empty("normal", shape, dtype)
+    def normal_array(
+        self, shape: Shape, mean: float = 0.0, std: float = 1.0, dtype: Any = np.float32, device: str = "cpu"
+    ) -> Any:
+        """Normals with this mean and standard deviation as a raw array of `shape`."""
+        out = empty("normal", shape, dtype, device)
         if not std >= 0:
             raise ValueError(f"normal: expected std >= 0, got {std}")
         seed, offset = self.take(out.size)
@@ -173,7 +180,7 @@ def uniform(
     >>> weft.random.uniform((3,)).numpy()
     array([0.39904642, 0.88052016, 0.73571277], dtype=float32)
     """
-    return on_device((generator or default_generator).uniform_array(shape, low, high, dtype), device)
+    return Tensor((generator or default_generator).uniform_array(shape, low, high, dtype, check_device(device)))
 
 
 def normal(
@@ -193,7 +200,7 @@ def normal(
     >>> weft.random.normal((2, 3), std=0.02).shape
     (2, 3)
     """
-    return on_device((generator or default_generator).normal_array(shape, mean, std, dtype), device)
+    return Tensor((generator or default_generator).normal_array(shape, mean, std, dtype, check_device(device)))
 
 
 def integers(
@@ -261,12 +268,12 @@ def count(name: str, shape: Shape) -> int:
     return n
 
 
-def empty(name: str, shape: Shape, dtype: Any) -> Array:
+def empty(name: str, shape: Shape, dtype: Any, device: str) -> Any:
     dtype = np.dtype(dtype)
     if dtype.char not in UNIFORM_BITS:
         raise TypeError(f"{name}: expected a real floating dtype, got {dtype}")
     count(name, shape)
-    return np.empty(shape, dtype)
+    return np.empty(shape, dtype) if device == "cpu" else on_devices().empty(shape, dtype, device=device)
 
 
 def scale64(high: Array, low: Array, n: int) -> Array:
@@ -279,5 +286,4 @@ def scale64(high: Array, low: Array, n: int) -> Array:
 
 
 def on_device(array: Array, device: str | None) -> Tensor:
-    out = Tensor(array)
-    return out if device is None else out.to_device(device)
+    return Tensor(place(array, check_device(device)))
