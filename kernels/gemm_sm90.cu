@@ -134,6 +134,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   if (warp == 0 && elect_one()) {
     prefetch_tensor_map(&map_a);
     prefetch_tensor_map(&map_b);
+    prefetch_tensor_map(&map_out);
     for (int i = 0; i < STAGES; i++) {
       mbarrier_init(shared + FULL_AT + 8 * i, 1);
       mbarrier_init(shared + EMPTY_AT + 8 * i, 4 * CONSUMERS * CLUSTER);

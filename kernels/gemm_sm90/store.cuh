@@ -7,16 +7,19 @@
 //
 // Sums lie as wgmma leaves them: lane 4g + t of warp w holds, in registers 4j .. 4j + 3, columns 8j + 2t and 8j + 2t + 1
 // of rows 16w + g and 16w + g + 8. 16-bit elements travel by ldmatrix and stmatrix, 16 rows by 16 columns at a time;
-// 32-bit ones in pairs. `x ^ p << 5` is the swizzled place of a multiple of 32 bytes further on.
+// 32-bit ones in pairs. `x ^ p << 5` is the swizzled place of a multiple of 32 bytes further on. Lanes of odd rows take
+// their pairs in another order, p ^ 2, so that the 16 lanes that go to memory together meet 32 banks.
 template <class T>
 struct Fragment {
   static constexpr bool HALF = sizeof(T) == 2;
   unsigned offset;
+  bool odd;
 
   DEVICE_INLINE Fragment(int warp, int lane) {
     const int row = 16 * warp + (HALF ? lane % 16 : lane / 4);
     const int unit = HALF ? lane / 16 : lane % 4 / 2;
-    offset = row * ROW + ((unit ^ row % 8) << 4) + (HALF ? 0 : lane % 2 * 8);
+    odd = !HALF && row % 2;
+    offset = row * ROW + ((unit ^ row % 8 ^ odd << 2) << 4) + (HALF ? 0 : lane % 2 * 8);
   }
 
   DEVICE_INLINE void load(float (&x)[CHUNK / 2], const unsigned char* buffer) const {
@@ -36,9 +39,14 @@ struct Fragment {
         }
       }
     }
+    if constexpr (!HALF) reorder(x);
   }
 
-  DEVICE_INLINE void store(const float (&x)[CHUNK / 2], unsigned char* buffer) const {
+  DEVICE_INLINE void store(const float (&sums)[CHUNK / 2], unsigned char* buffer) const {
+    float x[CHUNK / 2];
+#pragma unroll
+    for (int v = 0; v < CHUNK / 2; v++) x[v] = sums[v];
+    if constexpr (!HALF) reorder(x);
 #pragma unroll
     for (int p = 0; p < 4; p++) {
       const unsigned at = offset ^ p << 5;
@@ -52,6 +60,16 @@ struct Fragment {
         for (int i = 0; i < 2; i++)
           *reinterpret_cast<float2*>(buffer + at + i * 8 * ROW) = float2{x[4 * p + 2 * i], x[4 * p + 2 * i + 1]};
       }
+    }
+  }
+
+ private:
+  DEVICE_INLINE void reorder(float (&x)[CHUNK / 2]) const {
+#pragma unroll
+    for (int v = 0; v < CHUNK / 4; v++) {
+      const float a = x[v], b = x[v + CHUNK / 4];
+      x[v] = odd ? b : a;
+      x[v + CHUNK / 4] = odd ? a : b;
     }
   }
 };

@@ -140,6 +140,9 @@ class Sm90:
         main = steps * max(multiply, shared, load, LATENCY / (tile.stages - 1))
         sums = tile.tile_m * tile.tile_n / 128  # of four lanes, one in each quarter of the multiprocessor
         epilogue = EPILOGUE + sums * INSTRUCTIONS[product.activation]
+        if product.residual is not None or reads_out(product):  # what finds no free buffer comes late
+            chunks = tile.tile_m * tile.tile_n * itemsize(product.out_dtype) // (BOX * tile.consumers)
+            epilogue += max(0, chunks - tile.store_buffers) * LATENCY
         clusters = math.ceil(product.m / (tile.tile_m * tile.cluster_m))
         clusters *= math.ceil(product.n / (tile.tile_n * tile.cluster_n)) * product.batch * splits
         tiles = math.ceil(clusters / (device.multiprocessors // tile.cluster))
