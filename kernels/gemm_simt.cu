@@ -110,7 +110,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
               const Problem problem) {
   alignas(16) __shared__ COMPUTE shared_a[2][TILE_K][SlicesA::PITCH];
   alignas(16) __shared__ COMPUTE shared_b[2][TILE_K][SlicesB::PITCH];
-  const TileIndex at = tile_index(problem, blockIdx.x);
+  __shared__ TileIndex at;  // divided out once, and kept out of the registers of the main loop
+  if (threadIdx.x == 0) at = tile_index(problem, blockIdx.x);
+  __syncthreads();
   const int first_m = at.m * TILE_M, first_n = at.n * TILE_N;
   const int k_first = at.split * problem.k_split, k_end = min(problem.k, k_first + problem.k_split);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -156,8 +158,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
       COMPUTE x[VECTOR];
 #pragma unroll
       for (int v = 0; v < VECTOR; v++) x[v] = sums[i][piece * VECTOR + v];
-      epilogue.apply<VECTOR>(x, first_m + m + i / VECTOR * LANES_M * VECTOR + i % VECTOR,
-                             first_n + n + piece * LANES_N * VECTOR);
+      epilogue.apply<VECTOR>(x, at.m * TILE_M + m + i / VECTOR * LANES_M * VECTOR + i % VECTOR,
+                             at.n * TILE_N + n + piece * LANES_N * VECTOR);
     }
 }
 EXPORT_KERNEL(gemm_simt)

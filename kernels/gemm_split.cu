@@ -8,14 +8,13 @@ constexpr int VECTOR = 16 / sizeof(COMPUTE);
 extern "C" __global__ void __launch_bounds__(256)
     gemm_split(const COMPUTE* sums, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
                const Problem problem, int sums_aligned) {
-  const int pieces = (problem.n + VECTOR - 1) / VECTOR;
-  const long long i = blockIdx.x * 256LL + threadIdx.x;
-  const long long row_of_all = i / pieces;
-  const int column = int(i % pieces) * VECTOR;
-  const int product = int(row_of_all / problem.m), row = int(row_of_all % problem.m);
+  const unsigned pieces = (problem.n + VECTOR - 1) / VECTOR;
+  const unsigned i = blockIdx.x * 256 + threadIdx.x;  // below 2^31: the host cuts no larger product
+  const unsigned row_of_all = i / pieces, column = i % pieces * VECTOR;
+  const unsigned product = row_of_all / problem.m, row = row_of_all % problem.m;
   if (product >= problem.batch) return;
 
-  const COMPUTE* from = sums + row_of_all * problem.n + column;
+  const COMPUTE* from = sums + (long long)row_of_all * problem.n + column;
   COMPUTE x[VECTOR] = {};
   for (int part = 0; part < problem.splits; part++, from += problem.split_stride) {
     Pack<COMPUTE, VECTOR> values;

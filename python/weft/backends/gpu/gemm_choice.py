@@ -209,7 +209,8 @@ def candidates(product: Product, kernel: str | None = None) -> list[tuple[str, C
                 found.append((family.name, configuration, int(parts)))
                 continue
             steps = math.ceil(product.k / configuration.tile_k)
-            found += [(family.name, configuration, p) for p in PARTS if p == 1 or steps // p >= 4]
+            few = product.batch * product.m * product.n < 2**31  # gemm_split.cu counts in 32 bits
+            found += [(family.name, configuration, p) for p in PARTS if p == 1 or (few and steps // p >= 4)]
     if not found:
         reasons = "; ".join(refusals) or f"no tile {tile} in {name}"
         raise ValueError(f"gemm: expected a kernel for {product.layout} {product.dtype}, got none ({reasons})")

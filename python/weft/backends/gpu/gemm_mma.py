@@ -28,6 +28,7 @@ ROWS = (
 #: Bytes of shared memory that a block may have; a multiprocessor has one KiB more since 8.0, which each block takes.
 SHARED = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 87: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10,
           120: 99 << 10}  # fmt: skip
+STATIC = 128  #: bytes that the kernel declares besides
 
 
 class Mma:
@@ -44,7 +45,7 @@ class Mma:
         least = {"float16": 75, "bfloat16": 80, "float32": 80}.get(product.dtype)
         if least is None or product.capability < least:
             return f"{product.dtype} on sm_{product.capability}"
-        if self.shared_bytes(product, configuration) > most_shared(product):
+        if self.shared_bytes(product, configuration) + STATIC > most_shared(product):
             return f"{self.shared_bytes(product, configuration)} bytes of shared memory, of {most_shared(product)}"
         if narrow(product) and (configuration.sums == 128 or configuration.threads == 32):
             return "rows at no multiple of 16 bytes, which pass through registers that the sums of this tile take"
@@ -55,7 +56,7 @@ class Mma:
 
     def resident(self, product: Product, configuration: Configuration) -> int:
         blocks = max(1, configuration.blocks // 2) if narrow(product) else configuration.blocks
-        return min(blocks, (most_shared(product) + 1024) // (self.shared_bytes(product, configuration) + 1024))
+        return min(blocks, (most_shared(product) + 1024) // (self.shared_bytes(product, configuration) + STATIC + 1024))
 
     def stages(self, product: Product, configuration: Configuration) -> int:
         return configuration.stages if product.capability >= 80 else 2
