@@ -131,7 +131,7 @@ def compile(source: Source, options: Sequence[str]) -> Compiled:
         log = fetch(nvrtc, program, "ProgramLog").decode(errors="replace").strip("\0\n ")
         if status:
             raise NvrtcError(log or f"nvrtc: status {status}")
-        ptx = any("arch=compute_" in option for option in options)
+        ptx = any("=compute_" in option for option in options)
         return Compiled(fetch(nvrtc, program, "PTX" if ptx else "CUBIN"), log, resources(log))
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
