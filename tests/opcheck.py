@@ -281,9 +281,13 @@ def check_device(case: Case, device: str) -> None:
     close(got, want, 2 * TOLERANCE["float32"], f"{case}: float32 on {device} against the float64 reference")
 
 
-def check_device_half(case: Case, device: str) -> None:
-    """The value in 16 bits: computed wide and rounded once."""
-    for dtype in (np.float16, ml_dtypes.bfloat16):
+def check_device_dtypes(case: Case, device: str) -> None:
+    """Value and gradient in float64; the value in 16 bits, computed wide and rounded once."""
+    arrays = case.sample(7)
+    got, want = gradients(case, arrays, 7, device), gradients(case, arrays, 7)
+    assert [g.dtype for g in got] == [w.dtype for w in want]
+    close(got, want, 10 * TOLERANCE["float64"], f"{case}: float64 on {device} against the CPU")
+    for dtype in (np.float16, ml_dtypes.bfloat16) if case.half else ():
         arrays = case.sample(6, dtype)
         if not any(a is not None and a.dtype == dtype for a in arrays):
             return
@@ -292,6 +296,50 @@ def check_device_half(case: Case, device: str) -> None:
         assert [o.dtype for o in many(out)] == [o.dtype for o in many(case.call(arrays)[0])]
         want = many(case.call(wide)[0])
         close(many(out)[:1], want[:1], TOLERANCE[np.dtype(dtype).name], f"{case}: {np.dtype(dtype)} on {device}")
+
+
+def check_device_second_order(case: Case, device: str) -> None:
+    """Gradients of gradients, for which the bodies run again on Tensors of the device."""
+
+    def second(arrays: list[Any], device: str) -> list[Any]:
+        out, tensors = case.call(arrays, True, device)
+        outs = [o for o in (out if isinstance(out, tuple) else (out,)) if o.requires_grad]
+        leaves = [t for t in tensors if t is not None and t.requires_grad]
+        rng = np.random.default_rng(8)
+
+        def weights(like: list[weft.Tensor]) -> list[weft.Tensor]:
+            return [weft.Tensor(place(rng.standard_normal(t.shape).astype(t.dtype), device)) for t in like]
+
+        with never_waiting():
+            first = autograd.grad(outs, leaves, weights(outs), create_graph=True, allow_unused=True)
+            first = [g for g in first if g is not None and g.requires_grad]
+            found = autograd.grad(first, leaves, weights(first), allow_unused=True) if first else []
+        return [np.zeros(leaf.shape) if g is None else on_host(g.data) for g, leaf in zip(found, leaves)]
+
+    arrays = case.sample(8, np.float32)
+    exact = [a.astype(np.float64) if a is not None and a.dtype == np.float32 else a for a in arrays]
+    close(second(arrays, device), second(exact, "cpu"), 10 * TOLERANCE["float32"], f"{case}: second order on {device}")
+
+
+def check_device_layouts(case: Case, device: str) -> None:
+    """Inputs that lie transposed, with gaps or backwards in device memory."""
+
+    def lie(a: Any, kind: str) -> Any:
+        if a is None or not a.ndim:
+            return a if a is None else place(a, device)
+        if kind == "transposed":
+            return place(np.ascontiguousarray(a.T), device).T
+        if kind == "gaps":
+            wide = np.full((*a.shape[:-1], 2 * a.shape[-1] + 1), np.nan if a.dtype.kind not in "biu" else 1, a.dtype)
+            wide[..., 1::2] = a
+            return place(wide, device)[..., 1::2]
+        return place(np.ascontiguousarray(a[..., ::-1]), device)[..., ::-1]
+
+    arrays = case.sample(9, np.float32)
+    want = gradients(case, arrays, 9)
+    for kind in ("transposed", "gaps", "backwards"):
+        got = gradients(case, [lie(a, kind) for a in arrays], 9, device)
+        close(got, want, 5 * TOLERANCE["float32"], f"{case}: {kind} memory on {device}")
 
 
 COVERED: set[str] = set()  # names of ops that some differentiable case ran through
@@ -325,7 +373,9 @@ def checks(cases: list[Case]) -> dict[str, Callable[..., None]]:
         "test_layouts": over(check_layouts, [c for c in differentiable if c.layouts]),
         "test_native": over(check_native, differentiable),
         "test_device": on_device(check_device, cases),
-        "test_device_half": on_device(check_device_half, [c for c in cases if c.half]),
+        "test_device_dtypes": on_device(check_device_dtypes, cases),
+        "test_device_second_order": on_device(check_device_second_order, [c for c in differentiable if c.order >= 2]),
+        "test_device_layouts": on_device(check_device_layouts, [c for c in differentiable if c.layouts]),
         "CASES": cases,
     }
     return {name: test for name, test in made.items() if name == "CASES" or test.pytestmark[0].args[1]}

@@ -63,7 +63,6 @@ def test_mlp(device, name):
 
 
 @pytest.mark.gpu
-@pytest.mark.slow
 def test_cnn(device):
     rng = np.random.default_rng(6)
     targets = rng.integers(0, 3, 12)
@@ -92,7 +91,6 @@ class Classifier(nn.Module):
 
 
 @pytest.mark.gpu
-@pytest.mark.slow
 def test_transformer(device):
     rng = np.random.default_rng(7)
     targets = rng.integers(0, 3, 10)
