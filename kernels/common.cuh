@@ -10,7 +10,15 @@ inline constexpr bool is_16_bit = is_same<T, f16> || is_same<T, bf16>;
 template <class T>
 inline constexpr bool is_real = is_same<T, float> || is_same<T, double> || is_16_bit<T>;
 template <class T>
-inline constexpr bool is_signed = T(-1) < T(0);
+constexpr bool signed_type() {
+  if constexpr (is_16_bit<T>) {
+    return true;  // their comparison is no constant expression
+  } else {
+    return T(-1) < T(0);
+  }
+}
+template <class T>
+inline constexpr bool is_signed = signed_type<T>();
 
 template <bool CONDITION, class Yes, class No>
 struct Choose {
