@@ -2,6 +2,7 @@
 
 The extension is optional: without a compiler, installation succeeds on plain NumPy and what the compiler said is kept
 in weft/_build_error.txt, where `weft doctor` finds it. WEFT_REQUIRE_NATIVE=1 lets a failed build fail the install.
+WEFT_AOT=1 compiles the CUDA kernels too, which otherwise happens when they are first used; it needs no GPU.
 """
 
 import importlib
@@ -16,6 +17,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+AHEAD = "" if os.environ.get("WEFT_AOT", "0") == "0" else os.environ["WEFT_AOT"]  # 1, or capabilities: 80,90
 EXTENSIONS = ("_cpu", "_launcher")
 
 
@@ -63,6 +65,13 @@ def build_native(folder):
         run([sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library])
 
 
+def compile_kernels(folder):
+    """Compile the listed kernels into cubins in `folder`."""
+    code = "import sys; from weft.backends import ahead; ahead.main(*sys.argv[1:])"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "python"), "WEFT_NATIVE": "0"}
+    subprocess.run([sys.executable, "-c", code, str(folder), AHEAD], env=environment, check=True)
+
+
 class BuildNative(build_ext):
     """Runs CMake in place of setuptools' compiler, and survives its failure."""
 
@@ -104,10 +113,13 @@ class BuildPython(build_py):
                     target = package / file.relative_to(ROOT)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, target)
+        if AHEAD:
+            compile_kernels(package / "cubins")
 
 
 setup(
     ext_modules=[Extension(f"weft.{name}", sources=[]) for name in EXTENSIONS],
     cmdclass={"build_ext": BuildNative, "build_py": BuildPython},
+    setup_requires=["numpy>=2.0", "ml_dtypes>=0.5", "nvidia-cuda-nvrtc>=13"] if AHEAD else [],
     zip_safe=False,
 )

@@ -25,6 +25,11 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("WEFT_DATA") or ROOT.parent / "shared" / "data")
 
 
+def x86_linux() -> bool:
+    """Whether this is the system that the emulated device and CUDA's wheels of the extra `test` are for."""
+    return (sys.platform, platform.machine()) == ("linux", "x86_64")
+
+
 def tool(name: str) -> str | None:
     """The path of one of CUDA's binary tools: from its wheel, else from PATH."""
     spec = importlib.util.find_spec("nvidia")
@@ -49,8 +54,7 @@ def missing(name: str) -> tuple[str, bool] | None:
             return "the C++ extension is not built (make native; weft doctor says why)", False
     elif name == "emulator":
         if not list((ROOT / "python" / "weft").glob("libweft_emulator.*")) or shutil.which("g++") is None:
-            other = (sys.platform, platform.machine()) != ("linux", "x86_64")
-            return "the emulated device is not built (x86-64 Linux with g++; make native)", other
+            return "the emulated device is not built (x86-64 Linux with g++; make native)", not x86_linux()
     elif name == "gpu":
         if shutil.which("nvidia-smi") is None:
             return "no NVIDIA driver on this machine", True
@@ -60,10 +64,10 @@ def missing(name: str) -> tuple[str, bool] | None:
         try:
             nvrtc.library()
         except ImportError:
-            return "NVIDIA's runtime compiler is not installed (pip install 'weft[test]')", sys.platform != "linux"
+            return "NVIDIA's runtime compiler is not installed (pip install 'weft[test]')", not x86_linux()
     elif name == "cuobjdump":
         if tool("cuobjdump") is None or tool("nvdisasm") is None:
-            return "cuobjdump and nvdisasm are not installed (pip install 'weft[test]')", sys.platform != "linux"
+            return "cuobjdump and nvdisasm are not installed (pip install 'weft[test]')", not x86_linux()
     elif name.startswith("data/"):
         if not (DATA / name.removeprefix("data/")).exists():
             return f"no {name.removeprefix('data/')} in {DATA} (set WEFT_DATA)", False

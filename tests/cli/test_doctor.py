@@ -108,3 +108,33 @@ def test_the_driver_is_asked(tmp_path, monkeypatch):
     tool.write_text(f"#!{sys.executable}\nraise SystemExit(9)\n")
     assert doctor.driver() is None
     assert next(doctor.gpu()).state == FAULT
+
+
+def test_the_kernel_cache_is_shown(tmp_path, monkeypatch):
+    from weft.backends import cache
+
+    monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("WEFT_CACHE_LIMIT", "5M")
+    cache.get("a.cubin", lambda: (bytes(200_000), {}))
+    assert doctor.kernel_cache().text == f"1 kernels, 0.2 of 5 MB in {tmp_path / 'cache'}"
+    monkeypatch.setenv("WEFT_CACHE_LIMIT", "much")
+    what, state, text, mend = doctor.kernel_cache()
+    assert state == FAULT and "got 'much'" in text and mend == "unset WEFT_CACHE_LIMIT"
+    monkeypatch.delenv("WEFT_CACHE_LIMIT")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "file" / "cache"))
+    what, state, text, mend = doctor.kernel_cache()
+    assert state == FAULT and "cannot be written" in text and mend.startswith("export WEFT_CACHE=")
+
+
+def test_a_missing_kernel_compiler_is_a_fault_beside_a_gpu(monkeypatch):
+    from weft.backends import nvrtc
+
+    def version():
+        raise nvrtc.Missing("nvrtc: expected NVIDIA's runtime compiler, got none: pip install it")
+
+    monkeypatch.setattr(nvrtc, "version", version)
+    for there, state in ((False, OK), (True, FAULT)):
+        monkeypatch.setattr(doctor, "found_driver", lambda there=there: there)
+        found = doctor.kernel_compiler()
+        assert found.state == state and "got none" in found.text and bool(found.mend) == there

@@ -4,6 +4,8 @@ configurations.py) into the wheel. They are found by content, so that a changed 
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,17 +40,24 @@ def find(kernel: Source, defines: dict[str, str], capability: int) -> cache.Entr
 def build(folder: Path, capabilities: tuple[int, ...] = TARGETS) -> int:
     """Compile every listed configuration into `folder`; returns how many entries it holds then."""
     from weft.backends import compile
-    from weft.backends.gpu.configurations import configurations
+    from weft.backends.gpu.configurations import Configuration, configurations
 
     folder.mkdir(parents=True, exist_ok=True)
-    made = set()
-    for configuration in configurations():
-        kernel = source.read(configuration.file)
-        defines = source.definitions(configuration.defines)
-        for capability in capabilities:
-            if configuration.runs_on(capability):
-                entry = compile.built(kernel, defines, compile.nvrtc.target(capability))
-                path = folder / name(kernel, defines, capability)
-                path.write_bytes(cache.pack(entry.code, entry.record))
-                made.add(path)
-    return len(made)
+
+    def pack(job: tuple[Configuration, int]) -> Path:
+        configuration, capability = job
+        kernel, defines = source.read(configuration.file), source.definitions(configuration.defines)
+        entry = compile.built(kernel, defines, compile.nvrtc.target(capability))
+        path = folder / name(kernel, defines, capability)
+        path.write_bytes(cache.pack(entry.code, entry.record))
+        return path
+
+    jobs = [(one, capability) for one in configurations() for capability in capabilities if one.runs_on(capability)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return len(set(pool.map(pack, jobs)))
+
+
+def main(folder: str, words: str = "1") -> None:
+    """What setup.py runs. words: "1", or the capabilities to compile for, as "80,90"."""
+    capabilities = TARGETS if words == "1" else tuple(int(word) for word in words.split(","))
+    print(f"weft: {build(Path(folder), capabilities)} kernels compiled for {', '.join(map(str, capabilities))}")

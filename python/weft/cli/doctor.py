@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +66,8 @@ def examine() -> Iterator[Finding]:
     yield threads()
     yield packages()
     yield from gpu()
+    yield kernel_compiler()
+    yield kernel_cache()
     yield data_sets()
 
 
@@ -265,6 +268,41 @@ def cuda_wheels(major: int | None, wheels: list[str]) -> Finding:
             "cuda wheels", FAULT, text, f"{pip()} uninstall -y {wheels[0]} && {pip()} install 'weft[{right}]'"
         )
     return Finding("cuda wheels", OK, wheels[0])
+
+
+def kernel_compiler() -> Finding:
+    """What compiles CUDA kernels when they are first used, and what launches them."""
+    from weft.backends import ahead, driver, nvrtc
+
+    launcher = "launches through weft._launcher" if driver.native() else "launches through ctypes, which is slower"
+    packed = f"{len(ahead.packed())} compiled ahead, " if ahead.packed() else ""
+    try:
+        name, known = nvrtc.version().rpartition(" ")[0], nvrtc.supported()
+    except ImportError as error:
+        needed = found_driver() and not packed
+        mend = f"{pip()} install nvidia-cuda-nvrtc" if needed else ""
+        return Finding("kernels", FAULT if needed else OK, f"{packed}{str(error).partition(':')[2].strip()}", mend)
+    return Finding("kernels", OK, f"{packed}{name} for sm_{known[0]} to sm_{known[-1]}; {launcher}")
+
+
+def found_driver() -> bool:
+    return shutil.which("nvidia-smi") is not None
+
+
+def kernel_cache() -> Finding:
+    """The folder of compiled kernels: how much it holds, and whether it keeps what it is given."""
+    from weft.backends import cache
+
+    wanted = cache.wanted_folder()
+    try:
+        limit = cache.limit()
+    except ValueError as error:
+        return Finding("cache", FAULT, str(error), "unset WEFT_CACHE_LIMIT")
+    if cache.folder() != wanted:
+        text = f"{wanted} cannot be written: kernels are compiled anew by every process"
+        return Finding("cache", FAULT, text, f"export WEFT_CACHE={Path(tempfile.gettempdir()) / 'weft'}")
+    count, size = cache.usage()
+    return Finding("cache", OK, f"{count} kernels, {size / 1e6:.1f} of {limit / 1e6:.0f} MB in {wanted}")
 
 
 def data_sets() -> Finding:

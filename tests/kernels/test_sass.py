@@ -1,0 +1,113 @@
+"""What the compiler makes of every kernel, on every architecture: no spills, no stack, registers within their ceiling.
+
+A representative part of the table of configurations runs each time, all of it in the slow cases. What single kernels
+become in SASS is tested beside them (test_gemm_sass.py and its like); here stand the instructions that each generation
+must not be without.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import re
+import subprocess
+
+import pytest
+
+import policy
+from weft.backends import compile, nvrtc, source
+from weft.backends.gpu.configurations import SOURCES, Configuration, configurations
+
+pytestmark = policy.needs("nvrtc")
+
+CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
+#: ptxas: wgmma "serialized" for want of a wait (C7514), or waits "injected" (C7517).
+SERIALIZED = re.compile(r"C751\d|serializ", re.IGNORECASE)
+
+#: Instructions that a kernel's code must hold, by (kernel, capability).
+INSTRUCTIONS = {
+    ("gemm_sm90", 90): ("HGMMA", "UTMALDG", "UTMASTG", "SYNCS"),
+    ("gemm_mma", 80): ("HMMA", "LDSM", "LDGSTS"),
+    ("gemm_mma", 75): ("HMMA", "LDSM"),
+    ("gemm_simt", 75): ("FFMA",),
+}
+
+
+def built(job: tuple[Configuration, int]) -> compile.Cubin:
+    configuration, capability = job
+    defines = source.definitions(configuration.defines)
+    return compile.cubin(source.read(configuration.file), defines, capability)
+
+
+def faults(jobs: list[tuple[Configuration, int]]) -> list[str]:
+    """What is wrong with each of `jobs`, compiled on all cores."""
+    found = []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (configuration, _), made in zip(jobs, pool.map(built, jobs)):
+            used = made.resources[configuration.kernel]
+            spills = used.stack, used.spill_stores, used.spill_loads
+            name = f"{made.target} {configuration}"
+            if any(spills):
+                found.append(f"{name}: {spills} bytes of stack, spill stores, spill loads")
+            if used.registers > configuration.registers:
+                found.append(f"{name}: {used.registers} registers, at most {configuration.registers} expected")
+            found += [f"{name}: {line}" for line in made.log.splitlines() if SERIALIZED.search(line)]
+    return found
+
+
+def chosen(kernel: str, capability: int, most: int) -> list[tuple[Configuration, int]]:
+    """At most `most` configurations of a kernel, spread over its table."""
+    rows = [c for c in configurations(kernel) if c.runs_on(capability)]
+    step = max(1, -(-len(rows) // most))
+    # another part of the table for each architecture
+    return [(c, capability) for c in rows[CAPABILITIES.index(capability) % step :: step]]
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("kernel", SOURCES)
+def test_no_kernel_spills(kernel, capability):
+    jobs = chosen(kernel, capability, 2)
+    if jobs:
+        assert nvrtc.target(capability).startswith(f"sm_{capability}")
+        assert not faults(jobs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("kernel", SOURCES)
+def test_no_configuration_spills(kernel, capability):
+    assert not faults(chosen(kernel, capability, 1 << 30))
+
+
+def test_every_capability_runs_something():
+    for capability in CAPABILITIES:
+        assert any(c.runs_on(capability) for c in configurations())
+
+
+def test_the_gate_sees_spills(tmp_path):
+    """A kernel that spills and takes many registers is told so: the gate can fail."""
+    (tmp_path / "k.cu").write_text(
+        'extern "C" __global__ void __launch_bounds__(1024, 2) k(float* x) {\n'
+        "  float a[96];\n"
+        "#pragma unroll\n"
+        "  for (int i = 0; i < 96; i++) a[i] = x[i * 1024 + threadIdx.x];\n"
+        "  __syncthreads();\n"
+        "#pragma unroll\n"
+        "  for (int i = 0; i < 96; i++) x[i * 1024 + threadIdx.x] = a[95 - i] * a[i];\n}\n"
+    )
+    said = faults([(Configuration(str(tmp_path / "k.cu"), "k", {}, 75, 16), 80)])
+    assert len(said) == 2 and "spill stores" in said[0] and "at most 16 expected" in said[1]
+
+
+@policy.needs("cuobjdump")
+@pytest.mark.parametrize("kernel, capability", INSTRUCTIONS, ids=lambda value: str(value))
+def test_the_instructions_of_each_generation_are_there(kernel, capability, tmp_path):
+    for configuration, _ in chosen(kernel, capability, 2)[:2]:
+        if kernel == "gemm_simt" and "float" not in str(configuration):
+            continue
+        (tmp_path / "k.cubin").write_bytes(built((configuration, capability)).code)
+        command = [policy.tool("cuobjdump"), "-sass", str(tmp_path / "k.cubin")]
+        sass = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        missing = [name for name in INSTRUCTIONS[kernel, capability] if not re.search(rf"\b{name}\b", sass)]
+        assert not missing, f"{configuration}"
+        assert not re.search(r"\b(LDL|STL)\b", sass), f"{configuration} keeps values in local memory"
