@@ -49,6 +49,18 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 EXPORT_KERNEL(take_along_axis)
 
+// Notes one of `indices` that is neither in [0, n) nor `ignored`: for tables where none counts from the end.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    check_range(const INDEX* indices, long long size, long long n, long long ignored, void* flag,
+                unsigned long long what) {
+  const long long step = (long long)(gridDim.x) * THREADS;
+  for (long long i = blockIdx.x * (long long)(THREADS) + threadIdx.x; i < size; i += step) {
+    const long long index = indices[i];
+    if ((index < 0 || index >= n) && index != ignored) raise_flag(static_cast<FlagWord*>(flag), what, index);
+  }
+}
+EXPORT_KERNEL(check_range)
+
 // -- sums of rows by index. `sorted` (count) are the indices in ascending order, `order` where each was: equal ones stand
 // side by side, in their order. A warp takes a chunk of them for 32 columns. The sum of a run of equal indices that lies
 // in one chunk goes to its row; of a run that began in a chunk before, to `heads`; of one that only begins, to `tails`.

@@ -394,6 +394,41 @@ def test_clipping_does_not_wait():
         np.testing.assert_allclose(norms["cpu"][1], norms["emulated"][1], 1e-5)
 
 
+def there(*shape):
+    return weft.ones(shape, device="emulated")
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda i: weft.take(i * 1.0, i, axis=0), r"take: expected indices below 3 along axis 0 .*, got 7"),
+        (lambda i: weft.embedding(i, there(5, 2)), r"embedding: expected indices in \[0, 5\), got 7"),
+        (lambda i: weft.embedding(i - 8, there(5, 2)), r"embedding: .* in \[0, 5\), got -[678]"),
+        (lambda i: weft.scatter_add(there(3, 2), i, rows=7), r"scatter_add: .* in \[0, 7\), got 7"),
+        (lambda i: weft.cross_entropy(there(3, 4), i), r"cross_entropy: expected labels in \[0, 4\), got 7"),
+        (lambda i: weft.cross_entropy(there(3, 8), i - 2), r"cross_entropy: .* in \[0, 8\), got -1"),
+        (lambda i: weft.nll_loss(there(3, 4), i), r"nll_loss: expected labels in \[0, 4\), got 7"),
+        (lambda i: (i * 1.0)[i], "take: .* got 7"),
+        (lambda i: there(3, 3)[i, i], "take: expected indices"),
+    ],
+)
+def test_what_is_out_of_range_is_raised_with_the_next_value(call, words):
+    """Kernels cannot raise; nothing else is lost, and once raised it is forgotten."""
+    indices = weft.asarray([2, 7, 1], device="emulated")
+    out = call(indices)
+    with pytest.raises(IndexError, match=words):
+        out.numpy()
+    assert indices.tolist() == [2, 7, 1]
+
+
+def test_ignored_labels_and_no_probabilities():
+    labels = weft.asarray([1, -100, 0], device="emulated")
+    assert weft.cross_entropy(there(3, 4), labels).item() == pytest.approx(np.log(4))
+    x = weft.asarray([0.5, 1.5], device="emulated")
+    losses = weft.binary_cross_entropy(x, weft.ones_like(x), reduction="none").numpy()
+    assert losses[0] == pytest.approx(np.log(2)) and np.isnan(losses[1])
+
+
 def test_nanguard_reads_devices():
     with weft.nanguard(), pytest.raises(FloatingPointError, match=r"log made -inf at \(1,\)"):
         weft.log(weft.asarray([1.0, 0.0], device="emulated"))

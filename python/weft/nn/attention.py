@@ -9,7 +9,8 @@ import numpy as np
 
 from weft import ops
 from weft.autograd import Tensor
-from weft.backends.array import ARRAYS, namespace
+from weft.backends.array import ARRAYS, OnDevice, namespace
+from weft.backends.device import beside
 from weft.nn import functional as F
 from weft.nn import init
 from weft.nn.linear import Linear
@@ -97,6 +98,10 @@ class MultiheadAttention(Module):
                 else (ops.expand_dims(x, axis=0 if self.batch_first else 1) for x in (key, value))
             )
             key_padding_mask = None if key_padding_mask is None else raw(key_padding_mask)[None]
+        attn_mask, key_padding_mask = (
+            m if m is None or isinstance(m, (Tensor, OnDevice)) else beside(m, query)
+            for m in (attn_mask, key_padding_mask)
+        )
         q, k, v = self.project(query, key, value)  # (N, H, L, D), (N, H, S, D) twice
         extra = k.shape[2]
         k, v = self.extended(k, v)

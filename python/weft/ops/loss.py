@@ -13,7 +13,7 @@ import numpy as np
 
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
-from weft.backends.array import namespace
+from weft.backends.array import OnDevice, namespace
 from weft.backends.device import beside
 from weft.backends.reference.loss import check_labels, spread_of
 from weft.backends.reference.precision import narrow, wide
@@ -153,6 +153,9 @@ def of_probabilities(xp: Any, x: Any, t: Any) -> Any:
             f"binary_cross_entropy: expected probabilities in [0, 1], got values from {x.min()} to {x.max()}; "
             "binary_cross_entropy_with_logits takes raw scores"
         )
+    elsewhere = isinstance(x, OnDevice)
+    if elsewhere:  # the host does not look: what is no probability makes the loss NaN
+        x = xp.where(xp.logical_and(x >= 0, x <= 1), x, float("nan"))
     tiny = 1e-44  # log(1e-44) is below -100: keeps log(0) and its warning away
     yes, no = xp.maximum(xp.log(xp.maximum(x, tiny)), -100), xp.maximum(xp.log(xp.maximum(1 - x, tiny)), -100)
     return -(t * yes + (1 - t) * no), lambda g: (g * (x - t) / xp.maximum(x * (1 - x), 1e-12), g * (no - yes))

@@ -18,6 +18,7 @@ THREADS = 256
 CHUNK = 128  # of sorted indices that a warp of scatter_add takes; index.cu has the same
 BLOCKS = 1 << 16
 WORDS = {16: "uint4", 8: "uint64_t", 4: "uint32_t", 2: "uint16_t", 1: "uint8_t"}
+NEVER = -(1 << 63)  # no index is that
 UNUSED = dict(TYPE="float", ACCUMULATE="float")
 
 
@@ -63,6 +64,18 @@ def take(x: Any, indices: Any, *, axis: int) -> Any:
         (out, source, indices, outer, n, indices.size, row // word, *flags.raising("index", x.device_name, message)),
     )  # fmt: skip
     return out
+
+
+def check_range(indices: Any, n: int, kind: str, message: str, ignored: int = NEVER) -> None:
+    """Note `message` in the flag word unless all of `indices` lie in [0, n) or are `ignored`; kind as in flags."""
+    device = indices.device_name
+    indices = index_array("check_range", indices, device)
+    if indices.size:
+        function = kernel("index.cu", "check_range", WORD="uint8_t", INDEX=STORAGE[indices.dtype.char], **UNUSED)
+        launch(
+            function, (blocks_for(indices.size),), (THREADS,),
+            (indices, indices.size, n, ignored, *flags.raising(kind, device, message)),
+        )  # fmt: skip
 
 
 def take_along_axis(x: Any, indices: Any, *, axis: int = -1) -> Any:

@@ -19,7 +19,7 @@ from weft.backends.gpu import reduce as reductions
 from weft.backends.gpu.array import contiguous  # noqa: F401
 from weft.backends.gpu.array import empty as memory
 from weft.backends.gpu.expressions import EXPRESSIONS, promoted
-from weft.backends.gpu.index import scatter_add, take, take_along_axis  # noqa: F401
+from weft.backends.gpu.index import check_range, scatter_add, take, take_along_axis  # noqa: F401
 from weft.backends.gpu.indexing import add_at  # noqa: F401
 from weft.backends.gpu.maps import apply, empty_in_format
 from weft.backends.gpu.reduce import reduce

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from weft.backends.array import device_of, namespace
+from weft.backends.array import OnDevice, device_of, namespace
 from weft.backends.reference.precision import narrow, wide
 from weft.backends.registry import primitive
 
 
 def check_labels(labels: Any, classes: int, ignore_index: int, name: str = "cross_entropy") -> None:
     """Raise an IndexError that names the first label outside [0, classes) and its position."""
-    if not isinstance(labels, np.ndarray):  # devices check where they read; a Tensor is a replay of what passed before
+    if isinstance(labels, OnDevice):  # what is wrong becomes an exception when values are next waited for
+        message = f"{name}: expected labels in [0, {classes}), got {{value}}"
+        namespace(labels).check_range(labels, classes, "label", message, ignored=ignore_index)
+    if not isinstance(labels, np.ndarray):  # a Tensor comes only from a replay of what passed before
         return
     bad = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
     if bad.any():
