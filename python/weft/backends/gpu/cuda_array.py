@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from weft.backends import gpu
+from weft.backends import cupy_device, gpu
 from weft.backends.gpu.array import DeviceArray, check_flags, contiguous
 
 
@@ -73,10 +73,12 @@ def empty(shape: Any, dtype: Any, device: str) -> Any:
 
 
 def from_host(values: np.ndarray[Any, Any], device: str) -> Any:
-    """A copy on the GPU, on the current stream; `cupy.array` sends it through pinned memory."""
+    """A copy on the GPU, queued on the current stream by way of pinned memory."""
     bits = np.ascontiguousarray(values).reshape(-1).view(np.uint8)  # whatever dtypes CuPy knows
     with cupy.cuda.Device(number(device)):
-        return adopt(cupy.array(bits)).view(values.dtype).reshape(values.shape)
+        out = adopt(cupy.empty(bits.shape, np.uint8))
+        cupy_device.upload(out, bits)
+        return out.view(values.dtype).reshape(values.shape)
 
 
 def to_gpu(array: Any, device: str) -> Any:
