@@ -11,7 +11,8 @@ enum Order { RELAXED, ACQUIRE, RELEASE, ACQUIRE_RELEASE };
 static void check(const void* p, unsigned bytes, int mode, const char* file, int line, const char* what) {
   Thread& thread = current();
   Block& block = thread.home();
-  if (reinterpret_cast<uintptr_t>(p) % bytes) FAIL("%s: expected an address aligned to %u bytes, got %p", what, bytes, p);
+  if (reinterpret_cast<uintptr_t>(p) % bytes)
+    FAIL("%s: expected an address aligned to %u bytes, got %p", what, bytes, p);
   if (!block.checked) return;
   if (block.holds(p)) {
     const auto offset = unsigned(static_cast<const char*>(p) - block.arena);
@@ -28,8 +29,10 @@ static void publish(const void* p, int order) {
   Block& block = thread.home();
   if (!block.checked) return;
   BlockChecks& checks = block.checks;
-  if (order & RELEASE) release(grid.checks.published[p], block, thread.warp);
-  else if (checks.any_fence[thread.warp]) grid.checks.published[p].join(checks.fenced[thread.warp]);
+  if (order & RELEASE)
+    release(grid.checks.published[p], block, thread.warp);
+  else if (checks.any_fence[thread.warp])
+    grid.checks.published[p].join(checks.fenced[thread.warp]);
 }
 
 static void notice(const void* p, int order) {
@@ -62,18 +65,30 @@ static To bits(From from) {
 template <class U, class S>
 static U apply(int operation, U old, U value, U compare) {
   switch (operation) {
-    case EMU_ADD: return old + value;
-    case EMU_CAS: return old == compare ? value : old;
-    case EMU_EXCHANGE: return value;
-    case EMU_MAX: return U(std::max(S(old), S(value)));
-    case EMU_MIN: return U(std::min(S(old), S(value)));
-    case EMU_UMAX: return std::max(old, value);
-    case EMU_UMIN: return std::min(old, value);
-    case EMU_AND: return old & value;
-    case EMU_OR: return old | value;
-    case EMU_XOR: return old ^ value;
-    case EMU_INC: return old >= value ? 0 : old + 1;
-    case EMU_DEC: return old == 0 || old > value ? value : old - 1;
+    case EMU_ADD:
+      return old + value;
+    case EMU_CAS:
+      return old == compare ? value : old;
+    case EMU_EXCHANGE:
+      return value;
+    case EMU_MAX:
+      return U(std::max(S(old), S(value)));
+    case EMU_MIN:
+      return U(std::min(S(old), S(value)));
+    case EMU_UMAX:
+      return std::max(old, value);
+    case EMU_UMIN:
+      return std::min(old, value);
+    case EMU_AND:
+      return old & value;
+    case EMU_OR:
+      return old | value;
+    case EMU_XOR:
+      return old ^ value;
+    case EMU_INC:
+      return old >= value ? 0 : old + 1;
+    case EMU_DEC:
+      return old == 0 || old > value ? value : old - 1;
     case EMU_ADD_F32:
       if constexpr (sizeof(U) == 4) return bits<U>(bits<float>(old) + bits<float>(value));
       return old;
@@ -108,8 +123,10 @@ extern "C" unsigned long long emu_atomic_64(unsigned long long* p, int operation
 extern "C" void emu_atomic_store(void* p, int bytes, unsigned long long value, int order, const char* file, int line) {
   check(p, unsigned(bytes), WRITE, file, line, "atomic store");
   publish(p, order);
-  if (bytes == 4) __atomic_store_n(static_cast<unsigned*>(p), unsigned(value), __ATOMIC_RELEASE);
-  else __atomic_store_n(static_cast<unsigned long long*>(p), value, __ATOMIC_RELEASE);
+  if (bytes == 4)
+    __atomic_store_n(static_cast<unsigned*>(p), unsigned(value), __ATOMIC_RELEASE);
+  else
+    __atomic_store_n(static_cast<unsigned long long*>(p), value, __ATOMIC_RELEASE);
 }
 
 // A thread that finds the same value twice at one place polls: it sleeps until the value changes, or until nobody else

@@ -1,5 +1,5 @@
-// What a kernel sees of the emulated device when g++ compiles it: CUDA's built-in names, written out without any header,
-// so that a kernel compiles in a tenth of a second. The bodies are in the runtime, libweft_emulator.so.
+// What a kernel sees of the emulated device when g++ compiles it: CUDA's built-in names, written out without any
+// header, so that a kernel compiles in a tenth of a second. The bodies are in the runtime, libweft_emulator.so.
 //
 // Everything that synchronises or may fail knows its caller's file and line by default arguments.
 #pragma once
@@ -24,14 +24,14 @@
 #define EMU_PASS file_, line_
 
 // ---- vector types, with CUDA's alignments
-#define EMU_VECTORS(T, name, align2, align4)                                                                     \
-  struct name##1 { T x; };                                                                                       \
-  struct alignas(align2) name##2 { T x, y; };                                                                    \
-  struct name##3 { T x, y, z; };                                                                                 \
-  struct alignas(align4) name##4 { T x, y, z, w; };                                                              \
-  inline name##1 make_##name##1(T x) { return {x}; }                                                             \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                                                     \
-  inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                                             \
+#define EMU_VECTORS(T, name, align2, align4)                         \
+  struct name##1 { T x; };                                           \
+  struct alignas(align2) name##2 { T x, y; };                        \
+  struct name##3 { T x, y, z; };                                     \
+  struct alignas(align4) name##4 { T x, y, z, w; };                  \
+  inline name##1 make_##name##1(T x) { return {x}; }                 \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; }         \
+  inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 EMU_VECTORS(signed char, char, 2, 4)
 EMU_VECTORS(unsigned char, uchar, 2, 4)
@@ -59,6 +59,8 @@ struct EmuBlock {
 };
 struct EmuThread {
   uint3 index;
+  unsigned short linear;  // its number in the block, x fastest
+  unsigned char warp, lane;
   EmuBlock* block;
 };
 
@@ -94,9 +96,24 @@ void* emu_dynamic_shared(int alignment, const char* file, int line);
 void emu_grid_dependency_wait(const char* file, int line);
 void emu_grid_dependency_launch(const char* file, int line);
 
-// atomics (in the runtime, so that they are not taken for plain accesses). order: 0 relaxed, 1 acquire, 2 release, 3 both
-enum EmuAtomic { EMU_ADD, EMU_CAS, EMU_EXCHANGE, EMU_MAX, EMU_MIN, EMU_UMAX, EMU_UMIN, EMU_AND, EMU_OR, EMU_XOR,
-                 EMU_INC, EMU_DEC, EMU_ADD_F32, EMU_ADD_F64 };
+// atomics, in the runtime, so that they are not taken for plain accesses. order: 0 relaxed, 1 acquire, 2 release, 3
+// both
+enum EmuAtomic {
+  EMU_ADD,
+  EMU_CAS,
+  EMU_EXCHANGE,
+  EMU_MAX,
+  EMU_MIN,
+  EMU_UMAX,
+  EMU_UMIN,
+  EMU_AND,
+  EMU_OR,
+  EMU_XOR,
+  EMU_INC,
+  EMU_DEC,
+  EMU_ADD_F32,
+  EMU_ADD_F64
+};
 unsigned emu_atomic_32(unsigned* p, int operation, unsigned value, unsigned compare, int order, const char* file,
                        int line);
 unsigned long long emu_atomic_64(unsigned long long* p, int operation, unsigned long long value,

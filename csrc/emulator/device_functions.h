@@ -35,7 +35,9 @@ inline T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 32, EMU_
   emu_shuffle(mask, &value, sizeof value, 3, lanes, width, EMU_PASS);
   return value;
 }
-inline unsigned __ballot_sync(unsigned mask, int predicate, EMU_LOC) { return emu_ballot(mask, predicate, 0, EMU_PASS); }
+inline unsigned __ballot_sync(unsigned mask, int predicate, EMU_LOC) {
+  return emu_ballot(mask, predicate, 0, EMU_PASS);
+}
 inline int __any_sync(unsigned mask, int predicate, EMU_LOC) { return int(emu_ballot(mask, predicate, 1, EMU_PASS)); }
 inline int __all_sync(unsigned mask, int predicate, EMU_LOC) { return int(emu_ballot(mask, predicate, 2, EMU_PASS)); }
 template <class T>
@@ -45,8 +47,10 @@ inline unsigned __match_any_sync(unsigned mask, T value, EMU_LOC) {
   return emu_match_any(mask, bits, EMU_PASS);
 }
 inline unsigned __activemask() { return emu_active_mask(); }
-#define EMU_REDUCE(name, T, operation) \
-  inline T name(unsigned mask, T value, EMU_LOC) { return T(emu_warp_reduce(mask, unsigned(value), operation, EMU_PASS)); }
+#define EMU_REDUCE(name, T, operation)                                     \
+  inline T name(unsigned mask, T value, EMU_LOC) {                         \
+    return T(emu_warp_reduce(mask, unsigned(value), operation, EMU_PASS)); \
+  }
 EMU_REDUCE(__reduce_add_sync, unsigned, EMU_ADD)
 EMU_REDUCE(__reduce_add_sync, int, EMU_ADD)
 EMU_REDUCE(__reduce_max_sync, unsigned, EMU_UMAX)
@@ -59,14 +63,15 @@ EMU_REDUCE(__reduce_xor_sync, unsigned, EMU_XOR)
 #undef EMU_REDUCE
 
 // ---- atomics: relaxed, as CUDA's are
-#define EMU_ATOMIC(name, T, U, bits, operation)                                                     \
-  inline T name(T* p, T value, EMU_LOC) {                                                           \
-    return static_cast<T>(emu_atomic_##bits(reinterpret_cast<U*>(p), operation, static_cast<U>(value), 0, 0, EMU_PASS)); \
+#define EMU_ATOMIC(name, T, U, bits, operation)                                                        \
+  inline T name(T* p, T value, EMU_LOC) {                                                              \
+    return static_cast<T>(                                                                             \
+        emu_atomic_##bits(reinterpret_cast<U*>(p), operation, static_cast<U>(value), 0, 0, EMU_PASS)); \
   }
-#define EMU_ATOMIC_INTEGERS(name, signed_operation, unsigned_operation)           \
-  EMU_ATOMIC(name, int, unsigned, 32, signed_operation)                           \
-  EMU_ATOMIC(name, unsigned, unsigned, 32, unsigned_operation)                    \
-  EMU_ATOMIC(name, long long, unsigned long long, 64, signed_operation)           \
+#define EMU_ATOMIC_INTEGERS(name, signed_operation, unsigned_operation) \
+  EMU_ATOMIC(name, int, unsigned, 32, signed_operation)                 \
+  EMU_ATOMIC(name, unsigned, unsigned, 32, unsigned_operation)          \
+  EMU_ATOMIC(name, long long, unsigned long long, 64, signed_operation) \
   EMU_ATOMIC(name, unsigned long long, unsigned long long, 64, unsigned_operation)
 EMU_ATOMIC_INTEGERS(atomicAdd, EMU_ADD, EMU_ADD)
 EMU_ATOMIC_INTEGERS(atomicExch, EMU_EXCHANGE, EMU_EXCHANGE)
@@ -81,10 +86,10 @@ EMU_ATOMIC(atomicDec, unsigned, unsigned, 32, EMU_DEC)
 #undef EMU_ATOMIC
 inline int atomicSub(int* p, int value, EMU_LOC) { return atomicAdd(p, int(0u - unsigned(value)), EMU_PASS); }
 inline unsigned atomicSub(unsigned* p, unsigned value, EMU_LOC) { return atomicAdd(p, 0u - value, EMU_PASS); }
-#define EMU_ATOMIC_CAS(T, U, bits)                                                                             \
-  inline T atomicCAS(T* p, T compare, T value, EMU_LOC) {                                                      \
-    return static_cast<T>(emu_atomic_##bits(reinterpret_cast<U*>(p), EMU_CAS, static_cast<U>(value),          \
-                                            static_cast<U>(compare), 0, EMU_PASS));          \
+#define EMU_ATOMIC_CAS(T, U, bits)                                                                   \
+  inline T atomicCAS(T* p, T compare, T value, EMU_LOC) {                                            \
+    return static_cast<T>(emu_atomic_##bits(reinterpret_cast<U*>(p), EMU_CAS, static_cast<U>(value), \
+                                            static_cast<U>(compare), 0, EMU_PASS));                  \
   }
 EMU_ATOMIC_CAS(int, unsigned, 32)
 EMU_ATOMIC_CAS(unsigned, unsigned, 32)
@@ -92,12 +97,12 @@ EMU_ATOMIC_CAS(unsigned long long, unsigned long long, 64)
 #undef EMU_ATOMIC_CAS
 
 // ---- bits
-#define EMU_CAST(name, To, From)                         \
-  inline To name(From from) {                            \
-    static_assert(sizeof(To) == sizeof(From), #name);    \
-    To to;                                               \
-    __builtin_memcpy(&to, &from, sizeof to);             \
-    return to;                                           \
+#define EMU_CAST(name, To, From)                      \
+  inline To name(From from) {                         \
+    static_assert(sizeof(To) == sizeof(From), #name); \
+    To to;                                            \
+    __builtin_memcpy(&to, &from, sizeof to);          \
+    return to;                                        \
   }
 EMU_CAST(__int_as_float, float, int)
 EMU_CAST(__float_as_int, int, float)
@@ -107,7 +112,8 @@ EMU_CAST(__longlong_as_double, double, long long)
 EMU_CAST(__double_as_longlong, long long, double)
 #undef EMU_CAST
 inline float atomicAdd(float* p, float value, EMU_LOC) {
-  return __uint_as_float(emu_atomic_32(reinterpret_cast<unsigned*>(p), EMU_ADD_F32, __float_as_uint(value), 0, 0, EMU_PASS));
+  return __uint_as_float(
+      emu_atomic_32(reinterpret_cast<unsigned*>(p), EMU_ADD_F32, __float_as_uint(value), 0, 0, EMU_PASS));
 }
 inline double atomicAdd(double* p, double value, EMU_LOC) {
   const unsigned long long bits = static_cast<unsigned long long>(__double_as_longlong(value));
@@ -156,37 +162,50 @@ inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y)
 
 // ---- loads and stores with cache hints
 template <class T>
-inline T __ldg(const T* p) { return *p; }
+inline T __ldg(const T* p) {
+  return *p;
+}
 template <class T>
-inline T __ldcs(const T* p) { return *p; }
+inline T __ldcs(const T* p) {
+  return *p;
+}
 template <class T>
-inline T __ldcg(const T* p) { return *p; }
+inline T __ldcg(const T* p) {
+  return *p;
+}
 template <class T>
-inline T __ldca(const T* p) { return *p; }
+inline T __ldca(const T* p) {
+  return *p;
+}
 template <class T>
-inline void __stcs(T* p, T value) { *p = value; }
+inline void __stcs(T* p, T value) {
+  *p = value;
+}
 template <class T>
-inline void __stcg(T* p, T value) { *p = value; }
+inline void __stcg(T* p, T value) {
+  *p = value;
+}
 
 // ---- mathematics: libm's, under both spellings
-#define EMU_MATH_1(name)                             \
-  extern "C" double name(double) noexcept;           \
-  extern "C" float name##f(float) noexcept;          \
+#define EMU_MATH_1(name)                    \
+  extern "C" double name(double) noexcept;  \
+  extern "C" float name##f(float) noexcept; \
   inline float name(float x) { return name##f(x); }
-#define EMU_MATH_2(name)                                        \
-  extern "C" double name(double, double) noexcept;              \
-  extern "C" float name##f(float, float) noexcept;              \
+#define EMU_MATH_2(name)                           \
+  extern "C" double name(double, double) noexcept; \
+  extern "C" float name##f(float, float) noexcept; \
   inline float name(float x, float y) { return name##f(x, y); }
-EMU_MATH_1(exp) EMU_MATH_1(exp2) EMU_MATH_1(expm1) EMU_MATH_1(log) EMU_MATH_1(log2) EMU_MATH_1(log10) EMU_MATH_1(log1p)
-EMU_MATH_1(sqrt) EMU_MATH_1(cbrt) EMU_MATH_1(sin) EMU_MATH_1(cos) EMU_MATH_1(tan) EMU_MATH_1(asin) EMU_MATH_1(acos)
-EMU_MATH_1(atan) EMU_MATH_1(sinh) EMU_MATH_1(cosh) EMU_MATH_1(tanh) EMU_MATH_1(asinh) EMU_MATH_1(acosh)
-EMU_MATH_1(atanh) EMU_MATH_1(erf) EMU_MATH_1(erfc) EMU_MATH_1(lgamma) EMU_MATH_1(tgamma) EMU_MATH_1(floor)
-EMU_MATH_1(ceil) EMU_MATH_1(trunc) EMU_MATH_1(round) EMU_MATH_1(rint) EMU_MATH_1(nearbyint) EMU_MATH_1(fabs)
-EMU_MATH_2(pow) EMU_MATH_2(atan2) EMU_MATH_2(hypot) EMU_MATH_2(fmod) EMU_MATH_2(remainder) EMU_MATH_2(fmax)
-EMU_MATH_2(fmin) EMU_MATH_2(fdim) EMU_MATH_2(copysign) EMU_MATH_2(nextafter)
+EMU_MATH_1(exp)
+EMU_MATH_1(exp2) EMU_MATH_1(expm1) EMU_MATH_1(log) EMU_MATH_1(log2) EMU_MATH_1(log10) EMU_MATH_1(log1p) EMU_MATH_1(sqrt)
+    EMU_MATH_1(cbrt) EMU_MATH_1(sin) EMU_MATH_1(cos) EMU_MATH_1(tan) EMU_MATH_1(asin) EMU_MATH_1(acos) EMU_MATH_1(atan)
+        EMU_MATH_1(sinh) EMU_MATH_1(cosh) EMU_MATH_1(tanh) EMU_MATH_1(asinh) EMU_MATH_1(acosh) EMU_MATH_1(atanh)
+            EMU_MATH_1(erf) EMU_MATH_1(erfc) EMU_MATH_1(lgamma) EMU_MATH_1(tgamma) EMU_MATH_1(floor) EMU_MATH_1(ceil)
+                EMU_MATH_1(trunc) EMU_MATH_1(round) EMU_MATH_1(rint) EMU_MATH_1(nearbyint) EMU_MATH_1(fabs)
+                    EMU_MATH_2(pow) EMU_MATH_2(atan2) EMU_MATH_2(hypot) EMU_MATH_2(fmod) EMU_MATH_2(remainder)
+                        EMU_MATH_2(fmax) EMU_MATH_2(fmin) EMU_MATH_2(fdim) EMU_MATH_2(copysign) EMU_MATH_2(nextafter)
 #undef EMU_MATH_1
 #undef EMU_MATH_2
-extern "C" double fma(double, double, double) noexcept;
+                            extern "C" double fma(double, double, double) noexcept;
 extern "C" float fmaf(float, float, float) noexcept;
 extern "C" double ldexp(double, int) noexcept;
 extern "C" float ldexpf(float, int) noexcept;
@@ -215,8 +234,8 @@ inline bool isfinite(float x) { return __builtin_isfinite(x); }
 inline bool isfinite(double x) { return __builtin_isfinite(x); }
 inline bool signbit(float x) { return __builtin_signbitf(x) != 0; }
 inline bool signbit(double x) { return __builtin_signbit(x) != 0; }
-#define EMU_MIN_MAX(T)                                     \
-  inline T min(T x, T y) { return y < x ? y : x; }         \
+#define EMU_MIN_MAX(T)                             \
+  inline T min(T x, T y) { return y < x ? y : x; } \
   inline T max(T x, T y) { return x < y ? y : x; }
 EMU_MIN_MAX(int)
 EMU_MIN_MAX(unsigned)

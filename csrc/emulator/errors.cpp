@@ -68,8 +68,14 @@ void fail(const char* file, int line, const char* format, ...) {
 }
 
 std::string describe_wait(const Thread& thread) {
-  static const char* names[] = {"runnable", "a barrier",    "a warp collective",   "an mbarrier", "a warpgroup instruction",
-                                "the cluster barrier", "the grid barrier", "a value in global memory"};
+  static const char* names[] = {"runnable",
+                                "a barrier",
+                                "a warp collective",
+                                "an mbarrier",
+                                "a warpgroup instruction",
+                                "the cluster barrier",
+                                "the grid barrier",
+                                "a value in global memory"};
   if (thread.state == State::exited) return "exited";
   std::string text = std::string("wait for ") + names[int(thread.state)];
   char more[96] = "";
@@ -94,7 +100,8 @@ void deadlock(Worker& on) {
     message += name;
     const char* separator = " ";
     for (const auto& [what, group] : groups) {
-      message += separator + std::to_string(group.first) + " threads (" + std::to_string(group.second) + ", ...) " + what;
+      message +=
+          separator + std::to_string(group.first) + " threads (" + std::to_string(group.second) + ", ...) " + what;
       separator = "; ";
     }
     if (++blocks == 4 || message.size() > 2000) break;
@@ -114,7 +121,8 @@ void deadlock(Worker& on) {
   for (const State state : telling)
     for (const auto& block : on.resident)
       for (int i = 0; i < block->thread_count && !some; i++)
-        if (block->threads[size_t(i)].state == state && block->threads[size_t(i)].file) some = &block->threads[size_t(i)];
+        if (block->threads[size_t(i)].state == state && block->threads[size_t(i)].file)
+          some = &block->threads[size_t(i)];
   fail(some ? some->file : nullptr, some ? some->line : 0, "%s", message.c_str());
 }
 

@@ -24,8 +24,8 @@ static std::atomic<unsigned> next_serial{1};
 
 Block::Block() {
   // Aligned to its size, so that swizzles of an offset and of an address agree.
-  char* mapped = static_cast<char*>(mmap(nullptr, 2 * ARENA, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  char* mapped = static_cast<char*>(
+      mmap(nullptr, 2 * ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (mapped == MAP_FAILED) throw std::bad_alloc();
   arena = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(mapped) + ARENA - 1) / ARENA * ARENA);
   munmap(mapped, size_t(arena - mapped));
@@ -35,6 +35,21 @@ Block::Block() {
 Block::~Block() { munmap(arena, ARENA); }
 
 static unsigned round_up(unsigned x, unsigned to) { return (x + to - 1) / to * to; }
+
+// What stays the same from one block of a launch to the next.
+static void number_threads(Block& block) {
+  const dim3 size = block.size;
+  if (block.shape.x == size.x && block.shape.y == size.y && block.shape.z == size.z) return;
+  block.shape = size;
+  if (block.threads.size() < size_t(block.thread_count)) block.threads.resize(size_t(block.thread_count));
+  for (int i = 0; i < block.thread_count; i++) {
+    Thread& thread = block.threads[size_t(i)];
+    const unsigned linear = unsigned(i);
+    thread.index = {linear % size.x, linear / size.x % size.y, linear / size.x / size.y};
+    thread.block = &block;
+    thread.linear = uint16_t(i), thread.warp = uint8_t(i / WARP), thread.lane = uint8_t(i % WARP);
+  }
+}
 
 static void begin(Block& block, Worker& on, uint3 index, Cluster* cluster, unsigned rank) {
   const Launch& launch = *grid.launch;
@@ -74,30 +89,9 @@ static void begin(Block& block, Worker& on, uint3 index, Cluster* cluster, unsig
   block.mbarrier_waiting.clear();
   if (block.checked) start_checks(block);
 
-  if (block.threads.size() < size_t(block.thread_count)) block.threads.resize(size_t(block.thread_count));
-  unsigned x = 0, y = 0, z = 0;
-  for (int i = 0; i < block.thread_count; i++) {
-    Thread& thread = block.threads[size_t(i)];
-    thread.index = {x, y, z};
-    if (++x == block.size.x) {
-      x = 0;
-      if (++y == block.size.y) y = 0, z++;
-    }
-    thread.block = &block;
-    thread.state = State::ready, thread.started = false;
-    thread.linear = i, thread.warp = i / WARP, thread.lane = i % WARP;
-    thread.file = nullptr, thread.line = 0;
-    thread.watched = nullptr, thread.cluster_arrived = false;
-    if (!thread.stores.empty()) thread.stores.clear();
-    if (!thread.store_groups.empty()) thread.store_groups.clear();
-    if (!thread.copies.empty()) thread.copies.clear();
-    if (!thread.copy_groups.empty()) thread.copy_groups.clear();
-  }
-  if (schedule() == Schedule::fifo || schedule() == Schedule::random) {
-    for (int i = 0; i < block.thread_count; i++) on.ready.push(&block.threads[size_t(i)]);
-  } else {
-    for (int i = block.thread_count; i-- > 0;) on.ready.push(&block.threads[size_t(i)]);
-  }
+  number_threads(block);
+  block.begun = 0;
+  on.starting.push_back(&block);
 }
 
 static void call_helpers();
@@ -123,7 +117,8 @@ void Worker::start_unit(unsigned unit) {
     spare.pop_back();
     Block& block = *resident.back();
     if (cluster) cluster->blocks.push_back(&block);
-    begin(block, *this, {cx * launch.cluster[0] + x, cy * launch.cluster[1] + y, cz * launch.cluster[2] + z}, cluster, rank);
+    begin(block, *this, {cx * launch.cluster[0] + x, cy * launch.cluster[1] + y, cz * launch.cluster[2] + z}, cluster,
+          rank);
   }
   call_helpers();
 }
@@ -134,15 +129,19 @@ void Worker::abandon() {
     for (Thread& thread : block->threads) {
       if (thread.stack) stacks.push_back(thread.stack);
       thread.stack = nullptr;
+      thread.copies.clear(), thread.copy_groups.clear();
+      thread.stores.clear(), thread.store_groups.clear();
+      thread.transfers = false;
     }
     grid.resident--;
     spare.push_back(std::move(block));
   }
-  resident.clear(), clusters.clear(), polling.clear(), loads.clear(), ready.clear();
+  resident.clear(), clusters.clear(), polling.clear(), loads.clear(), ready.clear(), starting.clear();
 }
 
 void Worker::run_launch() {
   worker = this;
+  policy = schedule();
   idle_rounds = 0;
   running.store(true, std::memory_order_release);
   constexpr size_t SIGNAL_STACK = 256 << 10;
@@ -279,7 +278,7 @@ void pass_on(int signal, siginfo_t*, void*) {
 }
 
 static void catch_signals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   for (int i = 0; i < 3; i++) sigaction(caught[i], &action, &earlier[i]);
@@ -312,7 +311,8 @@ static const char* broken_rule(const Launch& launch, char* message, size_t room)
   const unsigned* c = launch.cluster;
   if (!c[0] || !c[1] || !c[2] || c[0] * c[1] * c[2] > 16 || launch.grid[0] % c[0] || launch.grid[1] % c[1] ||
       launch.grid[2] % c[2]) {
-    snprintf(message, room, "expected a cluster of at most 16 blocks that divides the grid, got (%u, %u, %u)", c[0], c[1], c[2]);
+    snprintf(message, room, "expected a cluster of at most 16 blocks that divides the grid, got (%u, %u, %u)", c[0],
+             c[1], c[2]);
     return message;
   }
   const unsigned long blocks = (unsigned long)(launch.grid[0]) * launch.grid[1] * launch.grid[2];
@@ -359,7 +359,11 @@ extern "C" int emu_launch(const Launch* launch, char* error, size_t room) {
   grid.module = module_of(reinterpret_cast<const void*>(launch->invoke));
   char message[300];
   if (const char* rule = broken_rule(*launch, message, sizeof message)) {
-    snprintf(error, room, "\x1f\x1f" "0\x1f\x1f" "0\x1f%s", rule);
+    snprintf(error, room,
+             "\x1f\x1f"
+             "0\x1f\x1f"
+             "0\x1f%s",
+             rule);
     return 1;
   }
   start_grid(*launch);

@@ -16,8 +16,8 @@ constexpr size_t PAGE_BYTES = 4096, ALIGNMENT = 16, MOST_KEPT = size_t(512) << 2
 constexpr uint64_t POISON = 0xfff5fff5fff5fff5;
 
 static std::mutex lock;
-static std::map<uintptr_t, Allocation> allocations;               // by their first byte
-static std::unordered_map<size_t, std::vector<char*>> spare;      // mappings of freed ones, by pages
+static std::map<uintptr_t, Allocation> allocations;           // by their first byte
+static std::unordered_map<size_t, std::vector<char*>> spare;  // mappings of freed ones, by pages
 static size_t spare_bytes = 0, used_bytes = 0;
 
 static size_t pages_of(size_t bytes) { return std::max<size_t>(1, (bytes + PAGE_BYTES - 1) / PAGE_BYTES); }

@@ -27,7 +27,7 @@ constexpr unsigned RANK_SHIFT = 24, OFFSET_MASK = (1u << RANK_SHIFT) - 1;
 constexpr size_t STACK = 128 << 10, PAGE = 4096;
 
 enum class Schedule : int { fifo, lifo, reverse, random };
-enum class State { ready, barrier, warp, mbarrier, warpgroup, cluster, grid, polling, exited };
+enum class State : char { ready, barrier, warp, mbarrier, warpgroup, cluster, grid, polling, exited };
 
 // What Python passes (`_Launch` of backends/emulator.py): the layout is the same.
 struct Launch {
@@ -67,19 +67,19 @@ struct BulkOperation {  // TMA: a box of a tensor, or `bytes` in a row, between 
   int line;
 };
 
-struct Thread : EmuThread {
+struct alignas(64) Thread : EmuThread {
+  // What every thread uses, on one line of the cache.
   void* stack_pointer = nullptr;
   char* stack = nullptr;
-  State state = State::ready;
-  bool started = false;
-  int linear = 0, warp = 0, lane = 0;
-  const char* file = nullptr;  // where it waits, and for which mbarrier
+  const char* file = nullptr;  // where it waits
   int line = 0;
-  unsigned barrier_address = 0, barrier_parity = 0;
+  State state = State::ready;
+  bool started = false, cluster_arrived = false;
+  bool transfers = false;         // of the vectors below, not all are empty
   const void* watched = nullptr;  // where it polls global memory, and what it saw there
-  unsigned watched_value = 0;
-  bool cluster_arrived = false;
-  unsigned cluster_phase = 0;
+
+  unsigned watched_value = 0, cluster_phase = 0;
+  unsigned barrier_address = 0, barrier_parity = 0;  // the mbarrier that it waits for
   std::vector<CopyOperation> copies;
   std::deque<std::vector<CopyOperation>> copy_groups;
   std::vector<BulkOperation> stores;
@@ -140,6 +140,8 @@ struct Block : EmuBlock {
   Cluster* cluster_home = nullptr;
   std::vector<Thread> threads;
   int thread_count = 0, alive = 0;
+  int begun = 0;        // threads; in which order, the schedule says
+  dim3 shape{0, 0, 0};  // for which the threads are numbered
   bool exited = false, checked = false;
   unsigned serial = 0;  // never the same for two blocks of a process
   char* arena = nullptr;
@@ -169,20 +171,20 @@ class ReadyQueue {  // a ring; a thread is in it at most once
   size_t size() const { return tail_ - head_; }
   void clear() { head_ = tail_ = 0; }
   void push(Thread* thread) {
-    if (size() == ring_.size()) grow();
-    ring_[tail_++ & (ring_.size() - 1)] = thread;
+    if (tail_ - head_ > mask_) grow();
+    ring_[tail_++ & mask_] = thread;
   }
-  Thread* pop_front() { return ring_[head_++ & (ring_.size() - 1)]; }
-  Thread* pop_back() { return ring_[--tail_ & (ring_.size() - 1)]; }
+  Thread* pop_front() { return ring_[head_++ & mask_]; }
+  Thread* pop_back() { return ring_[--tail_ & mask_]; }
   Thread* pop_any(size_t i) {
-    std::swap(ring_[(head_ + i) & (ring_.size() - 1)], ring_[(tail_ - 1) & (ring_.size() - 1)]);
+    std::swap(ring_[(head_ + i) & mask_], ring_[(tail_ - 1) & mask_]);
     return pop_back();
   }
 
  private:
   void grow();
-  std::vector<Thread*> ring_ = std::vector<Thread*>(2048);
-  size_t head_ = 0, tail_ = 0;
+  size_t head_ = 0, tail_ = 0, mask_ = 2047;
+  std::unique_ptr<Thread*[]> ring_{new Thread*[2048]};
 };
 
 // ---- one launch, and the OS threads that run it
@@ -212,6 +214,8 @@ extern GridState grid;
 struct Worker {
   void* main_stack_pointer = nullptr;
   ReadyQueue ready;
+  std::vector<Block*> starting;  // whose threads have not all begun; fifo and reverse begin them before others go on
+  Schedule policy = Schedule::fifo;
   std::vector<char*> stacks;  // free ones
   std::vector<std::unique_ptr<Block>> spare;
   std::vector<std::unique_ptr<Cluster>> clusters;
@@ -228,6 +232,7 @@ struct Worker {
   char* signal_stack = nullptr;
 
   Thread* pick();
+  Thread* pick_new();  // the next thread of a block that has not begun, or null
   void start_unit(unsigned unit);
   void run_launch();
   void abandon();

@@ -71,14 +71,14 @@ void __tsan_atomic_thread_fence(int) {}
 void __tsan_read_range(void* p, unsigned long bytes) { access(p, unsigned(bytes), false, false); }
 void __tsan_write_range(void* p, unsigned long bytes) { access(p, unsigned(bytes), true, false); }
 
-#define HOOKS(bytes)                                                                      \
-  void __tsan_read##bytes(void* p) { access(p, bytes, false, false); }                    \
-  void __tsan_write##bytes(void* p) { access(p, bytes, true, false); }                    \
-  void __tsan_unaligned_read##bytes(void* p) { access(p, bytes, false, false); }          \
-  void __tsan_unaligned_write##bytes(void* p) { access(p, bytes, true, false); }          \
-  void __tsan_volatile_read##bytes(void* p) { access(p, bytes, false, true); }            \
-  void __tsan_volatile_write##bytes(void* p) { access(p, bytes, true, true); }            \
-  void __tsan_unaligned_volatile_read##bytes(void* p) { access(p, bytes, false, true); }  \
+#define HOOKS(bytes)                                                                     \
+  void __tsan_read##bytes(void* p) { access(p, bytes, false, false); }                   \
+  void __tsan_write##bytes(void* p) { access(p, bytes, true, false); }                   \
+  void __tsan_unaligned_read##bytes(void* p) { access(p, bytes, false, false); }         \
+  void __tsan_unaligned_write##bytes(void* p) { access(p, bytes, true, false); }         \
+  void __tsan_volatile_read##bytes(void* p) { access(p, bytes, false, true); }           \
+  void __tsan_volatile_write##bytes(void* p) { access(p, bytes, true, true); }           \
+  void __tsan_unaligned_volatile_read##bytes(void* p) { access(p, bytes, false, true); } \
   void __tsan_unaligned_volatile_write##bytes(void* p) { access(p, bytes, true, true); }
 HOOKS(1)
 HOOKS(2)

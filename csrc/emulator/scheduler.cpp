@@ -9,10 +9,11 @@ namespace emulator {
 constexpr int MOST_IDLE_ROUNDS = 200;  // of threads that poll while nothing changes: then it is a deadlock
 
 void ReadyQueue::grow() {
-  std::vector<Thread*> ring(ring_.size() * 2);
   const size_t count = size();
-  for (size_t i = 0; i < count; i++) ring[i] = ring_[(head_ + i) & (ring_.size() - 1)];
-  ring_.swap(ring);
+  std::unique_ptr<Thread*[]> ring(new Thread*[2 * (mask_ + 1)]);
+  for (size_t i = 0; i < count; i++) ring[i] = ring_[(head_ + i) & mask_];
+  ring_ = std::move(ring);
+  mask_ = 2 * mask_ + 1;
   head_ = 0, tail_ = count;
 }
 
@@ -32,14 +33,30 @@ void wait(State state, const char* file, int line) {
   emu_switch(&thread.stack_pointer, next->stack_pointer);
 }
 
+// Threads are numbered when a block starts, and made ready one by one as they begin.
+Thread* Worker::pick_new() {
+  if (starting.empty()) return nullptr;
+  Block& block = *starting.front();
+  const int i = block.begun++;
+  if (block.begun == block.thread_count) starting.erase(starting.begin());
+  Thread& thread = block.threads[size_t(policy == Schedule::reverse ? block.thread_count - 1 - i : i)];
+  thread.state = State::ready, thread.started = false;
+  thread.file = nullptr, thread.watched = nullptr, thread.cluster_arrived = false;
+  return &thread;
+}
+
 Thread* Worker::pick() {
   for (;;) {
-    if (!ready.empty()) {
-      switch (schedule()) {
-        case Schedule::lifo: return ready.pop_back();
-        case Schedule::random: return ready.pop_any(random() / 65536 % ready.size());
-        default: return ready.pop_front();
+    if (policy == Schedule::fifo || policy == Schedule::reverse) {
+      if (!starting.empty()) return pick_new();
+      if (!ready.empty()) return ready.pop_front();
+    } else {
+      if (policy == Schedule::random) {
+        while (Thread* thread = pick_new()) ready.push(thread);
+        if (!ready.empty()) return ready.pop_any(random() / 65536 % ready.size());
       }
+      if (!ready.empty()) return ready.pop_back();
+      if (!starting.empty()) return pick_new();
     }
     if (grid.failed.load(std::memory_order_relaxed)) {
       if (resident.empty()) return nullptr;
@@ -56,17 +73,18 @@ Thread* Worker::pick() {
 bool Worker::complete_one() {
   if (loads.empty()) return false;
   size_t i = 0;
-  if (schedule() == Schedule::random) i = random() / 65536 % loads.size();
-  if (schedule() == Schedule::lifo) i = loads.size() - 1;
+  if (policy == Schedule::random) i = random() / 65536 % loads.size();
+  if (policy == Schedule::lifo) i = loads.size() - 1;
   const BulkOperation operation = loads[i];
   loads.erase(loads.begin() + static_cast<std::ptrdiff_t>(i));
   bulk_execute(operation);
   return true;
 }
 
+// What a thread polls has another value now.
 static bool changed(const Thread& thread) {
-  return thread.watched && __atomic_load_n(static_cast<const unsigned*>(thread.watched), __ATOMIC_ACQUIRE) !=
-                               thread.watched_value;
+  return thread.watched &&
+         __atomic_load_n(static_cast<const unsigned*>(thread.watched), __ATOMIC_ACQUIRE) != thread.watched_value;
 }
 
 bool Worker::wake_pollers(bool all) {
@@ -128,7 +146,11 @@ bool Worker::wait_for_others() {
 
 void thread_exits(Thread& thread) {
   Block& block = thread.home();
-  if (!thread.stores.empty() || !thread.store_groups.empty()) bulk_thread_exits(thread);
+  if (thread.transfers) {
+    if (!thread.stores.empty() || !thread.store_groups.empty()) bulk_thread_exits(thread);
+    thread.copies.clear(), thread.copy_groups.clear();
+    thread.transfers = false;
+  }
   thread.state = State::exited;
   worker->event();
   block.alive--;
@@ -160,7 +182,8 @@ void retire(Block& block) {
   Cluster* cluster = block.cluster_home;
   if (cluster && cluster->alive) return;
   const auto leave = [&on](Block* leaving) {
-    const auto place = std::find_if(on.resident.begin(), on.resident.end(), [&](auto& b) { return b.get() == leaving; });
+    const auto place =
+        std::find_if(on.resident.begin(), on.resident.end(), [&](auto& b) { return b.get() == leaving; });
     on.spare.push_back(std::move(*place));
     on.resident.erase(place);
   };

@@ -15,13 +15,17 @@ constexpr uint16_t POISON_HALF = 0xfff5;                          // memory.cpp 
 // ---- cells
 
 static Cell* map_cells(size_t count) {
-  void* cells = mmap(nullptr, count * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* cells =
+      mmap(nullptr, count * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (cells == MAP_FAILED) throw std::bad_alloc();
   return static_cast<Cell*>(cells);
 }
 
 Shadow::Shadow(size_t bytes, bool keep_written)
-    : bytes_((bytes + 3) / 4 * 4), keep_written_(keep_written), words_(map_cells(bytes_ / 4 + 1)), singles_(map_cells(bytes_ + 1)) {}
+    : bytes_((bytes + 3) / 4 * 4),
+      keep_written_(keep_written),
+      words_(map_cells(bytes_ / 4 + 1)),
+      singles_(map_cells(bytes_ + 1)) {}
 
 Shadow::~Shadow() {
   munmap(words_, (bytes_ / 4 + 1) * sizeof(Cell));
@@ -105,7 +109,8 @@ void Shadow::each(size_t offset, size_t bytes, bool writes, Visit visit) {
       }
       split(word, first);
     }
-    for (size_t byte = std::max(first, offset); byte < std::min(first + 4, end); byte++) visit(fresh(singles_[byte]), byte, size_t(1));
+    for (size_t byte = std::max(first, offset); byte < std::min(first + 4, end); byte++)
+      visit(fresh(singles_[byte]), byte, size_t(1));
     if (whole && writes) {  // alike again
       word = singles_[first];
       word.split = false;
@@ -137,8 +142,9 @@ struct Judge {
     }
     if (other.serial == by.serial) {
       if (other.warp == warp) {
-        FAIL("race: %s of %s by lane %d after a %s by %s%d of the same warp without __syncwarp", what, where, lane, kind,
-             other.lane == SEVERAL_LANES ? "several lanes, one of them " : "lane ", other.lane == SEVERAL_LANES ? lane : other.lane);
+        FAIL("race: %s of %s by lane %d after a %s by %s%d of the same warp without __syncwarp", what, where, lane,
+             kind, other.lane == SEVERAL_LANES ? "several lanes, one of them " : "lane ",
+             other.lane == SEVERAL_LANES ? lane : other.lane);
       }
       snprintf(who, sizeof who, other.warp == AGENT ? "TMA" : "warp %d", other.warp);
       FAIL("race: %s of %s by warp %d is not ordered after the %s by %s", what, where, warp, kind, who);
@@ -163,8 +169,8 @@ struct Judge {
   bool unordered(const Access& other) const {
     if (other.atomic && atomic()) return false;
     if (same_warp(other)) {
-      return other.lane != lane && other.lane != 255 && lane != SEVERAL_LANES && !(mode & ASYNC && other.lane == SEVERAL_LANES) &&
-             other.epoch == by.checks.epochs[warp];
+      return other.lane != lane && other.lane != 255 && lane != SEVERAL_LANES &&
+             !(mode & ASYNC && other.lane == SEVERAL_LANES) && other.epoch == by.checks.epochs[warp];
     }
     return other.clock > by.checks.warps[warp].of(other.serial, other.warp);
   }
@@ -181,7 +187,8 @@ struct Judge {
         if (!((mode & ASYNC) && same_warp(reader)) && unordered(reader)) race(at, "read", reader);
       });
     }
-    const Access me{by.serial, by.checks.warps[warp].own[warp], by.checks.epochs[warp], uint8_t(warp), uint8_t(lane), atomic()};
+    const Access me{by.serial, by.checks.warps[warp].own[warp], by.checks.epochs[warp], uint8_t(warp), uint8_t(lane),
+                    atomic()};
     if (write()) {
       shadow.forget_readers(cell);
       cell.writer = me;
@@ -258,14 +265,16 @@ void global_access(const void* p, size_t bytes, int mode, Block& by, int warp, i
   if (!allocation->shadow) allocation->shadow = std::make_unique<Shadow>(allocation->bytes, true);
   Shadow& shadow = *allocation->shadow;
   if (shadow.generation() != grid.checks.generation) shadow.start(grid.checks.generation, grid.checks.previous);
-  const Judge judge{shadow, by, mode, warp, lane, file, what, line, "global 0x%lx", reinterpret_cast<uintptr_t>(allocation->begin)};
+  const Judge judge{shadow, by,   mode, warp,           lane,
+                    file,   what, line, "global 0x%lx", reinterpret_cast<uintptr_t>(allocation->begin)};
   const bool reads = !(mode & WRITE) || (mode & UPDATE);
-  shadow.each(size_t(static_cast<const char*>(p) - allocation->begin), bytes, mode & WRITE, [&](Cell& cell, size_t at, size_t width) {
-    const char* byte = allocation->begin + at;
-    if (reads && !cell.written && poisoned(byte, width))
-      FAIL("%s of uninitialised global memory: byte %zu of an array of %zu", what, at, allocation->bytes);
-    judge(cell, at);
-  });
+  shadow.each(size_t(static_cast<const char*>(p) - allocation->begin), bytes, mode & WRITE,
+              [&](Cell& cell, size_t at, size_t width) {
+                const char* byte = allocation->begin + at;
+                if (reads && !cell.written && poisoned(byte, width))
+                  FAIL("%s of uninitialised global memory: byte %zu of an array of %zu", what, at, allocation->bytes);
+                judge(cell, at);
+              });
 }
 
 // ---- blocks
@@ -297,8 +306,9 @@ void end_checks(Block& block) {
     const uint3 i = grid.checks.indices[who.first];
     const char* file = access.file;
     const int line = access.line;
-    FAIL("cluster rank %u exits although block (%u,%u,%u) may still use its shared memory: no cluster_sync lies between",
-         block.cluster_rank, i.x, i.y, i.z);
+    FAIL(
+        "cluster rank %u exits although block (%u,%u,%u) may still use its shared memory: no cluster_sync lies between",
+        block.cluster_rank, i.x, i.y, i.z);
   }
 }
 

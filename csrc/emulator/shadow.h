@@ -72,7 +72,8 @@ class Shadow {
 
   void start(uint32_t generation, uint32_t previous);
   uint32_t generation() const { return generation_; }
-  // Calls visit(cell, first byte, bytes of the cell) for each one that [offset, offset + bytes) touches; `writes`: it makes them alike.
+  // Calls visit(cell, first byte, bytes of the cell) for each one that [offset, offset + bytes) touches; `writes`: it
+  // makes them alike.
   template <class Visit>
   void each(size_t offset, size_t bytes, bool writes, Visit visit);
   // Readers of a cell besides the latest.
@@ -124,7 +125,7 @@ struct GridChecks {
   std::unordered_map<const void*, Clock> published;  // by release and by fenced atomics, at an address
   Clock grid_barrier;
   std::unordered_map<uint32_t, uint3> indices;  // of blocks, by serial
-  uint32_t generation = 0, previous = 0;  // of the launch, and of the one that a dependent launch may overlap
+  uint32_t generation = 0, previous = 0;        // of the launch, and of the one that a dependent launch may overlap
 };
 
 // UPDATE: a write that also reads.

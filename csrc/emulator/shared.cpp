@@ -6,7 +6,8 @@
 namespace emulator {
 
 char* shared_pointer(Block& block, unsigned address, unsigned bytes, const char* file, int line) {
-  if (address >> RANK_SHIFT) FAIL("shared memory: expected an address of this block, got one of the cluster (0x%x)", address);
+  if (address >> RANK_SHIFT)
+    FAIL("shared memory: expected an address of this block, got one of the cluster (0x%x)", address);
   if (address < RESERVED_SHARED || address + bytes > block.shared_end() || address + bytes < address) {
     FAIL("shared memory: [0x%x, 0x%x) is out of bounds: the block has [0x%x, 0x%x), of which %u bytes are dynamic",
          address, address + bytes, RESERVED_SHARED, block.shared_end(), block.dynamic_bytes);
@@ -17,7 +18,8 @@ char* shared_pointer(Block& block, unsigned address, unsigned bytes, const char*
 SharedAddress cluster_pointer(Block& from, unsigned address, unsigned bytes, const char* file, int line) {
   Block* block = &from;
   if (const unsigned rank = address >> RANK_SHIFT) {
-    if (rank > from.cluster_blocks) FAIL("shared memory of the cluster: 0x%x is no address of map_shared_rank", address);
+    if (rank > from.cluster_blocks)
+      FAIL("shared memory of the cluster: 0x%x is no address of map_shared_rank", address);
     if (from.cluster_home) block = from.cluster_home->blocks[rank - 1];
   }
   if (block->exited) {
@@ -73,7 +75,8 @@ extern "C" unsigned emu_map_shared_rank(unsigned address, unsigned rank, const c
 extern "C" void emu_ld_shared_cluster(void* out, unsigned address, int bytes, const char* file, int line) {
   Thread& thread = current();
   Block& block = thread.home();
-  if (address % unsigned(bytes)) FAIL("ld.shared::cluster: expected an address aligned to %d bytes, got 0x%x", bytes, address);
+  if (address % unsigned(bytes))
+    FAIL("ld.shared::cluster: expected an address aligned to %d bytes, got 0x%x", bytes, address);
   const SharedAddress at = cluster_pointer(block, address, unsigned(bytes), file, line);
   if (block.checked)
     shared_access(*at.block, at.offset, unsigned(bytes), READ, block, thread.warp, thread.lane, file, line, "load");
@@ -83,14 +86,16 @@ extern "C" void emu_ld_shared_cluster(void* out, unsigned address, int bytes, co
 extern "C" void emu_st_shared_cluster(unsigned address, const void* value, int bytes, const char* file, int line) {
   Thread& thread = current();
   Block& block = thread.home();
-  if (address % unsigned(bytes)) FAIL("st.shared::cluster: expected an address aligned to %d bytes, got 0x%x", bytes, address);
+  if (address % unsigned(bytes))
+    FAIL("st.shared::cluster: expected an address aligned to %d bytes, got 0x%x", bytes, address);
   const SharedAddress at = cluster_pointer(block, address, unsigned(bytes), file, line);
   if (block.checked)
     shared_access(*at.block, at.offset, unsigned(bytes), WRITE, block, thread.warp, thread.lane, file, line, "store");
   memcpy(at.pointer, value, size_t(bytes));
 }
 
-extern "C" void emu_cp_async(unsigned destination, const void* source, int bytes, int valid, const char* file, int line) {
+extern "C" void emu_cp_async(unsigned destination, const void* source, int bytes, int valid, const char* file,
+                             int line) {
   Thread& thread = current();
   Block& block = thread.home();
   char* to = shared_pointer(block, destination, unsigned(bytes), file, line);
@@ -110,11 +115,13 @@ extern "C" void emu_cp_async(unsigned destination, const void* source, int bytes
     memcpy(to, source, size_t(valid));
     memset(to + valid, 0, size_t(bytes - valid));
   }
+  thread.transfers = true;
   thread.copies.push_back({destination, source, bytes, valid, file, line});
 }
 
 extern "C" void emu_cp_commit(const char*, int) {
   Thread& thread = current();
+  thread.transfers = true;
   thread.copy_groups.push_back(std::move(thread.copies));
   thread.copies.clear();
 }

@@ -303,6 +303,7 @@ static void start_store(const BulkOperation& operation) {
                   operation.file, operation.line, "TMA store");
   }
   if (!late()) bulk_execute(operation);
+  thread.transfers = true;
   thread.stores.push_back(operation);
 }
 
@@ -380,6 +381,7 @@ extern "C" void emu_bulk_store(void* destination, unsigned source, unsigned byte
 
 extern "C" void emu_bulk_commit(const char*, int) {
   Thread& thread = current();
+  thread.transfers = true;
   thread.store_groups.push_back(std::move(thread.stores));
   thread.stores.clear();
 }

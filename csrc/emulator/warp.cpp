@@ -58,10 +58,14 @@ struct Shuffle {
 int shuffle_source(const Shuffle& shuffle, int lane) {
   const int first = lane & ~(shuffle.width - 1), end = first + shuffle.width;
   switch (shuffle.mode) {
-    case 0: return first + (shuffle.operand & (shuffle.width - 1));
-    case 1: return lane - shuffle.operand < first ? lane : lane - shuffle.operand;
-    case 2: return lane + shuffle.operand >= end ? lane : lane + shuffle.operand;
-    default: return (lane ^ shuffle.operand) >= end ? lane : lane ^ shuffle.operand;
+    case 0:
+      return first + (shuffle.operand & (shuffle.width - 1));
+    case 1:
+      return lane - shuffle.operand < first ? lane : lane - shuffle.operand;
+    case 2:
+      return lane + shuffle.operand >= end ? lane : lane + shuffle.operand;
+    default:
+      return (lane ^ shuffle.operand) >= end ? lane : lane ^ shuffle.operand;
   }
 }
 
@@ -77,7 +81,8 @@ void run_shuffle(void** arguments, unsigned mask) {
     const auto& shuffle = *static_cast<Shuffle*>(arguments[lane]);
     const int source = shuffle_source(shuffle, lane);
     if (!(mask >> source & 1))
-      fail(shuffle.file, shuffle.line, "shuffle: lane %d reads lane %d, which is not in mask 0x%08x", lane, source, mask);
+      fail(shuffle.file, shuffle.line, "shuffle: lane %d reads lane %d, which is not in mask 0x%08x", lane, source,
+           mask);
     memcpy(shuffle.value, values[source], size_t(shuffle.size));
   }
 }
@@ -108,14 +113,22 @@ void run_match(void** arguments, unsigned mask) {
 
 unsigned combine(int operation, unsigned x, unsigned y) {
   switch (operation) {
-    case EMU_ADD: return x + y;
-    case EMU_MAX: return unsigned(std::max(int(x), int(y)));
-    case EMU_MIN: return unsigned(std::min(int(x), int(y)));
-    case EMU_UMAX: return std::max(x, y);
-    case EMU_UMIN: return std::min(x, y);
-    case EMU_AND: return x & y;
-    case EMU_OR: return x | y;
-    default: return x ^ y;
+    case EMU_ADD:
+      return x + y;
+    case EMU_MAX:
+      return unsigned(std::max(int(x), int(y)));
+    case EMU_MIN:
+      return unsigned(std::min(int(x), int(y)));
+    case EMU_UMAX:
+      return std::max(x, y);
+    case EMU_UMIN:
+      return std::min(x, y);
+    case EMU_AND:
+      return x & y;
+    case EMU_OR:
+      return x | y;
+    default:
+      return x ^ y;
   }
 }
 
@@ -138,7 +151,8 @@ void run_reduce(void** arguments, unsigned mask) {
 extern "C" void emu_shuffle(unsigned mask, void* value, int size, int mode, int operand, int width, const char* file,
                             int line) {
   if (size > 16) FAIL("shuffle: expected a value of at most 16 bytes, got %d", size);
-  if (width < 1 || width > WARP || (width & (width - 1))) FAIL("shuffle: expected a power of two as width, got %d", width);
+  if (width < 1 || width > WARP || (width & (width - 1)))
+    FAIL("shuffle: expected a power of two as width, got %d", width);
   Shuffle shuffle{value, size, mode, operand, width, file, line};
   emu_warp(mask, 2 + mode, &shuffle, run_shuffle, file, line);
 }
@@ -167,7 +181,10 @@ extern "C" unsigned emu_active_mask() {
   const Thread& thread = current();
   const Block& block = thread.home();
   unsigned mask = 0;
-  for (int lane = 0; lane < WARP && thread.warp * WARP + lane < block.thread_count; lane++)
-    if (block.threads[size_t(thread.warp * WARP + lane)].state != State::exited) mask |= 1u << lane;
+  const bool backwards = schedule() == Schedule::reverse;
+  for (int lane = 0; lane < WARP && thread.warp * WARP + lane < block.thread_count; lane++) {
+    const int i = thread.warp * WARP + lane, place = backwards ? block.thread_count - 1 - i : i;
+    if (place >= block.begun || block.threads[size_t(i)].state != State::exited) mask |= 1u << lane;
+  }
   return mask;
 }

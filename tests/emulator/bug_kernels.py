@@ -16,12 +16,12 @@ FOLDER = Path(__file__).parent / "kernels"
 
 @lru_cache
 def reported_lines(file):
-    """The lines that `// reported:` marks, by bug."""
+    """The lines that a comment `// reported:` precedes, by bug."""
     lines = {}
     for number, text in enumerate((FOLDER / file).read_text().splitlines(), 1):
-        marked = re.search(r"// reported:(.*)", text)
+        marked = re.match(r" *// reported:(.*)", text)
         for bug in marked[1].split() if marked else ():
-            lines.setdefault(bug, []).append(number)
+            lines.setdefault(bug, []).append(number + 1)
     return lines
 
 
@@ -76,7 +76,12 @@ def add_next(bug, n=150):
 
 
 def last_block_sums(bug, blocks=6):
-    x, part, count, out = floats(blocks, 64), emulator.empty(blocks, "f"), device(np.zeros(1, "I")), emulator.empty(1, "f")
+    x, part, count, out = (
+        floats(blocks, 64),
+        emulator.empty(blocks, "f"),
+        device(np.zeros(1, "I")),
+        emulator.empty(1, "f"),
+    )
     run("bug_global.cu", "last_block_sums", bug, (blocks,), (64,), (x, part, count, out))
     return out, x.memory.sum(keepdims=True).reshape(1)
 

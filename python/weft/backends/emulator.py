@@ -26,7 +26,20 @@ import numpy as np
 SCHEDULES = ("fifo", "lifo", "reverse", "random")
 #: Bytes of shared memory that a block may have, by compute capability (CUDA Programming Guide, "Technical
 #: Specifications per Compute Capability"); a multiprocessor has 1 KiB more.
-SHARED_LIMITS = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 89: 99, 90: 227, 100: 227, 103: 227, 110: 227, 120: 99, 121: 99}
+SHARED_LIMITS = {
+    75: 64,
+    80: 163,
+    86: 99,
+    87: 163,
+    88: 99,
+    89: 99,
+    90: 227,
+    100: 227,
+    103: 227,
+    110: 227,
+    120: 99,
+    121: 99,
+}
 THREADS_PER_MULTIPROCESSOR = {75: 1024, 86: 1536, 87: 1536, 88: 1536, 89: 1536, 110: 1536, 120: 1536, 121: 1536}
 
 
@@ -57,7 +70,7 @@ class Config:
             raise ValueError(f"emulator: expected a compute capability of {known}, got {self.arch!r}")
         if self.multiprocessors < 1 or (self.workers is not None and self.workers < 1):
             raise ValueError(
-                f"emulator: expected at least one worker and multiprocessor, got {self.workers} and {self.multiprocessors}"
+                f"emulator: expected one worker and multiprocessor at least, got {self.workers}, {self.multiprocessors}"
             )
 
 
@@ -98,8 +111,17 @@ class EmulatorError(RuntimeError):
         file: str | None = None,
         line: int | None = None,
     ):
-        self.kernel, self.problem, self.block, self.thread, self.file, self.line = kernel, problem, block, thread, file, line
-        where = [f"{name} ({','.join(map(str, index))})" for name, index in (("block", block), ("thread", thread)) if index]
+        self.kernel, self.problem, self.block, self.thread, self.file, self.line = (
+            kernel,
+            problem,
+            block,
+            thread,
+            file,
+            line,
+        )
+        where = [
+            f"{name} ({','.join(map(str, index))})" for name, index in (("block", block), ("thread", thread)) if index
+        ]
         if file:
             where.append(f"{file}:{line}" if line else file)
         super().__init__(f"{kernel}: {' '.join(where)}{': ' if where else ''}{problem}")
@@ -119,7 +141,10 @@ class _Launch(ctypes.Structure):
         ("block", ctypes.c_uint * 3),
         ("cluster", ctypes.c_uint * 3),
         ("dynamic_shared", ctypes.c_uint),
-        *((name, ctypes.c_int) for name in ("cooperative", "dependent", "schedule", "seed", "late", "workers", "checked")),
+        *(
+            (name, ctypes.c_int)
+            for name in ("cooperative", "dependent", "schedule", "seed", "late", "workers", "checked")
+        ),
         *((name, ctypes.c_int) for name in ("resident_blocks", "shared_limit")),
     )
 
@@ -131,7 +156,9 @@ def runtime() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise RuntimeError(f"emulator: expected {path.name} (x86-64 Linux, a C++ compiler at install), got: {error}") from None
+        raise RuntimeError(
+            f"emulator: expected {path.name} (x86-64 Linux, a C++ compiler at install), got: {error}"
+        ) from None
     library.emu_allocate.restype = ctypes.c_void_p
     library.emu_allocate.argtypes = (ctypes.c_size_t, ctypes.c_int)
     library.emu_free.argtypes = (ctypes.c_void_p,)
@@ -148,7 +175,9 @@ def cores() -> int:
 def resident_blocks(threads: int, shared: int) -> int:
     """How many blocks of so many threads and bytes of shared memory the device holds at once."""
     limit = SHARED_LIMITS[config.arch] << 10
-    each = min(THREADS_PER_MULTIPROCESSOR.get(config.arch, 2048) // max(threads, 1), (limit + 1024) // (shared + 1024), 32)
+    each = min(
+        THREADS_PER_MULTIPROCESSOR.get(config.arch, 2048) // max(threads, 1), (limit + 1024) // (shared + 1024), 32
+    )
     return max(each, 1) * config.multiprocessors
 
 
@@ -176,7 +205,8 @@ def run(
     launch = _Launch(
         ctypes.cast(function, ctypes.c_void_p), ctypes.cast(pointers, ctypes.c_void_p), name.encode(),
         three(grid), three(block), three(cluster), shared, cooperative, dependent,
-        SCHEDULES.index(config.schedule), config.seed & 0x7FFFFFFF, config.late, config.workers or cores(), config.checked,
+        SCHEDULES.index(config.schedule), config.seed & 0x7FFFFFFF, config.late,
+        config.workers or cores(), config.checked,
         resident_blocks(math.prod(block), shared), SHARED_LIMITS[config.arch] << 10,
     )  # fmt: skip
     if runtime().emu_launch(ctypes.byref(launch), ERROR, len(ERROR)):

@@ -5,22 +5,28 @@
 extern "C" __global__ void add_next(const float* in, float* out, int n) {
   const int i = blockIdx.x * 64 + threadIdx.x;
 #ifdef STORE_GUARD
-  out[i] = in[i < n ? i : 0];  // reported: STORE_GUARD
+  // reported: STORE_GUARD
+  out[i] = in[i < n ? i : 0];
 #elif defined(LOAD_GUARD)
-  const float next = in[i + 1];  // reported: LOAD_GUARD
+  // reported: LOAD_GUARD
+  const float next = in[i + 1];
   if (i < n || next == 12345.0f) out[i] = in[i] + next;
 #elif defined(MISALIGNED_VECTOR)
   if (4 * i + 4 < n) {
-    const float4 x = *reinterpret_cast<const float4*>(in + 4 * i + 1);  // reported: MISALIGNED_VECTOR
+    // reported: MISALIGNED_VECTOR
+    const float4 x = *reinterpret_cast<const float4*>(in + 4 * i + 1);
     out[4 * i] = x.x + x.w;
   }
 #elif defined(UNINITIALISED_GLOBAL)
-  if (i < n) out[i] += in[i];  // reported: UNINITIALISED_GLOBAL
+  // reported: UNINITIALISED_GLOBAL
+  if (i < n) out[i] += in[i];
 #elif defined(BLOCKS_WRITE_THE_SAME)
-  if (i < n) out[threadIdx.x] = in[i];  // reported: BLOCKS_WRITE_THE_SAME
+  // reported: BLOCKS_WRITE_THE_SAME
+  if (i < n) out[threadIdx.x] = in[i];
 #elif defined(BLOCKS_IN_PLACE)
   float* inside = const_cast<float*>(in);
-  if (i < n) inside[i] = in[i] + in[i + 1];  // reported: BLOCKS_IN_PLACE
+  // reported: BLOCKS_IN_PLACE
+  if (i < n) inside[i] = in[i] + in[i + 1];
 #else
   if (i < n) out[i] = in[i] + in[i + 1];
 #endif
@@ -54,7 +60,10 @@ extern "C" __global__ void last_block_sums(const float* in, float* part, unsigne
   __syncthreads();
   if (last && i == 0) {
     float sum = 0;
-    for (int j = 0; j < int(gridDim.x); j++) sum += part[j];  // reported: MISSING_FENCE MISSING_SECOND_FENCE FENCE_AFTER
+    for (int j = 0; j < int(gridDim.x); j++) {
+      // reported: MISSING_FENCE MISSING_SECOND_FENCE FENCE_AFTER
+      sum += part[j];
+    }
     out[0] = sum;
   }
 }
@@ -69,9 +78,13 @@ extern "C" __global__ void chain(const float* in, float* out, unsigned* flags) {
 #ifdef RELAXED_FLAG
       while (*reinterpret_cast<volatile unsigned*>(flags + block - 1) == 0) nanosleep(20);
 #elif defined(WAITS_FOR_NOBODY)
-      while (ld_acquire_gpu(flags + block) == 0) nanosleep(20);  // reported: WAITS_FOR_NOBODY
+      // reported: WAITS_FOR_NOBODY
+      while (ld_acquire_gpu(flags + block) == 0) nanosleep(20);
 #elif defined(WAITS_FOR_NEXT)
-      if (block < int(gridDim.x) - 1) while (ld_acquire_gpu(flags + block + 1) == 0) nanosleep(20);  // reported: WAITS_FOR_NEXT
+      if (block < int(gridDim.x) - 1) {
+        // reported: WAITS_FOR_NEXT
+        while (ld_acquire_gpu(flags + block + 1) == 0) nanosleep(20);
+      }
 #else
       while (ld_acquire_gpu(flags + block - 1) == 0) nanosleep(20);
 #endif
@@ -80,7 +93,8 @@ extern "C" __global__ void chain(const float* in, float* out, unsigned* flags) {
     __syncthreads();
 #endif
 #ifndef WAITS_FOR_NEXT
-    value += out[(block - 1) * 64 + i];  // reported: RELAXED_FLAG PLAIN_FLAG FLAG_TOO_EARLY FLAG_NOT_SPREAD
+    // reported: RELAXED_FLAG PLAIN_FLAG FLAG_TOO_EARLY FLAG_NOT_SPREAD
+    value += out[(block - 1) * 64 + i];
 #endif
   }
 #ifdef FLAG_TOO_EARLY
@@ -106,9 +120,11 @@ extern "C" __global__ void exchange(const float* in, float* middle, float* out) 
   if (blockIdx.x == 1) return;
 #endif
 #ifndef MISSING_GRID_SYNC
-  grid_sync();  // reported: EXITS_BEFORE_GRID_SYNC NOT_COOPERATIVE
+  // reported: EXITS_BEFORE_GRID_SYNC NOT_COOPERATIVE
+  grid_sync();
 #endif
-  out[i] = middle[(i + 64) % n];  // reported: MISSING_GRID_SYNC
+  // reported: MISSING_GRID_SYNC
+  out[i] = middle[(i + 64) % n];
 }
 EXPORT_KERNEL(exchange)
 
@@ -118,6 +134,7 @@ extern "C" __global__ void dependent(const float* in, float* out) {
 #ifndef MISSING_DEPENDENCY_WAIT
   grid_dependency_wait();
 #endif
-  out[i] = in[i] + 1;  // reported: MISSING_DEPENDENCY_WAIT
+  // reported: MISSING_DEPENDENCY_WAIT
+  out[i] = in[i] + 1;
 }
 EXPORT_KERNEL(dependent)

@@ -9,10 +9,12 @@ extern "C" __global__ void add_slices(const unsigned short* in, unsigned* out, i
   const int i = threadIdx.x;
   const auto start = [&](int slice) {
 #ifdef MISALIGNED_COPY
-    if (slice < slices) cp_async_16(smem_u32(&stages[slice % STAGES][i][1]), in + (slice * SLICE + i) * 8);  // reported: MISALIGNED_COPY
+    const unsigned to = smem_u32(&stages[slice % STAGES][i][1]);
 #else
-    if (slice < slices) cp_async_16(smem_u32(&stages[slice % STAGES][i][0]), in + (slice * SLICE + i) * 8);  // reported: MISSING_STAGE_SYNC
+    const unsigned to = smem_u32(&stages[slice % STAGES][i][0]);
 #endif
+    // reported: MISALIGNED_COPY
+    if (slice < slices) cp_async_16(to, in + (slice * SLICE + i) * 8);
     cp_async_commit();
   };
   for (int slice = 0; slice < STAGES - 1; slice++) start(slice);
@@ -29,7 +31,8 @@ extern "C" __global__ void add_slices(const unsigned short* in, unsigned* out, i
     start(slice + STAGES - 1);
     unsigned r[4];
     const int row = (i / 32 ^ 1) * 32 + i % 32;  // of the other warp
-    ldmatrix_x4(r, smem_u32(&stages[slice % STAGES][row][0]));  // reported: MISSING_COPY_WAIT MISSING_STAGE_SYNC
+    // reported: MISSING_COPY_WAIT MISSING_STAGE_SYNC
+    ldmatrix_x4(r, smem_u32(&stages[slice % STAGES][row][0]));
     sum += r[0] + r[1] + r[2] + r[3];
   }
   out[i] = sum;

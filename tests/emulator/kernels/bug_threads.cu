@@ -1,5 +1,5 @@
-// Bugs within a block, each under its own define; without one the kernels are right. `reported:` marks the line that a
-// report must name.
+// Bugs within a block, each under its own define; without one the kernels are right. `reported:` stands before
+// the line that a report must name.
 #include "ptx.cuh"
 
 // 128 threads. Each block sums 128 values by halves in shared memory.  in (blocks, 128) -> out (blocks)
@@ -9,22 +9,28 @@ extern "C" __global__ void block_sum(const float* in, float* out) {
 #ifdef UNINITIALISED_SHARED
   if (i != 77)
 #endif
-    sums[i] = in[blockIdx.x * 128 + i];  // reported: SHARED_BOUNDS_STORE
+    // reported: SHARED_BOUNDS_STORE
+    sums[i] = in[blockIdx.x * 128 + i];
 #ifdef EARLY_EXIT
   if (i >= 64) return;
 #endif
 #ifdef DIVERGENT_SYNC
   if (i < 64) __syncthreads();
-  else __syncthreads();  // reported: DIVERGENT_SYNC
+  // reported: DIVERGENT_SYNC
+  else
+    __syncthreads();
 #else
-  __syncthreads();  // reported: EARLY_EXIT
+  // reported: EARLY_EXIT
+  __syncthreads();
 #endif
   for (int half = 64; half > 0; half /= 2) {
     if (i < half) {
 #ifdef SHARED_BOUNDS
-      sums[i] += sums[i + half + 65];  // reported: SHARED_BOUNDS
+      // reported: SHARED_BOUNDS
+      sums[i] += sums[i + half + 65];
 #else
-      sums[i] += sums[i + half];  // reported: MISSING_SYNC MISSING_SYNCWARP UNINITIALISED_SHARED
+      // reported: MISSING_SYNC MISSING_SYNCWARP UNINITIALISED_SHARED
+      sums[i] += sums[i + half];
 #endif
     }
 #ifdef MISSING_SYNC
@@ -46,7 +52,8 @@ extern "C" __global__ void turn(const float* in, float* out) {
   const int row = threadIdx.x / 8, column = threadIdx.x % 8;
   tile[row][column] = in[threadIdx.x];
 #ifdef STATIC_UNINITIALISED
-  if (threadIdx.x == 0) out[0] = unused[1];  // reported: STATIC_UNINITIALISED
+  // reported: STATIC_UNINITIALISED
+  if (threadIdx.x == 0) out[0] = unused[1];
 #endif
   if (threadIdx.x == 0) unused[0] = 1;
 #ifndef STATIC_MISSING_SYNC
@@ -55,9 +62,11 @@ extern "C" __global__ void turn(const float* in, float* out) {
 #ifdef STATIC_BOUNDS
   int beyond = column + 2;
   asm("" : "+r"(beyond));
-  out[threadIdx.x] = tile[beyond][row];  // reported: STATIC_BOUNDS
+  // reported: STATIC_BOUNDS
+  out[threadIdx.x] = tile[beyond][row];
 #else
-  out[threadIdx.x] = tile[column][row];  // reported: STATIC_MISSING_SYNC
+  // reported: STATIC_MISSING_SYNC
+  out[threadIdx.x] = tile[column][row];
 #endif
 }
 EXPORT_KERNEL(turn)
@@ -70,17 +79,22 @@ extern "C" __global__ void warp_sum(const float* in, float* out) {
   if (lane >= 24) return;
 #endif
 #ifdef SHUFFLE_MASK
-  if (lane < 16) sum += __shfl_xor_sync(0x0000ffff, sum, 16);  // reported: SHUFFLE_MASK
+  // reported: SHUFFLE_MASK
+  if (lane < 16) sum += __shfl_xor_sync(0x0000ffff, sum, 16);
 #endif
 #ifdef SHUFFLE_NOT_IN_MASK
-  sum += __shfl_xor_sync(0x0000ffff, sum, 1);  // reported: SHUFFLE_NOT_IN_MASK
+  // reported: SHUFFLE_NOT_IN_MASK
+  sum += __shfl_xor_sync(0x0000ffff, sum, 1);
 #endif
 #ifdef DIVERGENT_SHUFFLE
-  if (lane < 16) sum += __shfl_xor_sync(~0u, sum, 16);
+  if (lane < 16)
+    sum += __shfl_xor_sync(~0u, sum, 16);
   else
-    sum += __shfl_xor_sync(~0u, sum, 16);  // reported: DIVERGENT_SHUFFLE
+    // reported: DIVERGENT_SHUFFLE
+    sum += __shfl_xor_sync(~0u, sum, 16);
 #else
-  sum += __shfl_xor_sync(~0u, sum, 16);  // reported: SHUFFLE_EXITED
+  // reported: SHUFFLE_EXITED
+  sum += __shfl_xor_sync(~0u, sum, 16);
 #endif
   for (int lanes = 8; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(~0u, sum, lanes);
   if (lane == 0) out[threadIdx.x / 32] = sum;
@@ -100,7 +114,8 @@ extern "C" __global__ void hand_on(const float* in, float* out) {
 #endif
     out[i] = in[i];
   } else {
-    bar_sync(1, 128);  // reported: BARRIER_COUNT BARRIER_MISSING
+    // reported: BARRIER_COUNT BARRIER_MISSING
+    bar_sync(1, 128);
     out[i] = values[127 - i];
   }
 }
@@ -111,13 +126,17 @@ extern "C" __global__ void arithmetic(const int* in, int* out) {
   int values[4] = {1, 2, 3, 4};
   const int x = in[threadIdx.x];  // 0 to 31
 #ifdef REGISTER_ARRAY
-  out[threadIdx.x] = values[x / 4];  // reported: REGISTER_ARRAY
+  // reported: REGISTER_ARRAY
+  out[threadIdx.x] = values[x / 4];
 #elif defined(INT_OVERFLOW)
-  out[threadIdx.x] = x * 100000000;  // reported: INT_OVERFLOW
+  // reported: INT_OVERFLOW
+  out[threadIdx.x] = x * 100000000;
 #elif defined(SHIFT)
-  out[threadIdx.x] = 1 << (x + 8);  // reported: SHIFT
+  // reported: SHIFT
+  out[threadIdx.x] = 1 << (x + 8);
 #elif defined(DIVISION)
-  out[threadIdx.x] = 100 / x;  // reported: DIVISION
+  // reported: DIVISION
+  out[threadIdx.x] = 100 / x;
 #else
   out[threadIdx.x] = values[x / 8] * (100 / (x + 1)) << 1;
 #endif

@@ -33,20 +33,24 @@ extern "C" __global__ void add_boxes(const __grid_constant__ TensorMap in, const
       const int stage = slice % STAGES, round = slice / STAGES;
       if (lane == 0) {
 #ifndef MISSING_EMPTY_WAIT
-        mbarrier_wait(empty + 8 * stage, (round & 1) ^ 1);  // reported: MISSING_INIT_SYNC UNINITIALISED_BARRIER WRONG_COUNT EXPECTS_TOO_MUCH EXPECTS_TOO_LITTLE
+        // reported: MISSING_INIT_SYNC UNINITIALISED_BARRIER WRONG_COUNT EXPECTS_TOO_MUCH EXPECTS_TOO_LITTLE
+        mbarrier_wait(empty + 8 * stage, (round & 1) ^ 1);
 #endif
 #ifdef EXPECTS_TOO_MUCH
         mbarrier_arrive_expect_tx(full + 8 * stage, BYTES + 128);
 #elif defined(EXPECTS_TOO_LITTLE)
         mbarrier_arrive_expect_tx(full + 8 * stage, BYTES - 128);
 #else
-        mbarrier_arrive_expect_tx(full + 8 * stage, BYTES);  // reported: MISSING_EMPTY_WAIT
+        // reported: MISSING_EMPTY_WAIT
+        mbarrier_arrive_expect_tx(full + 8 * stage, BYTES);
 #endif
 #ifdef MISALIGNED_BOX
-        tma_load_2d(smem_u32(shared) + stage * BYTES + 64, &in, full + 8 * stage, 0, slice * ROWS);  // reported: MISALIGNED_BOX
+        const unsigned to = smem_u32(shared) + stage * BYTES + 64;
 #else
-        tma_load_2d(smem_u32(shared) + stage * BYTES, &in, full + 8 * stage, 0, slice * ROWS);  // reported: MISSING_EMPTY_WAIT EARLY_RELEASE
+        const unsigned to = smem_u32(shared) + stage * BYTES;
 #endif
+        // reported: MISALIGNED_BOX MISSING_EMPTY_WAIT EARLY_RELEASE
+        tma_load_2d(to, &in, full + 8 * stage, 0, slice * ROWS);
       }
     }
   } else {
@@ -56,14 +60,19 @@ extern "C" __global__ void add_boxes(const __grid_constant__ TensorMap in, const
 #ifdef WRONG_PARITY
       mbarrier_wait(full + 8 * stage, 1 ^ (round & 1));
 #elif !defined(MISSING_FULL_WAIT)
-      mbarrier_wait(full + 8 * stage, round & 1);  // reported: EXPECTS_TOO_MUCH EXPECTS_TOO_LITTLE UNINITIALISED_BARRIER MISSING_INIT_SYNC WRONG_COUNT
+      // reported: EXPECTS_TOO_MUCH EXPECTS_TOO_LITTLE UNINITIALISED_BARRIER MISSING_INIT_SYNC WRONG_COUNT
+      mbarrier_wait(full + 8 * stage, round & 1);
 #endif
 #ifdef EARLY_RELEASE
       mbarrier_arrive(empty + 8 * stage);
 #endif
-      for (int i = lane; i < BYTES / 4; i += 32) sum[i] += stages[stage * BYTES / 4 + i];  // reported: MISSING_FULL_WAIT WRONG_PARITY
+      for (int i = lane; i < BYTES / 4; i += 32) {
+        // reported: MISSING_FULL_WAIT WRONG_PARITY
+        sum[i] += stages[stage * BYTES / 4 + i];
+      }
 #ifndef EARLY_RELEASE
-      mbarrier_arrive(empty + 8 * stage);  // reported: WRONG_COUNT
+      // reported: WRONG_COUNT
+      mbarrier_arrive(empty + 8 * stage);
 #endif
     }
 #ifndef MISSING_PROXY_FENCE
@@ -73,7 +82,8 @@ extern "C" __global__ void add_boxes(const __grid_constant__ TensorMap in, const
     __syncwarp();
 #endif
     if (lane == 0) {
-      tma_store_2d(&out, smem_u32(sum), 0, 0);  // reported: MISSING_PROXY_FENCE MISSING_STORE_SYNC MISSING_STORE_WAIT
+      // reported: MISSING_PROXY_FENCE MISSING_STORE_SYNC MISSING_STORE_WAIT
+      tma_store_2d(&out, smem_u32(sum), 0, 0);
       bulk_commit();
 #ifndef MISSING_STORE_WAIT
       bulk_wait<0>();
@@ -102,7 +112,8 @@ extern "C" __global__ void multiply_boxes(const __grid_constant__ TensorMap a, c
       const int stage = slice % STAGES;
       mbarrier_wait(empty + 8 * stage, (slice / STAGES & 1) ^ 1);
       mbarrier_arrive_expect_tx(full + 8 * stage, 2 * BYTES);
-      tma_load_2d(base + stage * 2 * BYTES, &a, full + 8 * stage, slice * 64, 0);  // reported: RELEASED_BEFORE_PRODUCT
+      // reported: RELEASED_BEFORE_PRODUCT
+      tma_load_2d(base + stage * 2 * BYTES, &a, full + 8 * stage, slice * 64, 0);
       tma_load_2d(base + stage * 2 * BYTES + BYTES, &b, full + 8 * stage, slice * 64, 0);
     }
     return;
@@ -117,7 +128,8 @@ extern "C" __global__ void multiply_boxes(const __grid_constant__ TensorMap a, c
     for (int k = 0; k < 4; k++) {
       const uint64_t left = smem_descriptor(base + stage * 2 * BYTES + 32 * k, 16, 1024, 128);
       const uint64_t right = smem_descriptor(base + stage * 2 * BYTES + BYTES + 32 * k, 16, 1024, 128);
-      wgmma<64, bf16>(sums, left, right, 1);  // reported: MISSING_PRODUCT_FENCE RELEASED_BEFORE_PRODUCT
+      // reported: MISSING_PRODUCT_FENCE RELEASED_BEFORE_PRODUCT
+      wgmma<64, bf16>(sums, left, right, 1);
     }
     wgmma_commit();
 #ifdef RELEASED_BEFORE_PRODUCT
