@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 ROW = 128  #: bytes of a swizzled row of shared memory
 BOX = 64 * ROW
 SHARED = 232_448  #: bytes that a block may have
+# Estimates, which only compare tiles.
 EPILOGUE = 300  #: cycles of a tile's end besides
-#: Instructions of the epilogue for one sum, by activation: counted in SASS, to the nearest few.
+INSTRUCTIONS_OF_A_ROW = 14  #: of 128 bytes that are stored by elements
+#: Instructions of the epilogue for one sum.
 INSTRUCTIONS = {"none": 4, "relu": 5, "silu": 16, "gelu_tanh": 26, "gelu": 30}
 
 
@@ -77,6 +79,7 @@ TILES = (
     tile(256, 128, 4, 2, consumers=2, cluster=(1, 2)),
     tile(256, 128, 4, 2, consumers=2),
     tile(128, 192, 4, 4, consumers=2, cluster=(2, 1)),
+    tile(128, 192, 4, 4, pingpong=True, cluster=(2, 1)),
     tile(128, 128, 5, 4, pingpong=True, cluster=(2, 1)),
     tile(128, 128, 5, 4, pingpong=True),
     tile(64, 256, 4, 4, pingpong=True),
@@ -137,15 +140,19 @@ class Sm90:
         multiply = tile.tile_m * tile.tile_n * depth / self.rate(product, device)
         shared = (tile.tile_m + tile.tile_m / 64 * tile.tile_n) * ROW / SHARED_BYTES_PER_CYCLE
         load = (tile.tile_m / tile.cluster_n + tile.tile_n / tile.cluster_m) * ROW / device.l2
-        main = steps * max(multiply, shared, load, LATENCY / (tile.stages - 1))
+        together = (multiply**4 + shared**4 + load**4) ** 0.25  # nearly the longest: they overlap, but not quite
+        step = max(together, LATENCY / (tile.stages - 1))
         sums = tile.tile_m * tile.tile_n / 128  # of four lanes, one in each quarter of the multiprocessor
         epilogue = EPILOGUE + sums * INSTRUCTIONS[product.activation]
+        if store(product) == "elements":  # a row of a buffer at a time
+            epilogue += tile.tile_m * tile.tile_n * itemsize(product.out_dtype) / ROW / 4 * INSTRUCTIONS_OF_A_ROW
         if product.residual is not None or reads_out(product):  # what finds no free buffer comes late
             chunks = tile.tile_m * tile.tile_n * itemsize(product.out_dtype) // (BOX * tile.consumers)
             epilogue += max(0, chunks - tile.store_buffers) * LATENCY
         clusters = math.ceil(product.m / (tile.tile_m * tile.cluster_m))
         clusters *= math.ceil(product.n / (tile.tile_n * tile.cluster_n)) * product.batch * splits
         tiles = math.ceil(clusters / (device.multiprocessors // tile.cluster))
+        main = steps * step
         each = max(main, (main + epilogue) / 2) if tile.pingpong else main + epilogue
         copies = self.copied(product) / device.bandwidth * device.clock
         return FILL + tiles * each + epilogue * tile.pingpong + copies + LAUNCH_CYCLES * (copies > 0)
