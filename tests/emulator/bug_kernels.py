@@ -12,6 +12,7 @@ from weft.backends import emulator
 from weft.backends.launch import kernel, launch, tensor_map
 
 FOLDER = Path(__file__).parent / "kernels"
+draw = np.random.default_rng()
 
 
 @lru_cache
@@ -32,7 +33,7 @@ def device(values):
 
 
 def floats(*shape):
-    return device(np.random.default_rng().standard_normal(shape, dtype=np.float32))
+    return device(draw.standard_normal(shape, dtype=np.float32))
 
 
 def run(file, name, bug, grid, block, arguments, **options):
@@ -107,7 +108,7 @@ def dependent(bug):
 
 
 def add_slices(bug, slices=5):
-    x = device(np.random.default_rng().integers(0, 99, (slices, 64, 8), dtype=np.uint16))
+    x = device(draw.integers(0, 99, (slices, 64, 8), dtype=np.uint16))
     out = emulator.empty(64, "I")
     run("bug_pipeline.cu", "add_slices", bug, (1,), (64,), (x, out, slices))
     pairs = x.memory.astype(np.uint32).view(np.uint64)  # the two values of a register
@@ -117,7 +118,7 @@ def add_slices(bug, slices=5):
 
 
 def add_boxes(bug, slices=5):
-    x = device(np.random.default_rng().integers(0, 99, (slices * 64, 64), dtype=np.uint16))
+    x = device(draw.integers(0, 99, (slices * 64, 64), dtype=np.uint16))
     out = emulator.empty((64, 64), "H")
     maps = [tensor_map(a, (64, len(a.memory)), (128,), (64, 64)) for a in (x, out)]
     run("bug_tma.cu", "add_boxes", bug, (1,), (64,), (*maps, slices), shared=3 * 8192)
@@ -127,8 +128,7 @@ def add_boxes(bug, slices=5):
 def multiply_boxes(bug, slices=5):
     import ml_dtypes
 
-    rng = np.random.default_rng()
-    a, b = (device(rng.integers(-4, 5, (64, 64 * slices)).astype(ml_dtypes.bfloat16)) for _ in range(2))
+    a, b = (device(draw.integers(-4, 5, (64, 64 * slices)).astype(ml_dtypes.bfloat16)) for _ in range(2))
     d = emulator.empty((64, 64), "f")
     maps = [tensor_map(x, (64 * slices, 64), (128 * slices,), (64, 64), swizzle=128) for x in (a, b)]
     run("bug_tma.cu", "multiply_boxes", bug, (1,), (160,), (*maps, d, slices), shared=4 * 8192)

@@ -293,6 +293,13 @@ def empty(shape: Any, dtype: Any) -> Any:
     return EmulatedArray(memory(shape, dtype))
 
 
+def memory_in_use() -> int:
+    """Bytes of the pages that arrays of the emulated device lie on."""
+    used, kept = ctypes.c_size_t(), ctypes.c_size_t()
+    runtime().emu_memory(ctypes.byref(used), ctypes.byref(kept))
+    return used.value
+
+
 def encoder(mode: str) -> Any:
     """The C function that writes a tensor map, with the arguments of cuTensorMapEncodeTiled or ...Im2col.
 

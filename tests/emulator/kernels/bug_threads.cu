@@ -15,10 +15,12 @@ extern "C" __global__ void block_sum(const float* in, float* out) {
   if (i >= 64) return;
 #endif
 #ifdef DIVERGENT_SYNC
-  if (i < 64) __syncthreads();
-  // reported: DIVERGENT_SYNC
-  else
+  if (i < 64) {
     __syncthreads();
+  } else {
+    // reported: DIVERGENT_SYNC
+    __syncthreads();
+  }
 #else
   // reported: EARLY_EXIT
   __syncthreads();
