@@ -5,7 +5,7 @@
 
 constexpr int VECTOR = 16 / sizeof(COMPUTE);
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     gemm_split(const COMPUTE* sums, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
                const Problem problem, int sums_aligned) {
   const unsigned pieces = (problem.n + VECTOR - 1) / VECTOR;
