@@ -9,7 +9,8 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sizes", nargs=3, type=int, metavar=("M", "N", "K"), help="(M, K) times (K, N)")
+    for size, text in (("m", "rows of the first factor"), ("n", "columns of the second"), ("k", "what they share")):
+        parser.add_argument(size, type=int, metavar=size.upper(), help=text)
     parser.add_argument("--layout", choices=["NN", "NT", "TN", "TT"], help="which factors lie transposed; default: all")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
     parser.add_argument("--batch", type=int, default=1, help="products at a time")
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     gemm_choice.set_float32_matmul_precision("high" if options.tf32 else "highest")
     try:
         for layout in [options.layout] if options.layout else ["NN", "NT", "TN", "TT"]:
-            m, n, k = options.sizes
+            m, n, k = options.m, options.n, options.k
             rows = gemm_tune.tune(m, n, k, layout, options.dtype, DEVICE, timer, batch=options.batch)
             print(f"{layout} {options.dtype} {m} x {n} x {k}")
             for kernel, seconds in rows:
