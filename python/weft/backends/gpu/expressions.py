@@ -55,8 +55,8 @@ def real_only(text: str) -> Expression:
     return Expression(2 if "(a, b)" in text else 1, text)
 
 
-def arithmetic(text: str, boolean: str | None = None, arity: int = 2) -> Expression:
-    return Expression(arity, text, text, boolean, types=WRAPPING)
+def arithmetic(text: str, boolean: str | None = None) -> Expression:
+    return Expression(2, text, text, boolean, types=WRAPPING)
 
 
 def predicate(text: str, arity: int = 2) -> Expression:
@@ -79,7 +79,7 @@ EXPRESSIONS: dict[str, Expression] = {
     "subtract": arithmetic("a - b"),
     "multiply": arithmetic("a * b", "a && b"),
     "negative": Expression(1, "-a", "0 - a", types=WRAPPING),
-    "square": arithmetic("a * a", "a", arity=1),
+    "square": Expression(1, "a * a", "a * a", types=WRAPPING, bool_as="b"),
     "divide": Expression(2, "a / b"),
     "floor_divide": Expression(2, "real_floor_divide(a, b)", "integer_floor_divide(a, b)", bool_as="b"),
     "remainder": Expression(2, "real_remainder(a, b)", "integer_remainder(a, b)", bool_as="b"),

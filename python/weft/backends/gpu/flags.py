@@ -21,7 +21,7 @@ messages: list[str] = []
 numbers: dict[str, int] = {}
 words: dict[tuple[str, int], Any] = {}  # (device, stream) -> uint64 (2,)
 handed_out: set[tuple[str, int]] = set()  # words that kernels have seen since they were last read
-written = 0
+replaced = 0
 
 
 def stream_of(device: str) -> int:
@@ -38,7 +38,7 @@ def raising(kind: str, device: str, message: str) -> tuple[Any, int]:
 
     kind: "index", "label" or "non-finite". "{value}" in the message becomes the value that the kernel notes.
     """
-    global written
+    global replaced
     key = (device, stream_of(device))
     word = words.get(key)
     if word is None:
@@ -49,13 +49,13 @@ def raising(kind: str, device: str, message: str) -> tuple[Any, int]:
     handed_out.add(key)
     number = numbers.get(message)
     if number is None:
-        number = written % MESSAGES
-        written += 1
-        if number < len(messages):
+        if len(messages) < MESSAGES:
+            number = len(messages)
+            messages.append(message)
+        else:
+            number, replaced = replaced % MESSAGES, replaced + 1
             del numbers[messages[number]]
             messages[number] = message
-        else:
-            messages.append(message)
         numbers[message] = number
     return word, NUMBERS[kind] << 32 | number
 
@@ -65,10 +65,11 @@ def check(device: str, every_stream: bool = False) -> None:
 
     Waits for the stream if kernels have seen its word since the last time.
     """
-    if not handed_out:
-        return
-    stream = stream_of(device)
-    for key in [k for k in handed_out if k[0] == device and (every_stream or k[1] == stream)]:
+    keys = [key for key in handed_out if key[0] == device]
+    if keys and not every_stream:
+        stream = stream_of(device)
+        keys = [key for key in keys if key[1] == stream]
+    for key in keys:
         handed_out.discard(key)
         what, value = read(words[key])
         if what:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 
 MAX_RANK = 8
+NARROW = 1 << 31  # elements and offsets below this are counted in 32 bits
 Shape = tuple[int, ...]
 
 

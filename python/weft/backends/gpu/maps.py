@@ -202,7 +202,7 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     arrays = [x for x in operands if isinstance(x, OnDevice)]
     full = layout.broadcast(name, [x.shape for x in arrays] if shape is None else [x.shape for x in arrays] + [shape])
     if out is not None:
-        if layout.broadcast(name, [full, out.shape]) != out.shape:
+        if len(full) > out.ndim or any([n not in (1, m) for n, m in zip(full[::-1], out.shape[::-1])]):
             raise ValueError(f"{name}: expected an output that holds {full}, got one of shape {out.shape}")
         full = out.shape
     result = out.dtype if out is not None else typed.dtype
@@ -241,7 +241,7 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     for n in sizes:
         size *= n
     farthest = max([size, *[layout.reach(sizes, s) for s, _, _ in placed]])
-    wide = farthest + vector * THREADS >= 1 << 31
+    wide = farthest + vector * THREADS >= layout.NARROW
     scalars = sum([1 << k for k, x in enumerate(operands) if not isinstance(x, OnDevice)])
     pad = ["char"] * (3 - len(operands))
     a, b, c = storage + pad

@@ -16,7 +16,7 @@ import numpy as np
 
 from weft.backends.array import OnDevice
 from weft.backends.gpu import reduce as reductions
-from weft.backends.gpu.array import contiguous  # noqa: F401
+from weft.backends.gpu.array import contiguous
 from weft.backends.gpu.array import empty as memory
 from weft.backends.gpu.expressions import EXPRESSIONS, promoted
 from weft.backends.gpu.index import check_range, scatter_add, take, take_along_axis  # noqa: F401
@@ -226,6 +226,8 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 
 # -- copies into a new order ------------------------------------------------------------------------------------------
+
+in_c_order = contiguous
 
 
 def concat(arrays: Any, axis: int | None = 0) -> Any:

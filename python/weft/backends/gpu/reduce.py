@@ -162,7 +162,7 @@ def make_plan(name: str, x: Any, axis: Any, keepdims: bool) -> Plan:
     part = -(-part // at_once) * at_once
     splits = max(1, -(-count // part))
     farthest = max(layout.reach(sizes, walked) + layout.reach(kept_sizes, kept_steps), outputs, count)
-    wide = farthest + at_once * 32 >= 1 << 31
+    wide = farthest + at_once * 32 >= layout.NARROW
     defines = dict(
         OPERATION=operation, IN=STORAGE[x.dtype.char], ACCUMULATE=accumulate, OUT=STORAGE[dtype.char], VECTOR=vector,
         WIDE=int(wide),
