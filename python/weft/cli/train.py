@@ -15,7 +15,7 @@ from typing import Any
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help=f"{', '.join(names())}, or a file like them")
-    parser.add_argument("--device", help="cpu (default)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: a GPU where there is one")
     parser.add_argument("--epochs", type=int, help="how often the training data is seen (default: the recipe's)")
     parser.add_argument("--seed", type=int, help="of split, weights, order and augmentation (default 0)")
     parser.add_argument("--data", metavar="DIR", help="where the data sets are (default: WEFT_DATA, a cache folder)")

@@ -163,10 +163,11 @@ def loss(scores: Any, iso: Any) -> Any:
 def translate(model: Translator, text: Any) -> tuple[Any, Any]:
     """Tokens (N, READ) -> the likeliest translation, character by character (N, WRITTEN), and where it looked."""
     written = np.full((len(text), 1), BEGIN, np.int64)
+    device = next(model.parameters()).device
     with weft.no_grad():
-        read = model.read(weft.asarray(text))
+        read = model.read(weft.asarray(text, device=device))
         for _ in range(WRITTEN):
-            scores, weights = model.write(read, weft.asarray(written), show=True)
+            scores, weights = model.write(read, weft.asarray(written, device=device), show=True)
             written = np.concatenate([written, scores.numpy()[:, -1:].argmax(-1)], axis=1)
     return written[:, 1:], weights.numpy()
 
@@ -200,7 +201,7 @@ def generate(model: Translator, settings: dict[str, Any], prompt: str, **_: Any)
 
 
 def run(
-    device: str = "cpu",
+    device: str | None = None,
     epochs: int = 4,
     seed: int = 0,
     data: str | None = None,

@@ -44,7 +44,7 @@ def prepare(path: Path | str) -> Any:
 
 
 def run(
-    device: str = "cpu",
+    device: str | None = None,
     epochs: int = 40,
     seed: int = 0,
     data: str | None = None,

@@ -52,7 +52,7 @@ def prepare(path: Path | str) -> Any:
 
 
 def run(
-    device: str = "cpu",
+    device: str | None = None,
     epochs: int = 6,
     seed: int = 0,
     data: str | None = None,

@@ -48,7 +48,7 @@ def prepare(path: Path | str) -> Any:
 
 
 def run(
-    device: str = "cpu",
+    device: str | None = None,
     epochs: int = 3,
     seed: int = 0,
     data: str | None = None,

@@ -97,8 +97,11 @@ def loss_of_all(model: GPT, tokens: Any, batch: int = 64) -> float:
     if whole < len(tokens) - 1:
         parts.append((tokens[None, whole:-1], tokens[None, whole + 1 :]))
     model.eval()
+    device, total = next(model.parameters()).device, 0.0
     with weft.no_grad():
-        total = sum(loss(model(weft.asarray(a)), weft.asarray(b), reduction="sum").item() for a, b in parts)
+        for a, b in parts:
+            scores = model(weft.asarray(a, device=device))
+            total += loss(scores, weft.asarray(b, device=device), reduction="sum").item()
     return total / (len(tokens) - 1)
 
 
@@ -112,10 +115,11 @@ def generate(
 ) -> str:
     """The prompt and `length` characters that the model writes after it."""
     vocabulary, rng = CharVocabulary(settings["characters"]), Generator(seed)
+    device = next(model.parameters()).device
     tokens = vocabulary.encode(prompt or "\n")
     with weft.no_grad():
         for draw in rng.uniform_array(length):
-            scores = model(weft.asarray(tokens[None, -BLOCK:])).numpy()[0, -1].astype(np.float64)
+            scores = model(weft.asarray(tokens[None, -BLOCK:], device=device)).numpy()[0, -1].astype(np.float64)
             shares = np.exp((scores - scores.max()) / max(temperature, 1e-6))
             chosen = np.searchsorted(shares.cumsum(), draw * shares.sum(), side="right")
             tokens = np.append(tokens, min(int(chosen), len(vocabulary) - 1))
@@ -123,7 +127,7 @@ def generate(
 
 
 def run(
-    device: str = "cpu",
+    device: str | None = None,
     epochs: int = 10,
     seed: int = 0,
     data: str | None = None,
