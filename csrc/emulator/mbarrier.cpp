@@ -85,7 +85,10 @@ extern "C" int emu_mbar_try_wait(unsigned barrier, unsigned parity, const char* 
   if (block.checked)
     shared_access(block, barrier, 8, READ, block, thread.warp, thread.lane, file, line, "mbarrier.try_wait");
   if (word >> PHASE_SHIFT != (parity & 1)) {
-    if (block.checked) acquire(block.checks.mbarriers[barrier], block, thread.warp);
+    if (block.checked) {
+      acquire(block.checks.mbarriers[barrier], block, thread.warp);
+      block.checks.epochs[thread.warp]++;  // it orders lanes of one warp too, as far as warps' clocks can tell
+    }
     return 1;
   }
   thread.barrier_address = barrier, thread.barrier_parity = parity;

@@ -110,7 +110,20 @@ def check(pairs: Pairs) -> None:
             difference = np.abs(got.astype(np.float64) - want.values)
             assert got.shape == want.values.shape and (difference <= want.tolerance).all(), difference.max()
         else:
-            np.testing.assert_array_equal(got, want)
+            np.testing.assert_array_equal(*(x.astype(F32) if x.dtype == BF16 else x for x in (got, want)))
+
+
+def swizzled(image: np.ndarray, span: int) -> np.ndarray:
+    """Bytes of a box, in lines of 128, as a swizzle of `span` bytes lays them: chunks of 16 trade places by line."""
+    if not span:
+        return image
+    chunk = np.arange(image.size // 16)
+    source = chunk ^ (chunk // 8 & (span // 16 - 1))
+    return image.reshape(-1, 16)[source].ravel()
+
+
+def as_words(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image).view(np.uint8).ravel()
 
 
 # ---- conversions
@@ -118,7 +131,8 @@ def check(pairs: Pairs) -> None:
 
 def special_floats() -> np.ndarray:
     """Every exponent with mantissas at and around ties of 16- and 19-bit types, both signs, infinities and NaN."""
-    mantissas = [0, 1, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0x17FFF, 0x18000, 0x7FF000, 0x7FFFFF]
+    low = [0, 1, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0x17FFF, 0x18000]
+    mantissas = [*low, 0x7FF000, 0x7FFFFF]
     exponents = np.arange(256, dtype=np.uint32)[:, None] << np.uint32(23)
     bits = (exponents | np.array(mantissas, np.uint32)).ravel()
     return np.concatenate([bits, bits | np.uint32(1 << 31)]).view(np.float32)
@@ -351,7 +365,8 @@ def cluster(bench: Bench, data: Data, size: int) -> Pairs:
 def cluster_split(bench: Bench, data: Data, size: int) -> Pairs:
     words = data.words(2 * size)
     out = bench.empty((2 * size, 32), np.uint32)
-    bench.launch("probe_cluster.cu", "probe_cluster_split", 2 * size, 32, (bench.place(words), out), cluster=(size, 1, 1))
+    arguments = (bench.place(words), out)
+    bench.launch("probe_cluster.cu", "probe_cluster_split", 2 * size, 32, arguments, cluster=(size, 1, 1))
     want = words * np.uint32(7)
     for other in range(size):
         want = want * np.uint32(5) + words.reshape(2, size)[:, [other]].repeat(size, 1).ravel()
@@ -362,182 +377,3 @@ def cluster_split(bench: Bench, data: Data, size: int) -> Pairs:
 for size in (1, 2, 4, 8):
     PROBES.append(Probe(f"cluster_{size}", "probe_cluster.cu", cluster, arch=90, options={"size": size}))
 PROBES.append(Probe("cluster_split", "probe_cluster.cu", cluster_split, arch=90, options={"size": 4}))
-
-
-# ---- TMA
-
-
-def swizzled(image: np.ndarray, span: int) -> np.ndarray:
-    """Bytes of a box, in lines of 128, as a swizzle of `span` bytes lays them: chunks of 16 trade places by line."""
-    if not span:
-        return image
-    chunk = np.arange(image.size // 16)
-    source = chunk ^ (chunk // 8 & (span // 16 - 1))
-    return image.reshape(-1, 16)[source].ravel()
-
-
-def out_of_bounds(dtype: np.dtype, fill: str) -> Any:
-    return np.nan if fill == "nan" else 0
-
-
-def box_of(x: np.ndarray, start: Any, box: Any, steps: Any, fill: str) -> np.ndarray:
-    """The box of x at `start`, innermost dimension first as in a map (x itself is innermost last)."""
-    count = [-(-b // s) for b, s in zip(box, steps)]
-    places = [c + np.arange(n) * s for c, n, s in zip(start, count, steps)]
-    grids = np.meshgrid(*places[::-1], indexing="ij")
-    inside = np.all([(g >= 0) & (g < n) for g, n in zip(grids, x.shape)], axis=0)
-    values = x[tuple(np.clip(g, 0, n - 1) for g, n in zip(grids, x.shape))]
-    return np.where(inside, values, np.array(out_of_bounds(x.dtype, fill), x.dtype))
-
-
-def nearest_even_tf32(x: np.ndarray) -> np.ndarray:
-    bits = x.view(np.uint32).astype(np.uint64)
-    rounded = ((bits + 0xFFF + (bits >> np.uint64(13) & np.uint64(1))) & np.uint64(0xFFFFE000)).astype(np.uint32)
-    return np.where(np.isfinite(x), rounded, bits.astype(np.uint32)).view(np.float32)
-
-
-def padded(bench: Bench, x: np.ndarray) -> tuple[Any, tuple[int, ...], list[int], Any]:
-    """x on the device with rows padded to whole 16 bytes: (array, shape, strides, read), innermost first.
-
-    `read` gives what then lies in the place of x.
-    """
-    per = 16 // x.itemsize
-    room = np.zeros((*x.shape[:-1], -(-x.shape[-1] // per) * per), x.dtype)
-    room[..., : x.shape[-1]] = x
-    array = bench.place(room)
-    return array, x.shape[::-1], list(room.strides[-2::-1]), lambda: array.get()[..., : x.shape[-1]]
-
-
-AT = np.dtype([("c", np.int32, 5), ("o", np.uint16, 4)])
-
-
-def at_of(coordinates: Any, offsets: Any = ()) -> bytes:
-    at = np.zeros((), AT)
-    at["c"][: len(coordinates)] = coordinates
-    at["o"][: len(offsets)] = offsets
-    return at.tobytes()
-
-
-@dataclass(frozen=True)
-class Box:
-    """One box of one tensor: all sizes innermost first."""
-
-    shape: tuple[int, ...]
-    box: tuple[int, ...]
-    start: tuple[int, ...]
-    dtype: Any = BF16
-    swizzle: int = 0
-    steps: tuple[int, ...] = ()
-    fill: str = "zero"
-    tf32: bool = False
-
-    @property
-    def every(self) -> tuple[int, ...]:
-        return self.steps or (1,) * len(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(-(-b // s) for b, s in zip(self.box, self.every)) * np.dtype(self.dtype).itemsize
-
-    @property
-    def defines(self) -> dict[str, Any]:
-        return {"RANK": len(self.shape), "IM2COL": 0, "ADD": 0, "BYTES": self.nbytes}
-
-    def tensor_map(self, bench: Bench, x: np.ndarray) -> tuple[Any, Any]:
-        array, shape, strides, read = padded(bench, x)
-        options = {"swizzle": self.swizzle, "fill": self.fill, "element_strides": self.every}
-        if self.tf32:
-            options["dtype"] = "tf32"
-        return launch.tensor_map(array, shape, strides, self.box, **options), read
-
-
-def tensor(data: Data, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    return data.floats(*shape[::-1], dtype=dtype)
-
-
-def as_words(image: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(image).view(np.uint8).ravel()
-
-
-def tma_load(bench: Bench, data: Data, box: Box, size: int = 1) -> Pairs:
-    """size: blocks of a cluster, each of which multicasts a box to all."""
-    x = tensor(data, box.shape, box.dtype)
-    map_, _ = box.tensor_map(bench, x)
-    out = bench.empty((size, size, box.nbytes // 4), np.uint32)
-    room = -(-box.nbytes * size // 1024) * 1024
-    bench.launch("probe_tma.cu", "probe_tma_load", size, 64, (map_, at_of(box.start), out), shared=room,
-                 cluster=(size, 1, 1), defines=box.defines)  # fmt: skip
-    boxes = []
-    for rank in range(size):
-        start = (*box.start[:-1], box.start[-1] + rank)
-        values = box_of(nearest_even_tf32(x) if box.tf32 else x, start, box.box, box.every, box.fill)
-        boxes.append(swizzled(as_words(values), box.swizzle).view(box.dtype))
-    want = np.broadcast_to(np.stack(boxes), (size, size, boxes[0].size))
-    return [(out.get().view(box.dtype), want)]
-
-
-def tma_store(bench: Bench, data: Data, box: Box, add: bool = False) -> Pairs:
-    before = tensor(data, box.shape, box.dtype)
-    map_, read = box.tensor_map(bench, before)
-    count = [-(-b // s) for b, s in zip(box.box, box.every)]
-    values = tensor(data, tuple(count), box.dtype)
-    image = swizzled(as_words(values), box.swizzle).view(np.uint32)  # the swizzle undoes itself
-    defines = {**box.defines, "ADD": int(add)}
-    bench.launch("probe_tma.cu", "probe_tma_store", 1, 64, (map_, at_of(box.start), bench.place(image)),
-                 shared=-(-box.nbytes // 1024) * 1024, defines=defines)  # fmt: skip
-    want = before.copy()
-    places = [c + np.arange(n) * s for c, n, s in zip(box.start, count, box.every)]
-    for index in np.ndindex(*count[::-1]):
-        place = tuple(int(p[i]) for p, i in zip(places[::-1], index))
-        if all(0 <= p < n for p, n in zip(place, want.shape)):
-            was = want[place].astype(np.float64) if add else 0
-            want[place] = (was + values[index].astype(np.float64)).astype(box.dtype)
-    return [(read(), want)]
-
-
-BOXES = {
-    "1d": Box((100,), (64,), (60,)),
-    "1d_before": Box((100,), (32,), (-8,), F32),
-    "2d": Box((72, 30), (16, 8), (40, 25)),
-    "2d_f32": Box((20, 9), (4, 5), (18, -2), F32),
-    "2d_swizzle_32": Box((50, 40), (16, 32), (40, 20), swizzle=32),
-    "2d_swizzle_64": Box((50, 40), (32, 32), (30, 20), swizzle=64),
-    "2d_swizzle_128": Box((150, 80), (64, 64), (100, 30), swizzle=128),
-    "2d_swizzle_128_f32": Box((70, 40), (32, 32), (50, -3), F32, swizzle=128),
-    "2d_nan": Box((50, 12), (16, 8), (40, 8), fill="nan"),
-    "2d_nan_f16": Box((50, 12), (16, 8), (-10, 8), F16, fill="nan"),
-    "2d_tf32": Box((50, 12), (32, 8), (40, 8), F32, swizzle=128, tf32=True),
-    "2d_bytes": Box((100, 12), (32, 8), (80, 8), np.dtype(np.uint8)),
-    "2d_steps": Box((64, 40), (16, 24), (8, 3), steps=(1, 3)),
-    "3d": Box((24, 7, 5), (8, 4, 3), (20, 5, -1)),
-    "3d_steps": Box((64, 9, 9), (32, 6, 4), (0, 1, 2), swizzle=64, steps=(1, 2, 4)),
-    "4d": Box((40, 6, 5, 4), (32, 3, 2, 3), (0, -1, 4, 2), swizzle=64),
-    "5d": Box((16, 4, 3, 4, 3), (8, 2, 3, 2, 2), (8, 3, -1, 1, 2)),
-    "5d_swizzle_128": Box((64, 4, 3, 4, 3), (64, 2, 2, 2, 2), (0, 3, 1, -1, 1), swizzle=128),
-}
-MULTICAST = {
-    "1d": Box((100,), (64,), (60,)),
-    "2d": Box((150, 80), (64, 32), (100, 30), swizzle=128),
-    "3d": Box((24, 7, 5), (8, 4, 4), (20, 5, -1)),
-    "4d": Box((40, 6, 5, 4), (32, 4, 2, 2), (0, -1, 4, 2), swizzle=64),
-    "5d": Box((16, 4, 3, 4, 3), (8, 4, 2, 2, 1), (8, 3, -1, 1, 2)),
-}
-
-
-def whole(x: Box) -> Box:
-    """What a box must be for sums to be exact: of floats."""
-    return x
-
-
-for name, box in BOXES.items():
-    if np.dtype(box.dtype) == np.uint8:
-        continue
-    tma = {"file": "probe_tma.cu", "defines": box.defines, "arch": 90}
-    PROBES.append(Probe(f"tma_load_{name}", run=tma_load, options={"box": box}, **tma))
-    if box.fill == "zero" and not box.tf32:
-        PROBES.append(Probe(f"tma_store_{name}", run=tma_store, options={"box": box}, **tma))
-        add = {**tma, "defines": {**box.defines, "ADD": 1}}
-        PROBES.append(Probe(f"tma_reduce_add_{name}", run=tma_store, options={"box": box, "add": True}, **add))
-for name, box in MULTICAST.items():
-    PROBES.append(Probe(f"tma_load_multicast_{name}", "probe_tma.cu", tma_load, box.defines, 90,
-                        options={"box": box, "size": 4}))  # fmt: skip

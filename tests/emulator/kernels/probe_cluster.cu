@@ -9,7 +9,9 @@ extern "C" __global__ void probe_cluster(const float* in, float* out) {
   __shared__ alignas(8) unsigned long long arrived;
   const unsigned rank = cluster_rank(), size = cluster_size(), lane = threadIdx.x;
   const unsigned right = (rank + 1) % size, left = (rank + size - 1) % size;
+  cluster_arrive_relaxed();
   given[lane] = in[blockIdx.x * 32 + lane];
+  cluster_wait();
   if (lane == 0) {
     mbarrier_init(smem_u32(&arrived), 32);
     fence_mbarrier_init();
@@ -20,7 +22,8 @@ extern "C" __global__ void probe_cluster(const float* in, float* out) {
   const unsigned from = map_shared_rank(smem_u32(given), right);
   to[lane] = ld_shared_cluster_f32(from + lane * 4);
   reinterpret_cast<unsigned*>(to)[32 + lane] = ld_shared_cluster_u32(from + lane * 4);
-  reinterpret_cast<double*>(to)[32 + lane / 2] = ld_shared_cluster_f64(from + lane / 2 * 8);
+  const double two = ld_shared_cluster_f64(from + lane / 2 * 8);
+  if (lane % 2 == 0) reinterpret_cast<double*>(to)[32 + lane / 2] = two;
   float four[4];
   ld_shared_cluster_f32x4(four, from + lane / 4 * 16);
   to[96 + lane] = four[lane % 4];
@@ -34,8 +37,7 @@ extern "C" __global__ void probe_cluster(const float* in, float* out) {
   mbarrier_arrive_cluster(smem_u32(&arrived), left);
   mbarrier_wait_cluster(smem_u32(&arrived), 0);
   for (int i = 0; i < 8; i++) to[128 + i * 32 + lane] = got[i * 32 + lane];
-  cluster_arrive_relaxed();
-  cluster_wait();
+  cluster_sync();
 }
 EXPORT_KERNEL(probe_cluster)
 

@@ -1,4 +1,4 @@
-// TMA of boxes: RANK 1 to 5, IM2COL 0 or 1. BYTES is the size of a box.
+// TMA of boxes. Defines: RANK, 1 to 5, IM2COL, 0 or 1, and ADD, whether stores add. `bytes` is the size of a box.
 #include "ptx.cuh"
 
 #if WEFT_ARCH >= 900
@@ -9,10 +9,12 @@ struct At {
 };
 
 // What a box looks like in shared memory. Blocks of a cluster: the block `rank` multicasts box number `rank` to all.
-extern "C" __global__ void probe_tma_load(const __grid_constant__ TensorMap map, const At at, unsigned* out) {
+extern "C" __global__ void probe_tma_load(const __grid_constant__ TensorMap map, const At at, unsigned* out,
+                                          int bytes) {
   DYNAMIC_SHARED(unsigned, shared, 1024);
   __shared__ alignas(8) unsigned long long barrier;
   const unsigned bar = smem_u32(&barrier), size = cluster_size(), rank = cluster_rank();
+  const unsigned slot = (unsigned(bytes) + 1023) / 1024 * 1024;  // as swizzles want to be aligned
   if (threadIdx.x == 0) {
     prefetch_tensor_map(&map);
     mbarrier_init(bar, 1);
@@ -20,8 +22,8 @@ extern "C" __global__ void probe_tma_load(const __grid_constant__ TensorMap map,
   }
   cluster_sync();
   if (threadIdx.x == 0) {
-    mbarrier_arrive_expect_tx(bar, BYTES * size);
-    const unsigned dst = smem_u32(shared) + rank * BYTES;
+    mbarrier_arrive_expect_tx(bar, bytes * size);
+    const unsigned dst = smem_u32(shared) + rank * slot;
     const int (&c)[5] = at.c;
     [[maybe_unused]] const unsigned short (&o)[4] = at.o;
     const unsigned short everyone = (1 << size) - 1;
@@ -65,16 +67,18 @@ extern "C" __global__ void probe_tma_load(const __grid_constant__ TensorMap map,
     }
   }
   mbarrier_wait(bar, 0);
-  const unsigned words = BYTES * size / 4;
-  for (unsigned i = threadIdx.x; i < words; i += blockDim.x) out[blockIdx.x * words + i] = shared[i];
+  const unsigned words = unsigned(bytes) / 4;
+  for (unsigned i = threadIdx.x; i < words * size; i += blockDim.x)
+    out[blockIdx.x * words * size + i] = shared[i / words * slot / 4 + i % words];
   cluster_sync();
 }
 EXPORT_KERNEL(probe_tma_load)
 
 // Shared memory, given as it should lie there, goes out as a box, stored or (ADD) added.
-extern "C" __global__ void probe_tma_store(const __grid_constant__ TensorMap map, const At at, const unsigned* in) {
+extern "C" __global__ void probe_tma_store(const __grid_constant__ TensorMap map, const At at, const unsigned* in,
+                                           int bytes) {
   DYNAMIC_SHARED(unsigned, shared, 1024);
-  for (unsigned i = threadIdx.x; i < BYTES / 4; i += blockDim.x) shared[i] = in[i];
+  for (unsigned i = threadIdx.x; i < unsigned(bytes) / 4; i += blockDim.x) shared[i] = in[i];
   fence_proxy_async();
   __syncthreads();
   if (threadIdx.x == 0) {
