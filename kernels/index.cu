@@ -75,7 +75,8 @@ struct Run {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// One block per multiprocessor is asked for: left to itself, ptxas keeps to 32 registers and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     scatter_add(TYPE* out, const TYPE* g, const INDEX* sorted, const int64_t* order, ACCUMULATE* heads,
                 ACCUMULATE* tails, long long rows, long long count, long long width, void* flag,
                 unsigned long long what) {

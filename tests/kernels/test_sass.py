@@ -55,9 +55,9 @@ def faults(jobs: list[tuple[Configuration, int]]) -> list[str]:
     return found
 
 
-def chosen(kernel: str, capability: int, most: int) -> list[tuple[Configuration, int]]:
-    """At most `most` configurations of a kernel, spread over its table."""
-    rows = [c for c in configurations(kernel) if c.runs_on(capability)]
+def chosen(kernels: str, capability: int, most: int) -> list[tuple[Configuration, int]]:
+    """At most `most` configurations of a row of SOURCES, spread over its table."""
+    rows = [c for c in configurations(kernels) if c.runs_on(capability)]
     step = max(1, -(-len(rows) // most))
     # another part of the table for each architecture
     return [(c, capability) for c in rows[CAPABILITIES.index(capability) % step :: step]]

@@ -82,7 +82,9 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
     # Without optimisation of the checked kind below -O1 registers would be memory, and their races reported.
     options += ["-O1", "-g1", CHECKS, *CHECK_DETAILS] if checked else ["-O2", "-g1"]
     options += ["-Wno-unknown-pragmas", "-fno-math-errno", "-fno-strict-aliasing"]
-    name = cache.key("emulated", *kernel.texts(), *options, version, str(library)) + ".so"
+    # Errors name the file, so its path is content too; so are the names of includes.
+    files = [str(kernel.path), *(name for name, _ in kernel.includes)]
+    name = cache.key("emulated", *files, *kernel.texts(), *options, version, str(library)) + ".so"
 
     def build() -> tuple[bytes, dict[str, str]]:
         with tempfile.TemporaryDirectory(prefix="weft-compile-") as place:

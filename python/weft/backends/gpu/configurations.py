@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from weft.backends.gpu import gemm_configurations
+from weft.backends.gpu import array_configurations, gemm_configurations
 
 
 class Configuration(NamedTuple):
@@ -33,6 +33,11 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_mma": gemm_configurations.mma,
     "gemm_sm90": gemm_configurations.sm90,
     "gemm_split": gemm_configurations.split,
+    "map": array_configurations.map_,
+    "reduce": array_configurations.reduce_,
+    "scan": array_configurations.scan,
+    "index": array_configurations.index_,
+    "philox": array_configurations.philox,
 }
 
 
