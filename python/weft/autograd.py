@@ -200,6 +200,19 @@ class Tensor:
             return moved(plain(self), device=device)  # type: ignore[no-any-return]
         return Tensor(place(self.data, device))
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """The memory, for another library's `from_dlpack`. BufferError from the emulated device, and for bfloat16."""
+        if self.requires_grad:
+            raise BufferError("__dlpack__: expected no Tensor that requires a gradient, got one; detach() it")
+        if not hasattr(self.data, "__dlpack__"):
+            raise BufferError(f"__dlpack__: expected a Tensor on cpu or cuda, got one on {self.device}")
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        if not hasattr(self.data, "__dlpack_device__"):
+            raise BufferError(f"__dlpack__: expected a Tensor on cpu or cuda, got one on {self.device}")
+        return self.data.__dlpack_device__()  # type: ignore[no-any-return]
+
     # -- going backward --------------------------------------------------------------------------------------------
 
     def backward(self, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:

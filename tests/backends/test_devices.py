@@ -222,6 +222,18 @@ def test_what_a_tensor_tells_of_a_device():
     assert twin.device == "emulated" and x.tolist() == [[1.5, 2.0]] and twin.tolist() == [[7.0, 2.0]]
 
 
+def test_memory_is_shared_through_dlpack():
+    host = draw(3)
+    x = weft.from_dlpack(host)
+    assert x.numpy().ctypes.data == host.ctypes.data == np.from_dlpack(x).ctypes.data
+    assert weft.from_dlpack(host, device="emulated").device == "emulated"
+    assert weft.from_dlpack(host, copy=True).numpy().ctypes.data != host.ctypes.data
+    with pytest.raises(BufferError, match="got one on emulated"):
+        np.from_dlpack(x.to_device("emulated"))
+    with pytest.raises(BufferError, match="detach"):
+        np.from_dlpack(weft.Tensor(host, requires_grad=True))
+
+
 def test_moving_is_recorded():
     x = weft.Tensor(draw(3), requires_grad=True)
     (x.to_device("emulated") * 3).to_device("cpu").sum().backward()

@@ -52,6 +52,25 @@ def asarray(x: Any, /, *, dtype: Any = None, device: str | None = None, copy: bo
     return Tensor(data.copy()) if copy else out
 
 
+def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Tensor:
+    """A Tensor over the memory of another library's array (PyTorch's, CuPy's, ...), on the CPU or a GPU.
+
+    device, copy: as in `asarray`, but that the memory stays where it is unless `device` says otherwise.  BufferError
+    for what the other library does not export.
+
+    >>> import numpy, weft
+    >>> weft.from_dlpack(numpy.ones(3)).shape
+    (3,)
+    """
+    if x.__dlpack_device__()[0] in (2, 13):  # kDLCUDA, kDLCUDAManaged
+        from weft.backends.gpu.cuda_array import from_dlpack
+
+        data = from_dlpack(x)
+    else:
+        data = np.from_dlpack(x)
+    return asarray(Tensor(data), device=device, copy=copy)
+
+
 def created(name: str, device: str | None, *args: Any) -> Tensor:
     """What `name` of NumPy's or of the devices' array functions makes of `args`."""
     where = check_device(device)

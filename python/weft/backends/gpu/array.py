@@ -336,6 +336,9 @@ class EmulatedArray(DeviceArray):
         check_flags(self)
         return self.memory.copy()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> EmulatedArray:
+        return self.copy()  # type: ignore[no-any-return]
+
     def set(self, values: np.ndarray[Any, Any]) -> None:
         """Copy host values of the same shape and dtype into this array."""
         if values.shape != self.shape or values.dtype != self.dtype:

@@ -59,6 +59,10 @@ def adopt(array: Any) -> Any:
     return array if type(array) is CudaArray else array.view(CudaArray)
 
 
+def from_dlpack(x: Any) -> Any:
+    return adopt(cupy.from_dlpack(x))
+
+
 def number(device: str) -> int:
     return int(device.removeprefix("cuda:"))
 
