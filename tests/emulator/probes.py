@@ -7,6 +7,7 @@ out and what must; `Approximately` marks results that the hardware may round its
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,24 +25,29 @@ TYPES = {"bf16": BF16, "f16": F16, "tf32": F32}
 
 
 class Bench:
-    """One device: "emulated" or "cuda"."""
+    """One device: "emulated", or "cuda:0"."""
 
     def __init__(self, device: str):
         self.device = device
-
-    def empty(self, shape: Any, dtype: Any) -> Any:
-        if self.device == "emulated":
+        if device == "emulated":
             from weft.backends import emulator
 
-            return emulator.empty(shape, dtype)
-        from weft.backends.gpu.cuda_array import empty
+            self.make = emulator.empty
+        else:
+            from weft.backends.gpu import cuda_array
 
-        return empty(shape, dtype)
+            self.make = functools.partial(cuda_array.empty, device=device)
+
+    def empty(self, shape: Any, dtype: Any) -> Any:
+        return self.make(shape, dtype)
 
     def place(self, values: np.ndarray) -> Any:
         array = self.empty(values.shape, values.dtype)
         array.set(np.ascontiguousarray(values))
         return array
+
+    def capability(self) -> int:
+        return launch.capability(self.empty((1,), np.float32))
 
     def launch(self, file: str, name: str, grid: int, threads: int, arguments: Any, **options: Any) -> None:
         defines = options.pop("defines", {})
@@ -370,7 +376,7 @@ def cluster_split(bench: Bench, data: Data, size: int) -> Pairs:
     want = words * np.uint32(7)
     for other in range(size):
         want = want * np.uint32(5) + words.reshape(2, size)[:, [other]].repeat(size, 1).ravel()
-    want += np.tile(np.arange(size, dtype=np.uint32), 2)
+    want += np.tile(np.arange(size, dtype=np.uint32), 2) + np.uint32(100)  # one thread of a warp is elected
     return [(out.get(), np.broadcast_to(want[:, None], (2 * size, 32)))]
 
 

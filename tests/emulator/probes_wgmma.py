@@ -86,7 +86,13 @@ for kind in TYPES:
         add_wgmma(f"{kind}_swizzle_{span}", kind, 64, swizzle=span)
         if kind != "tf32":
             for both in ((0, 1), (1, 0), (1, 1)):
-                add_wgmma(f"{kind}_swizzle_{span}_t{both[0]}{both[1]}", kind, 128, swizzle=span, transposed=both)
+                add_wgmma(
+                    f"{kind}_swizzle_{span}_t{both[0]}{both[1]}",
+                    kind,
+                    128 if span == 128 else 64,
+                    swizzle=span,
+                    transposed=both,
+                )
     add_wgmma(f"{kind}_registers", kind, 48, a_in_registers=True)
     if kind != "tf32":
         add_wgmma(f"{kind}_registers_t1", kind, 64, a_in_registers=True, transposed=(0, 1))

@@ -41,16 +41,26 @@ extern "C" __global__ void probe_cluster(const float* in, float* out) {
 }
 EXPORT_KERNEL(probe_cluster)
 
-// Split arrival: work between it and the wait.
+// Split arrival: work between it and the wait. One thread of each block then tells all blocks that it has read.
 extern "C" __global__ void probe_cluster_split(const unsigned* in, unsigned* out) {
   __shared__ unsigned value;
-  if (threadIdx.x == 0) value = in[blockIdx.x];
+  __shared__ alignas(8) unsigned long long read;
+  if (threadIdx.x == 0) {
+    value = in[blockIdx.x];
+    mbarrier_init(smem_u32(&read), cluster_size());
+    fence_mbarrier_init();
+  }
   __syncthreads();
   cluster_arrive();
   unsigned sum = in[blockIdx.x] * 7;
   cluster_wait();
   for (unsigned rank = 0; rank < cluster_size(); rank++)
     sum = sum * 5 + ld_shared_cluster_u32(map_shared_rank(smem_u32(&value), rank));
+  const bool elected = elect_one();
+  if (elected)
+    for (unsigned rank = 0; rank < cluster_size(); rank++) mbarrier_arrive_remote(smem_u32(&read), rank);
+  mbarrier_wait(smem_u32(&read), 0);
+  sum += __popc(__ballot_sync(~0u, elected)) * 100;
   out[blockIdx.x * blockDim.x + threadIdx.x] = sum + cluster_rank();
   cluster_sync();
 }
