@@ -280,11 +280,34 @@ def test_overlapping_memory_is_read_before_it_is_written(device, rng):
     same(y, x[::-1].copy())
 
 
+TURNED = [((40, 70), (1, 0)), ((3, 33, 9, 8), (0, 3, 1, 2)), ((2, 9, 8, 17), (3, 0, 2, 1)), ((64, 64), (1, 0)),
+          ((5, 8, 31, 3), (2, 1, 0, 3)), ((16, 8), (1, 0))]  # fmt: skip
+
+
+@pytest.mark.parametrize("char", "BEfd")
+def test_copies_between_orders_of_dimensions(char, device, rng, monkeypatch):
+    monkeypatch.setattr(maps, "plans", {})
+    for shape, axes in TURNED:
+        x = draw(rng, shape, dtype(char))
+        turned = on(device, x).transpose(*axes)
+        same(namespace.contiguous(turned), np.ascontiguousarray(x.transpose(axes)))
+        same(namespace.contiguous(turned[1:, ::-1]), np.ascontiguousarray(x.transpose(axes)[1:, ::-1]))
+        whole = draw(rng, tuple(n + 3 for n in turned.shape), dtype(char))
+        inside = tuple(slice(1, n + 1) for n in turned.shape)
+        out = on(device, whole)
+        namespace.assign(out[inside], turned)  # and nothing around it
+        whole[inside] = x.transpose(axes)
+        same(out, whole)
+    assert sum(plan.transposes for plan in maps.plans.values()) >= 10
+
+
 def test_wide_indices(device, rng, monkeypatch):
     monkeypatch.setattr(layout, "NARROW", 0)
     monkeypatch.setattr(maps, "plans", {})
     x, y = draw(rng, (6, 7, 8), "f"), draw(rng, (7, 1), "f")
     same(namespace.maximum(on(device, x).transpose(2, 1, 0), on(device, y)), np.maximum(x.transpose(2, 1, 0), y))
+    x = draw(rng, (9, 3, 12), "f")
+    same(namespace.contiguous(on(device, x).transpose(2, 1, 0)), np.ascontiguousarray(x.transpose(2, 1, 0)))
     assert all(plan.kernel.defines["WIDE"] == "1" for plan in maps.plans.values())
 
 
@@ -348,6 +371,7 @@ def test_checked_under_every_schedule(rng):
             namespace.exp(X.transpose(2, 0, 1)), namespace.add(X, B), namespace.add(Y[..., 1:], Y[..., :-1]),
             namespace.astype(Y, np.float32), namespace.where(namespace.greater(X, 0.0), X, 0.0),
             apply("gelu_backward", Y, Y), namespace.tril(X), namespace.floor_divide(X, 3),
+            namespace.contiguous(X.transpose(0, 2, 1)), namespace.contiguous(Y.transpose(2, 1, 0)),
         ]  # fmt: skip
         X[:, :, 1:] = X[:, :, :-1]
         return [out.get() for out in (*outs, X)]

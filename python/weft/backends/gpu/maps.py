@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weft.backends.array import OnDevice
-from weft.backends.gpu import layout
+from weft.backends.gpu import layout, transpose
 from weft.backends.gpu.array import empty
 from weft.backends.gpu.expressions import COMPUTE, EXPRESSIONS, FLOAT32, MOVES, STORAGE, promoted, text_of
 from weft.backends.launch import Kernel, kernel, launch
@@ -42,6 +42,8 @@ class Plan(NamedTuple):
     limits: tuple[int, int] | None
     """Of integers among the operands."""
     empty: bool
+    transposes: bool = False
+    """Whether this is a copy by transpose.cu, which takes no numbers."""
 
 
 plans: dict[Any, Plan] = {}
@@ -157,6 +159,9 @@ def apply(
         out = empty_in_order(plan.shape, plan.dtype, device or device_of(name, operands), plan.order)
     if plan.empty:
         return out
+    if plan.transposes:
+        launch(plan.kernel, plan.grid, (THREADS,), (out, operands[0], plan.layout))
+        return out
     arrays: list[Any] = [None, None, None]
     numbers: list[Any] = [0, 0, 0]
     for k, x in enumerate(operands):
@@ -228,6 +233,10 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     seen, out_type = list(typed.seen), STORAGE[result.char]
     if typed.moves and typed.dtype == result and len(arrays) == len(operands) and all_same(arrays, result, name):
         bits = BITS[result.itemsize]
+        turned = transpose.plan(sizes, walked[0], walked[1], bits) if name == "copy" and not nothing else None
+        if turned is not None:
+            in_memory = None if order == in_c_order else order
+            return Plan(*turned, full, in_memory, result, int, None, nothing, transposes=True)
         out_type = bits
         storage = [s if name == "where" and k == 0 else bits for k, s in enumerate(storage)]
         seen = [s if name == "where" and k == 0 else bits for k, s in enumerate(seen)]
@@ -291,7 +300,13 @@ def bounds(x: Any) -> tuple[int, int]:
 
 def apart(x: Any, out: Any) -> Any:
     """x, or a copy of it if writing `out` element by element would change what is yet to be read of it."""
+    if x is out:
+        return x
     if x.pointer == out.pointer and x.strides == out.strides and x.dtype == out.dtype and x.shape == out.shape:
         return x
-    (a, b), (c, d) = bounds(x), bounds(out)
+    if x.flags.c_contiguous and out.flags.c_contiguous:
+        a, c = x.pointer, out.pointer
+        b, d = a + x.nbytes, c + out.nbytes
+    else:
+        (a, b), (c, d) = bounds(x), bounds(out)
     return apply("copy", x) if a < d and c < b else x

@@ -169,10 +169,11 @@ def make_plan(name: str, x: Any, axis: Any, keepdims: bool) -> Plan:
     )  # fmt: skip
     packed = layout.pack(kept_sizes, [kept_steps]) + layout.pack(sizes, [walked])
     packed += struct.pack("<3q3i4x", outputs, count, part, splits, int(vectors), lanes)
+    partials = outputs * splits * accumulator_size(name, x.dtype, accumulate, wide) if splits > 1 else 0
     return Plan(
         kernel("reduce.cu", "reduce_columns" if by_columns else "reduce_rows", **defines), (blocks, splits), packed,
         shape, dtype, kernel("reduce.cu", "reduce_partials", **defines),
-        outputs * splits * accumulator_size(name, x.dtype, accumulate, wide) if splits > 1 else 0, splits, outputs, count,
+        partials, splits, outputs, count,
     )  # fmt: skip
 
 
