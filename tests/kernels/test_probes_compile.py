@@ -81,7 +81,7 @@ def faults(chosen: list[probes.Probe], capability: int) -> list[str]:
 def test_compiles(capability):
     rows = unique(capability).values()
     chosen = [p for i, p in enumerate(rows) if p.file not in ("probe_tma.cu", "probe_wgmma.cu") or i % 3 == 0]
-    assert len(chosen) >= (5 if capability == 75 else 10)
+    assert len(chosen) >= (5 if capability == 75 else 9)
     assert faults(chosen, capability) == []
 
 
