@@ -63,6 +63,14 @@ def test_odd_shapes(rng, tile, m, n, k):
     check(rng, m, n, k, "bfloat16", "NT", kernel=on(tile))
 
 
+@pytest.mark.parametrize("multiprocessors", [1, 3, 64])
+def test_blocks_for_any_device(rng, multiprocessors):
+    """One block or cluster for all tiles, an odd count of multiprocessors, and fewer tiles than blocks could be."""
+    with emulator.settings(arch=90, multiprocessors=multiprocessors):
+        check(rng, 400, 600, 136, "float16", "NT", kernel=on(LARGE))
+        check(rng, 400, 300, 136, "float16", "NT", kernel=on(TURNS))
+
+
 EPILOGUES = {
     "column": {"bias": "column", "activation": "relu"},
     "row": {"bias": "row", "activation": "silu", "alpha": 0.5},

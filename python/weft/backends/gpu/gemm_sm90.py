@@ -205,7 +205,7 @@ class Sm90:
                 map_extra = matrix_map(aux, product, product.aux, size, out_box, batched)
             if residual is not None and product.residual is not None:
                 map_extra = matrix_map(residual, product, product.residual, size, out_box, batched)
-            blocks = min(clusters, multiprocessors(a) // tile.cluster) * tile.cluster
+            blocks = min(clusters, max(1, multiprocessors(a) // tile.cluster)) * tile.cluster
             launch(
                 function, (blocks,), (tile.threads,),
                 (map_a, map_b, map_out, map_extra, out, bias, problem, band),
