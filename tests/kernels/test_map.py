@@ -174,6 +174,13 @@ def test_numbers_are_weak(device, rng):
         namespace.add(on(device, np.zeros(3, "b")), 300)
 
 
+@pytest.mark.parametrize("char", "fEi")
+def test_powers_by_numbers(char, device, rng):
+    x = np.array([-3, 0, 1, 2, 7]).astype(dtype(char))
+    for exponent in (2, 2.0, 3) if char != "i" else (2, 3):
+        same(namespace.pow(on(device, x), exponent), (x.astype("d") ** exponent).astype(x.dtype))
+
+
 def test_numbers_keep_float64(device):
     same(namespace.add(on(device, np.zeros(3)), 0.1), np.full(3, 0.1))
     same(namespace.full((2,), 0.1, np.float64, device=on(device, 0).device_name), np.full(2, 0.1))

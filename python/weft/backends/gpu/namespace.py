@@ -54,6 +54,11 @@ for each in EXPRESSIONS:
         define(each)
 
 
+def pow(a: Any, b: Any, *, out: Any = None) -> Any:
+    """a to the power b; a square is one product, where the general power would be bound by arithmetic."""
+    return apply("square", a, out=out) if type(b) in (int, float) and b == 2 else apply("pow", a, b, out=out)
+
+
 def where(condition: Any, a: Any, b: Any) -> Any:
     return apply("where", condition, a, b)
 
