@@ -18,7 +18,7 @@ static void complete(Block& block, Barrier& barrier, Thread* last) {
     for (int warp = 0; warp < WARPS; warp++) {
       if (!(warps >> warp & 1)) continue;
       acquire(barrier.clock, block, warp);
-      block.checks.epochs[warp]++;
+      order_lanes(block, warp, FULL_WARP);
     }
     barrier.clock.reset();
   }
@@ -27,15 +27,21 @@ static void complete(Block& block, Barrier& barrier, Thread* last) {
   wake_all(barrier.waiting);
 }
 
+static void complete(Cluster& cluster) {
+  cluster.arrived = 0, cluster.phase++;
+  if (cluster.blocks.front()->checked) {
+    cluster.released = cluster.clock;
+    cluster.clock.reset();
+    for (Block* block : cluster.blocks)
+      for (int warp = 0; warp * WARP < block->thread_count; warp++) order_lanes(*block, warp, FULL_WARP);
+  }
+  wake_all(cluster.waiting);
+}
+
 void cluster_thread_exits(Block& block) {
   Cluster& cluster = *block.cluster_home;
   cluster.alive--;
-  if (cluster.arrived && cluster.arrived == cluster.alive) {
-    cluster.arrived = 0, cluster.phase++;
-    cluster.released = cluster.clock;
-    cluster.clock.reset();
-    wake_all(cluster.waiting);
-  }
+  if (cluster.arrived && cluster.arrived == cluster.alive) complete(cluster);
 }
 
 }  // namespace emulator
@@ -95,11 +101,7 @@ extern "C" void emu_cluster_arrive(int relaxed, const char* file, int line) {
   thread.cluster_arrived = true;
   thread.cluster_phase = cluster.phase;
   if (block.checked && !relaxed) release(cluster.clock, block, thread.warp);
-  if (++cluster.arrived < cluster.alive) return;
-  cluster.arrived = 0, cluster.phase++;
-  cluster.released = cluster.clock;
-  cluster.clock.reset();
-  wake_all(cluster.waiting);
+  if (++cluster.arrived == cluster.alive) complete(cluster);
 }
 
 extern "C" void emu_cluster_wait(const char* file, int line) {
@@ -113,10 +115,7 @@ extern "C" void emu_cluster_wait(const char* file, int line) {
     cluster.waiting.push_back(&thread);
     wait(State::cluster, file, line);
   }
-  if (block.checked) {
-    acquire(cluster.released, block, thread.warp);
-    block.checks.epochs[thread.warp]++;
-  }
+  if (block.checked) acquire(cluster.released, block, thread.warp);
 }
 
 // All blocks of a cooperative launch are resident at once; each sends one thread to wait for the others.

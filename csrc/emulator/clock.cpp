@@ -61,4 +61,21 @@ void release(Clock& into, Block& block, int warp) {
 
 void acquire(const Clock& from, Block& block, int warp) { block.checks.warps[warp].join(from); }
 
+void order_lanes(Block& block, int warp, uint32_t mask) {
+  const uint32_t epoch = ++block.checks.epochs[warp];
+  for (int lane = 0; lane < WARP; lane++)
+    if (mask >> lane & 1) block.checks.lanes[warp][lane] = epoch;
+}
+
+void release_mbarrier(Block& memory, unsigned offset, Block& by, int warp) {
+  release(memory.checks.mbarriers[offset], by, warp);
+  if (&memory == &by) memory.checks.mbarrier_epochs[offset][size_t(warp)] = ++by.checks.epochs[warp];
+}
+
+void acquire_mbarrier(Block& block, unsigned offset, int warp, int lane) {
+  acquire(block.checks.mbarriers[offset], block, warp);
+  uint32_t& known = block.checks.lanes[warp][lane];
+  known = std::max(known, block.checks.mbarrier_epochs[offset][size_t(warp)]);
+}
+
 }  // namespace emulator

@@ -129,7 +129,7 @@ void Worker::abandon() {
     for (Thread& thread : block->threads) {
       if (thread.stack) stacks.push_back(thread.stack);
       thread.stack = nullptr;
-      thread.copies.clear(), thread.copy_groups.clear();
+      thread.copies.clear();
       thread.stores.clear(), thread.store_groups.clear();
       thread.transfers = false;
     }

@@ -66,6 +66,8 @@ struct Product {
   int line;
 };
 
+using Row = float __attribute__((vector_size(32)));  // eight columns
+
 // Sums in the order of k, in float. The hardware's order and the width of its sums are nowhere said.
 template <int TYPE, int K>
 void run_product(void** arguments, unsigned mask) {
@@ -76,7 +78,7 @@ void run_product(void** arguments, unsigned mask) {
   constexpr int HALVES = TYPE == TF32 ? 1 : 2, A_REGISTERS = 16 * K / WARP / HALVES,
                 B_REGISTERS = 8 * K / WARP / HALVES;
   float a[16][K];
-  alignas(32) float b[K][8], c[16][8];
+  Row b[K], c[16];
   for (int lane = 0; lane < WARP; lane++) {
     const auto& product = *static_cast<Product*>(arguments[lane]);
     for (int half = 0; half < HALVES; half++) {
@@ -94,9 +96,11 @@ void run_product(void** arguments, unsigned mask) {
       c[place.row][place.column] = product.d[i];
     }
   }
-  for (int row = 0; row < 16; row++)
-    for (int k = 0; k < K; k++)
-      for (int column = 0; column < 8; column++) c[row][column] += a[row][k] * b[k][column];
+  for (int row = 0; row < 16; row++) {
+    Row sums = c[row];
+    for (int k = 0; k < K; k++) sums += a[row][k] * b[k];
+    c[row] = sums;
+  }
   for (int lane = 0; lane < WARP; lane++) {
     const auto& product = *static_cast<Product*>(arguments[lane]);
     for (int i = 0; i < 4; i++) {

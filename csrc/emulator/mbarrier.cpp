@@ -68,7 +68,7 @@ extern "C" void emu_mbar_arrive(unsigned barrier, unsigned count, unsigned bytes
   load(at, barrier, file, line);
   if (block.checked) {
     shared_access(*at.block, at.offset, 8, READ, block, thread.warp, thread.lane, file, line, "mbarrier.arrive");
-    release(at.block->checks.mbarriers[at.offset], block, thread.warp);
+    release_mbarrier(*at.block, at.offset, block, thread.warp);
   }
   mbarrier_update(*at.block, at.offset, int(count), bytes, file, line);
 }
@@ -85,10 +85,7 @@ extern "C" int emu_mbar_try_wait(unsigned barrier, unsigned parity, const char* 
   if (block.checked)
     shared_access(block, barrier, 8, READ, block, thread.warp, thread.lane, file, line, "mbarrier.try_wait");
   if (word >> PHASE_SHIFT != (parity & 1)) {
-    if (block.checked) {
-      acquire(block.checks.mbarriers[barrier], block, thread.warp);
-      block.checks.epochs[thread.warp]++;  // it orders lanes of one warp too, as far as warps' clocks can tell
-    }
+    if (block.checked) acquire_mbarrier(block, barrier, thread.warp, thread.lane);
     return 1;
   }
   thread.barrier_address = barrier, thread.barrier_parity = parity;

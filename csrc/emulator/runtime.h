@@ -46,11 +46,20 @@ struct Block;
 struct Worker;
 
 struct CopyOperation {  // cp.async
-  unsigned destination;
   const void* source;
-  int bytes, valid;
-  const char* file;
-  int line;
+  unsigned destination;
+  short bytes, valid;
+};
+
+struct Copies {  // of a thread, in the order of their issue; `groups` are the ends of committed groups
+  std::vector<CopyOperation> issued;
+  std::vector<size_t> groups;
+  size_t landed = 0, waited = 0;
+
+  void clear() {
+    issued.clear(), groups.clear();
+    landed = waited = 0;
+  }
 };
 
 struct BulkOperation {  // TMA: a box of a tensor, or `bytes` in a row, between global and shared memory
@@ -60,6 +69,7 @@ struct BulkOperation {  // TMA: a box of a tensor, or `bytes` in a row, between 
   bool load, add;
   void* global;  // of a plain bulk copy
   unsigned shared, bytes, barrier, mask;
+  uint32_t clock;           // of the reading, where it is a checked store
   std::vector<char> taken;  // what a store has read of shared memory before it writes
   Block* block;
   int warp;
@@ -80,8 +90,7 @@ struct alignas(64) Thread : EmuThread {
 
   unsigned watched_value = 0, cluster_phase = 0;
   unsigned barrier_address = 0, barrier_parity = 0;  // the mbarrier that it waits for
-  std::vector<CopyOperation> copies;
-  std::deque<std::vector<CopyOperation>> copy_groups;
+  Copies copies;
   std::vector<BulkOperation> stores;
   std::deque<std::vector<BulkOperation>> store_groups;
 

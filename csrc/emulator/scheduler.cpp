@@ -148,7 +148,7 @@ void thread_exits(Thread& thread) {
   Block& block = thread.home();
   if (thread.transfers) {
     if (!thread.stores.empty() || !thread.store_groups.empty()) bulk_thread_exits(thread);
-    thread.copies.clear(), thread.copy_groups.clear();
+    thread.copies.clear();
     thread.transfers = false;
   }
   thread.state = State::exited;

@@ -146,7 +146,7 @@ struct Judge {
              kind, other.lane == SEVERAL_LANES ? "several lanes, one of them " : "lane ",
              other.lane == SEVERAL_LANES ? lane : other.lane);
       }
-      snprintf(who, sizeof who, other.warp == AGENT ? "TMA" : "warp %d", other.warp);
+      snprintf(who, sizeof who, other.warp >= AGENT ? "TMA" : "warp %d", other.warp);
       FAIL("race: %s of %s by warp %d is not ordered after the %s by %s", what, where, warp, kind, who);
     }
     describe(other, who, sizeof who);
@@ -170,7 +170,7 @@ struct Judge {
     if (other.atomic && atomic()) return false;
     if (same_warp(other)) {
       return other.lane != lane && other.lane != 255 && lane != SEVERAL_LANES &&
-             !(mode & ASYNC && other.lane == SEVERAL_LANES) && other.epoch == by.checks.epochs[warp];
+             !(mode & ASYNC && other.lane == SEVERAL_LANES) && other.epoch >= by.checks.lanes[warp][lane];
     }
     return other.clock > by.checks.warps[warp].of(other.serial, other.warp);
   }
@@ -201,7 +201,7 @@ struct Judge {
   void remember(Cell& cell, Access me) const {
     const Access& last = cell.reader;
     if (last.serial && same_warp(last)) {
-      if (last.epoch == me.epoch && last.lane != me.lane) me.lane = SEVERAL_LANES;
+      if (last.lane != me.lane && lane < WARP && last.epoch >= by.checks.lanes[warp][lane]) me.lane = SEVERAL_LANES;
       me.atomic = me.atomic && last.atomic;
     } else if (last.serial && last.clock > by.checks.warps[warp].of(last.serial, last.warp)) {
       shadow.add_reader(cell, last, &shadow == by.checks.shared.get() ? MOST_SHARED_READERS : MOST_GLOBAL_READERS);
@@ -235,6 +235,13 @@ void shared_access(Block& memory, unsigned offset, unsigned bytes, int mode, Blo
 
 void shared_pending(Block& memory, unsigned offset, unsigned bytes, bool pending) {
   memory.checks.shared->each(offset, bytes, true, [&](Cell& cell, size_t, size_t) { cell.pending = pending; });
+}
+
+void shared_read_by_stores(Block& memory, unsigned offset, unsigned bytes, uint32_t clock) {
+  Shadow& shadow = *memory.checks.shared;
+  const Access reader{memory.serial, clock, 0, STORES, SEVERAL_LANES, false};
+  shadow.each(offset, bytes, false,
+              [&](Cell& cell, size_t, size_t) { shadow.add_reader(cell, reader, MOST_SHARED_READERS); });
 }
 
 void shared_landed(Block& memory, unsigned offset, unsigned bytes, int warp, int lane, uint32_t clock, bool generic) {
@@ -285,13 +292,15 @@ void start_checks(Block& block) {
     checks.warps[warp].reset(block.serial);
     checks.warps[warp].own[warp] = 1;
     checks.epochs[warp] = 1;
+    for (uint32_t& known : checks.lanes[warp]) known = 1;
     checks.proxy_fences[warp] = 0;
     checks.any_fence[warp] = checks.any_notice[warp] = false;
     checks.fenced[warp].reset();
     checks.noticed[warp].reset();
   }
-  checks.agent = 0;
+  checks.agent = checks.stores = 0;
   checks.mbarriers.clear();
+  checks.mbarrier_epochs.clear();
   checks.remote.clear();
   if (!checks.shared) checks.shared = std::make_unique<Shadow>(ARENA);
   checks.shared->start(block.serial, 0);

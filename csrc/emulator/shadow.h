@@ -20,7 +20,7 @@ namespace emulator {
 
 struct Block;
 
-constexpr int WARPS = 32, AGENT = 32, CLOCKS = 33;
+constexpr int WARPS = 32, AGENT = 32, STORES = 33, CLOCKS = 34;
 constexpr uint8_t SEVERAL_LANES = 254;
 // Stands for all blocks of the launch before, which a dependent launch has to wait for.
 constexpr uint32_t PREVIOUS_GRID = ~0u;
@@ -110,13 +110,16 @@ struct RemoteAccess {  // by a warp of another block of the cluster
 
 struct BlockChecks {
   Clock warps[WARPS];
-  uint32_t epochs[WARPS] = {};        // counts __syncwarp and barriers: orders lanes
+  // Within a warp: accesses are numbered by `epochs`, which __syncwarp, barriers and arrivals count; a lane knows of the
+  // other lanes' accesses before `lanes`.
+  uint32_t epochs[WARPS] = {}, lanes[WARPS][32] = {};
   uint32_t proxy_fences[WARPS] = {};  // the warp's clock at its latest fence.proxy.async
-  uint32_t agent = 0;
-  Clock fenced[WARPS];   // what the warp knew at its latest __threadfence: a relaxed atomic publishes it
-  Clock noticed[WARPS];  // what relaxed atomics have seen: the next __threadfence makes it known
+  uint32_t agent = 0, stores = 0;     // clocks of the async proxy: of what TMA writes, and of what its stores read
+  Clock fenced[WARPS];                // what the warp knew at its latest __threadfence: a relaxed atomic publishes it
+  Clock noticed[WARPS];               // what relaxed atomics have seen: the next __threadfence makes it known
   bool any_fence[WARPS] = {}, any_notice[WARPS] = {};
   std::unordered_map<unsigned, Clock> mbarriers;
+  std::unordered_map<unsigned, std::array<uint32_t, WARPS>> mbarrier_epochs;  // of this block's warps, at arrivals
   std::map<std::pair<uint32_t, int>, RemoteAccess> remote;
   std::unique_ptr<Shadow> shared;
 };
@@ -141,9 +144,15 @@ void global_access(const void* p, size_t bytes, int mode, Block& by, int warp, i
                    const char* what);
 // Asynchronous copies: under way, and landed as if `warp` had written at `clock`.
 void shared_pending(Block& memory, unsigned offset, unsigned bytes, bool pending);
+// Stores of TMA begin to read: a write by who does not know of `clock` is a race.
+void shared_read_by_stores(Block& memory, unsigned offset, unsigned bytes, uint32_t clock);
 void shared_landed(Block& memory, unsigned offset, unsigned bytes, int warp, int lane, uint32_t clock, bool generic);
 // The running warp tells what it knows, and learns.
 void release(Clock& into, Block& block, int warp);
 void acquire(const Clock& from, Block& block, int warp);
+// The lanes of `mask` know of each other; what lanes tell and learn by arriving at, and waiting for, an mbarrier.
+void order_lanes(Block& block, int warp, uint32_t mask);
+void release_mbarrier(Block& memory, unsigned offset, Block& by, int warp);
+void acquire_mbarrier(Block& block, unsigned offset, int warp, int lane);
 
 }  // namespace emulator

@@ -43,6 +43,10 @@ static void land(Thread& thread, const CopyOperation& copy) {
   }
 }
 
+static void land_until(Thread& thread, size_t end) {
+  for (size_t& next = thread.copies.landed; next < end; next++) land(thread, thread.copies.issued[next]);
+}
+
 }  // namespace emulator
 
 using namespace emulator;
@@ -116,31 +120,34 @@ extern "C" void emu_cp_async(unsigned destination, const void* source, int bytes
     memset(to + valid, 0, size_t(bytes - valid));
   }
   thread.transfers = true;
-  thread.copies.push_back({destination, source, bytes, valid, file, line});
+  thread.copies.issued.push_back({source, destination, short(bytes), short(valid)});
 }
 
 extern "C" void emu_cp_commit(const char*, int) {
   Thread& thread = current();
   thread.transfers = true;
-  thread.copy_groups.push_back(std::move(thread.copies));
-  thread.copies.clear();
+  thread.copies.groups.push_back(thread.copies.issued.size());
 }
 
 extern "C" void emu_cp_wait(int groups_left, const char*, int) {
   Thread& thread = current();
-  while (int(thread.copy_groups.size()) > groups_left) {
-    for (const CopyOperation& copy : thread.copy_groups.front()) land(thread, copy);
-    thread.copy_groups.pop_front();
+  Copies& copies = thread.copies;
+  while (int(copies.groups.size() - copies.waited) > groups_left) land_until(thread, copies.groups[copies.waited++]);
+  constexpr size_t MANY = 256;  // before those that have landed are forgotten
+  if (copies.landed == copies.issued.size() && copies.waited == copies.groups.size()) {
+    copies.clear();
+  } else if (copies.landed > MANY) {
+    copies.issued.erase(copies.issued.begin(), copies.issued.begin() + std::ptrdiff_t(copies.landed));
+    copies.groups.erase(copies.groups.begin(), copies.groups.begin() + std::ptrdiff_t(copies.waited));
+    for (size_t& end : copies.groups) end -= copies.landed;
+    copies.landed = copies.waited = 0;
   }
 }
 
 // Arrives when this thread's copies so far have landed; here they land at once, which is one of the times they may.
 extern "C" void emu_cp_mbar_arrive(unsigned barrier, const char* file, int line) {
   Thread& thread = current();
-  for (const auto& group : thread.copy_groups)
-    for (const CopyOperation& copy : group) land(thread, copy);
-  thread.copy_groups.clear();
-  for (const CopyOperation& copy : thread.copies) land(thread, copy);
+  land_until(thread, thread.copies.issued.size());
   thread.copies.clear();
   emu_mbar_arrive(barrier, 1, 0, file, line);
 }

@@ -34,7 +34,7 @@ extern "C" void emu_warp(unsigned mask, int kind, void* argument, EmuWarpFunctio
   operation.arguments[lane] = argument;
   if (operation.arrived != mask) return wait(State::warp, file, line);
   if (run) run(operation.arguments, mask);
-  if (block.checked && kind == 1 && mask == all) block.checks.epochs[warp]++;
+  if (block.checked && kind == 1) order_lanes(block, warp, mask);
   operation.arrived = 0;
   Thread* lanes = &block.threads[size_t(warp * WARP)];
   const bool backwards = schedule() == Schedule::lifo || schedule() == Schedule::reverse;
