@@ -86,7 +86,8 @@ DEVICE_INLINE void rows(OUT* out, const IN* in, Accumulator* partials, const Red
   if (inside && threadIdx.x % LANES == 0) write(out, partials, r, output, total);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// One block per multiprocessor is asked for: left to itself, ptxas keeps more blocks there, and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     reduce_rows(OUT* out, const IN* in, void* partials, const Reduction reduction) {
   __shared__ Accumulator scratch[THREADS / 32];
   Accumulator* parts = static_cast<Accumulator*>(partials);
@@ -154,7 +155,7 @@ DEVICE_INLINE void columns(OUT* out, const IN* in, Accumulator* partials, const 
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     reduce_columns(OUT* out, const IN* in, void* partials, const Reduction reduction) {
   __shared__ Accumulator scratch[THREADS];
   Accumulator* parts = static_cast<Accumulator*>(partials);
