@@ -1,5 +1,5 @@
 """What NVRTC makes of map.cu, reduce.cu, scan.cu, index.cu and philox.cu: no spills, accesses of 16 bytes, no float64
-where none was asked for. All specialisations compile for all architectures with --full."""
+where none was asked for. With --full, all dtypes for sm_90a and three for the other architectures."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_sample_compiles_without_spills(capability):
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_every_specialisation_compiles_without_spills(capability):
-    chars = "fEedbBhHiIlL?"
+    chars = "fEedbBhHiIlL?" if capability == 90 else "fEl"
     kernels = [map_kernel(*case) for case in cases(chars)]
     kernels += [cast_kernel(a, b) for a, b in itertools.product(chars, chars)]
     kernels += [

@@ -170,6 +170,8 @@ def test_moving_axes_and_copies(device, rng):
         (namespace.reshape(namespace.matrix_transpose(X), (5, 12)), np.matrix_transpose(x).reshape(5, 12)),
         (namespace.sort(X, axis=1), np.sort(x, axis=1)),
         (namespace.argsort(X, axis=-1), np.argsort(x, axis=-1)),
+        (namespace.sort(namespace.astype(X, BF16), axis=1), np.sort(x.astype(BF16), axis=1)),
+        (namespace.argsort(namespace.astype(X, BF16)), np.argsort(x.astype(BF16), kind="stable")),
         (namespace.full_like(X, 3), np.full_like(x, 3)),
         (namespace.concat([X, namespace.astype(X, BF16)], axis=0).sum(axis=0).reshape(-1)[:0], np.zeros(0, "f")),
     ):
