@@ -294,17 +294,26 @@ static void start_load(BulkOperation operation, unsigned destination, unsigned b
     bulk_execute(operation);
 }
 
-static void start_store(const BulkOperation& operation) {
+static void start_store(BulkOperation operation) {
   Thread& thread = current();
   Block& block = thread.home();
   shared_pointer(block, operation.shared, operation.bytes, operation.file, operation.line);
   if (block.checked) {
     shared_access(block, operation.shared, operation.bytes, READ | ASYNC, block, thread.warp, thread.lane,
                   operation.file, operation.line, "TMA store");
+    operation.clock = ++block.checks.stores;
+    shared_read_by_stores(block, operation.shared, operation.bytes, operation.clock);
   }
   if (!late()) bulk_execute(operation);
   thread.transfers = true;
   thread.stores.push_back(operation);
+}
+
+// The waiting warp knows that shared memory was read, and passes it on at barriers.
+static void acquire_reads(Thread& thread, const std::vector<BulkOperation>& group) {
+  if (!thread.home().checked) return;
+  uint32_t& known = thread.home().checks.warps[thread.warp].own[STORES];
+  for (const BulkOperation& operation : group) known = known > operation.clock ? known : operation.clock;
 }
 
 // Reads what groups of stores still have to read; they write it when they are waited for, or when the thread exits.
@@ -389,11 +398,11 @@ extern "C" void emu_bulk_commit(const char*, int) {
 extern "C" void emu_bulk_wait(int groups_left, int read_only, const char*, int) {
   Thread& thread = current();
   auto& groups = thread.store_groups;
-  if (read_only) {
-    for (int i = 0; late() && i < int(groups.size()) - groups_left; i++) take(groups[size_t(i)]);
-    return;
+  for (int i = 0; i < int(groups.size()) - groups_left; i++) {
+    acquire_reads(thread, groups[size_t(i)]);
+    if (read_only && late()) take(groups[size_t(i)]);
   }
-  while (int(groups.size()) > groups_left) {
+  while (!read_only && int(groups.size()) > groups_left) {
     if (late())
       for (const BulkOperation& operation : groups.front()) bulk_execute(operation);
     groups.pop_front();

@@ -96,6 +96,9 @@ def tensor(data: Data, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def tma_load(bench: Bench, data: Data, box: Box, size: int = 1) -> Pairs:
     """size: blocks of a cluster, each of which multicasts a box to all."""
     x = tensor(data, box.shape, box.dtype)
+    if box.tf32:  # ties, down and up
+        ties = x.view(np.uint32)[..., ::3]
+        ties[:] = ties & np.uint32(0xFFFFE000) | np.uint32(0x1000)
     map_, _ = box.tensor_map(bench, x)
     out = bench.empty((size, size, box.nbytes // 4), np.uint32)
     room = -(-box.nbytes // 1024) * 1024 * size

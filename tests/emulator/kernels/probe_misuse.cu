@@ -47,6 +47,22 @@ extern "C" __global__ void ldmatrix_unaligned(const __grid_constant__ TensorMap 
 }
 EXPORT_KERNEL(ldmatrix_unaligned)
 
+extern "C" __global__ void store_overwritten(const __grid_constant__ TensorMap map) {
+  DYNAMIC_SHARED(unsigned, shared, 1024);
+  for (int i = threadIdx.x; i < 256; i += 32) shared[i] = i;
+  fence_proxy_async();
+  __syncwarp();
+  if (threadIdx.x == 0) {
+    tma_store_2d(&map, smem_u32(shared), 0, 0);
+    bulk_commit();
+  }
+  __syncwarp();
+  shared[threadIdx.x] = 0;
+  __syncwarp();
+  if (threadIdx.x == 0) bulk_wait<0>();
+}
+EXPORT_KERNEL(store_overwritten)
+
 extern "C" __global__ void barrier_of_half_a_warp(const __grid_constant__ TensorMap map) { bar_sync(1, 16); }
 EXPORT_KERNEL(barrier_of_half_a_warp)
 
