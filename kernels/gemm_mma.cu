@@ -199,13 +199,30 @@ struct Fragments {
   }
 };
 
-// Passes the sums of a warp through shared memory, 16 rows at a time, because a fragment holds two columns of eight
-// rows, while out is written in 16 bytes of a row.
+// Applies the epilogue to 16 rows of a warp's sums, V columns of a row at a time.
 constexpr int PITCH = WARP_N + 8;  // 8 more floats: the writes of a quarter of a warp fall into 32 different banks
+template <int V>
+DEVICE_INLINE void write_rows(const Epilogue& epilogue, const float* rows, int first_row, int first_column, int lane) {
+  constexpr int PER_ROW = WARP_N / V, WIDE = V < 4 ? V : 4;
+  constexpr int UNROLL = Epilogue::ACT == Activation::none || Epilogue::ACT == Activation::relu ? 4 : 1;
+#pragma unroll UNROLL
+  for (int c = lane; c < 16 * PER_ROW; c += 32) {
+    const int row = c / PER_ROW, column = c % PER_ROW * V;
+    float x[V];
+#pragma unroll
+    for (int v = 0; v < V; v += WIDE) {
+      const auto some = *reinterpret_cast<const Pack<float, WIDE>*>(rows + row * PITCH + column + v);
+#pragma unroll
+      for (int w = 0; w < WIDE; w++) x[v + w] = some.at[w];
+    }
+    epilogue.apply<V>(x, first_row + row, first_column + column);
+  }
+}
+
+// Passes the sums of a warp through shared memory, 16 rows at a time, because a fragment holds two columns of eight
+// rows, while out is written in 16 bytes of a row, or by single elements that neighbouring lanes have.
 DEVICE_INLINE void write_out(const Epilogue& epilogue, float (&sums)[BLOCKS_M][BLOCKS_N][4], float* rows, int first_row,
                              int first_column, int lane) {
-  constexpr int V = sizeof(OUT) == 2 ? 8 : 4, PER_ROW = WARP_N / V;
-  constexpr int UNROLL = Epilogue::ACT == Activation::none || Epilogue::ACT == Activation::relu ? 4 : 1;
 #pragma unroll
   for (int i = 0; i < BLOCKS_M; i++) {
     __syncwarp();
@@ -217,17 +234,10 @@ DEVICE_INLINE void write_out(const Epilogue& epilogue, float (&sums)[BLOCKS_M][B
         *reinterpret_cast<Pack<float, 2>*>(rows + (lane / 4 + 8 * half) * PITCH + j * 8 + lane % 4 * 2) = pair;
       }
     __syncwarp();
-#pragma unroll UNROLL
-    for (int c = lane; c < 16 * PER_ROW; c += 32) {
-      const int row = c / PER_ROW, column = c % PER_ROW * V;
-      float x[V];
-#pragma unroll
-      for (int v = 0; v < V; v += 4) {
-        const Pack<float, 4> four = *reinterpret_cast<const Pack<float, 4>*>(rows + row * PITCH + column + v);
-#pragma unroll
-        for (int w = 0; w < 4; w++) x[v + w] = four.at[w];
-      }
-      epilogue.apply<V>(x, first_row + i * 16 + row, first_column + column);
+    if (epilogue.aligned) {
+      write_rows<sizeof(OUT) == 2 ? 8 : 4>(epilogue, rows, first_row + i * 16, first_column, lane);
+    } else {
+      write_rows<1>(epilogue, rows, first_row + i * 16, first_column, lane);
     }
   }
 }
