@@ -16,10 +16,9 @@ import pytest
 
 import stub_driver
 from policy import needs
-from stub_driver import FakeArray
-from weft.backends import driver, source, tensor_maps
-from weft.backends.launch import capability, kernel, launch, tensor_map, tensor_map_im2col
-from weft.backends.tensor_maps import TensorMap
+from stub_driver import FakeArray, bytes_of, made, run
+from weft.backends import driver, tensor_maps
+from weft.backends.launch import capability, kernel, launch
 
 ONE = (1, 1, 1)
 
@@ -31,25 +30,6 @@ def stub(request, monkeypatch):
         tensor_maps.MAPS.clear()
         yield stub
         tensor_maps.MAPS.clear()
-
-
-SIZES = {"P": 8, "T": 128, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4, "d": 8, "?": 1}
-
-
-def made(name: str, declaration: str, struct_size: int = 24):
-    """A loaded kernel with these C parameters, whose code is the stub's text image."""
-    text = f'extern "C" __global__ void {name}({declaration}) {{}}'
-    parameters = source.signature(source.Source(source.Path(f"{name}.cu"), text, ()), name, {})
-    sizes = ",".join(str(SIZES.get(p.kind, struct_size)) for p in parameters)
-    return driver.engine().Kernel(name, [tuple(p) for p in parameters], lambda device: f"{name}:{sizes}".encode())
-
-
-def run(k, arguments, grid=(1,), block=(32,), shared=0, cluster=ONE, cooperative=False, dependent=False):
-    k.launch(grid, block, tuple(arguments), shared, cluster, cooperative, dependent)
-
-
-def bytes_of(call):
-    return [bytes.fromhex(argument) for argument in call["arguments"]]
 
 
 def test_arguments_arrive_as_c_has_them(stub):
@@ -299,103 +279,6 @@ def test_threads_may_launch_one_kernel_at_once(stub):
     assert not failures
     got = sorted(struct.unpack("<i", bytes_of(call)[0])[0] for call in stub.launches())
     assert got == sorted(1000 * t + i for t in range(4) for i in range(50))
-
-
-# ---- tensor maps
-
-
-def test_a_tensor_map_is_what_was_asked_for(stub):
-    x = FakeArray(1 << 20, "bfloat16")
-    made_map = tensor_map(x, (768, 50257), (1536,), (64, 128), swizzle=128)
-    (call,) = stub.calls("cuTensorMapEncodeTiled")
-    assert call == {
-        "call": "cuTensorMapEncodeTiled", "type": 9, "address": 1 << 20, "shape": [768, 50257], "strides": [1536],
-        "box": [64, 128], "steps": [1, 1], "interleave": 0, "swizzle": 3, "promotion": 3, "fill": 0,
-    }  # fmt: skip
-    assert isinstance(made_map, TensorMap) and made_map.address % 64 == 0 and made_map.device_name == "cuda:0"
-    steps = (1, 2, 1)
-    tensor_map(x, (64, 3, 9), (128, 4096), (32, 1, 1), dtype="tf32", fill="nan", promotion=128, element_strides=steps)
-    call = stub.calls("cuTensorMapEncodeTiled")[-1]
-    assert (call["type"], call["fill"], call["promotion"], call["steps"]) == (11, 1, 2, [1, 2, 1])
-
-
-def test_an_image_map_is_what_was_asked_for(stub):
-    x = FakeArray(4096, "float16")
-    tensor_map_im2col(x, (64, 56, 56, 8), (128, 7168, 401408), (-1, -1), (-1, -2), 64, 128, swizzle=128)
-    (call,) = stub.calls("cuTensorMapEncodeIm2col")
-    assert (call["type"], call["shape"], call["strides"]) == (6, [64, 56, 56, 8], [128, 7168, 401408])
-    assert (call["lower"], call["upper"], call["channels"], call["pixels"]) == ([-1, -1], [-1, -2], 64, 128)
-
-
-def test_maps_are_made_once_per_address_and_arguments(stub):
-    x = FakeArray(4096, "float16")
-    first = tensor_map(x, (64, 64), (128,), (64, 8), swizzle=128)
-    assert tensor_map(FakeArray(4096, "float16"), (64, 64), (128,), (64, 8), swizzle=128) is first
-    others = [
-        tensor_map(FakeArray(8192, "float16"), (64, 64), (128,), (64, 8), swizzle=128),
-        tensor_map(x, (64, 32), (128,), (64, 8), swizzle=128),
-        tensor_map(x, (64, 64), (256,), (64, 8), swizzle=128),
-        tensor_map(x, (64, 64), (128,), (64, 4), swizzle=128),
-        tensor_map(x, (64, 64), (128,), (64, 8)),
-        tensor_map(x, (64, 64), (128,), (64, 8), swizzle=128, fill="nan"),
-        tensor_map(FakeArray(4096, "bfloat16"), (64, 64), (128,), (64, 8), swizzle=128),
-        tensor_map(FakeArray(4096, "float16", device=1), (64, 64), (128,), (64, 8), swizzle=128),
-    ]
-    assert len({id(m) for m in (first, *others)}) == 9
-    assert len(stub.calls("cuTensorMapEncodeTiled")) == 9
-
-
-def test_the_cache_of_maps_is_bounded(stub, monkeypatch):
-    monkeypatch.setattr(tensor_maps, "MOST_MAPS", 8)
-    for i in range(50):
-        tensor_map(FakeArray(4096 + 16 * i, "float16"), (64, 64), (128,), (64, 8))
-        assert len(tensor_maps.MAPS) <= 8
-    assert tensor_map(FakeArray(4096 + 16 * 49, "float16"), (64, 64), (128,), (64, 8)) in tensor_maps.MAPS.values()
-
-
-def test_a_map_reaches_the_kernel(stub):
-    maps = [tensor_map(FakeArray(4096 * i, "float16"), (64, 64), (128,), (64, 8)) for i in (1, 2)]
-    k = made("tma", "const __grid_constant__ TensorMap a, int n, const __grid_constant__ TensorMap b")
-    run(k, (maps[1], 5, maps[0]))
-    a, n, b = bytes_of(stub.launches()[-1])
-    assert (a, b) == (bytes(maps[1].bits), bytes(maps[0].bits)) and a != b and len(a) == 128
-    other = tensor_map(FakeArray(4096, "float16", device=1), (64, 64), (128,), (64, 8))
-    with pytest.raises(TypeError, match=r"argument 2 \(b\) to be a tensor map of cuda:0, got one of cuda:1"):
-        run(k, (maps[0], 5, other))
-
-
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        ({"pointer": 4104}, "memory aligned to 16 bytes"),
-        ({"strides": (130,)}, "strides of whole 16 bytes"),
-        ({"strides": ()}, "1 strides, of all but the innermost"),
-        ({"strides": (1 << 40,)}, "below 2\\^40"),
-        ({"shape": (0, 64)}, "sizes of 1 to 2\\^32"),
-        ({"shape": (64,) * 6}, "1 to 5 dimensions"),
-        ({"box": (64, 257)}, "a box of 2 sizes from 1 to 256"),
-        ({"box": (64,)}, "a box of 2 sizes"),
-        ({"box": (128, 8), "swizzle": 128}, "at most the swizzle's 128 bytes, got 256"),
-        ({"box": (4, 8)}, "inner rows of a box to be whole 16 bytes, got 8"),
-        ({"swizzle": 16}, "swizzle to be one of 0, 32, 64, 128, got 16"),
-        ({"fill": "one"}, "fill to be one of zero, nan, got 'one'"),
-        ({"element_strides": (1, 9)}, "2 element strides of 1 to 8"),
-        ({"dtype": "complex64"}, "dtype to be one of"),
-    ],
-)
-def test_a_rule_of_maps_that_is_broken_is_named(stub, change, words):
-    given = {"pointer": 4096, "shape": (64, 64), "strides": (128,), "box": (64, 8), **change}
-    x = FakeArray(given.pop("pointer"), "float16")
-    with pytest.raises(ValueError, match=f"tensor_map: expected .*{words}"):
-        tensor_map(x, given.pop("shape"), given.pop("strides"), given.pop("box"), **given)
-    assert stub.calls("cuTensorMapEncodeTiled") == []
-
-
-def test_a_map_that_the_driver_refuses_raises(stub):
-    stub.fail("cuTensorMapEncodeTiled", 1)
-    with pytest.raises(driver.CudaError, match="tensor_map: cuTensorMapEncodeTiled: CUDA_ERROR_INVALID_VALUE: invalid"):
-        tensor_map(FakeArray(4096, "float16"), (64, 64), (128,), (64, 8))
-    assert not tensor_maps.MAPS
 
 
 # ---- the whole way, from a source

@@ -97,3 +97,26 @@ class FakeArray:
 
     pointer = property(lambda self: self.data.ptr)
     device_name = property(lambda self: f"cuda:{self.data.device_id}")
+
+
+SIZES = {"P": 8, "T": 128, "i": 4, "I": 4, "q": 8, "Q": 8, "f": 4, "d": 8, "?": 1}
+
+
+def made(name: str, declaration: str, struct_size: int = 24):
+    """A loaded kernel with these C parameters, whose code is the stub's text image."""
+    from weft.backends import driver, source
+
+    text = f'extern "C" __global__ void {name}({declaration}) {{}}'
+    parameters = source.signature(source.Source(source.Path(f"{name}.cu"), text, ()), name, {})
+    sizes = ",".join(str(SIZES.get(p.kind, struct_size)) for p in parameters)
+    return driver.engine().Kernel(name, [tuple(p) for p in parameters], lambda device: f"{name}:{sizes}".encode())
+
+
+def run(k, arguments, grid=(1,), block=(32,), shared=0, cluster=(1, 1, 1), cooperative=False, dependent=False):
+    """Launch with little said."""
+    k.launch(grid, block, tuple(arguments), shared, cluster, cooperative, dependent)
+
+
+def bytes_of(call):
+    """The values of a recorded launch's arguments."""
+    return [bytes.fromhex(argument) for argument in call["arguments"]]
