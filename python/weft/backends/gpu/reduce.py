@@ -137,7 +137,7 @@ def make_plan(name: str, x: Any, axis: Any, keepdims: bool) -> Plan:
     sizes, (walked,) = layout.collapse(x.shape, [steps], tuple(walk))
     layout.check_rank(name, kept_sizes)
     layout.check_rank(name, sizes)
-    vector = max(1, 16 // itemsize) if name not in INDEXED else min(4, 16 // itemsize)
+    vector = min(4 if name in INDEXED else 8, 16 // itemsize)  # each has an accumulator of its own, in registers
 
     by_columns = outputs > 1 and (count == 1 or not walked[0] or 0 < abs(kept_steps[0]) < abs(walked[0]))
     inner, others, inner_size, rank = (
