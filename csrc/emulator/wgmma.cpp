@@ -56,12 +56,13 @@ void read_operand(Block& block, int group, uint64_t descriptor, int count, bool 
   }
 }
 
-// The place of each of a thread's n / 2 accumulators.
+// The place of each of a thread's n / 2 accumulators: four for every eight columns.
 template <class Visit>
 void each_sum(int thread, int n, Visit visit) {
-  for (int i = 0; i < n / 2; i++) {
+  const int first_row = 16 * (thread / WARP);
+  for (int i = 0; i < 4; i++) {
     const layouts::Place place = layouts::sums(thread % WARP, i);
-    visit(i, 16 * (thread / WARP) + place.row, place.column);
+    for (int j = 0; j < n / 8; j++) visit(4 * j + i, first_row + place.row, place.column + 8 * j);
   }
 }
 
@@ -107,24 +108,44 @@ void read_operands(Block& block, const WgmmaOperation& operation, int group, Scr
                &scratch.b[0][0], 1, MOST_COLUMNS, operation.file, operation.line);
 }
 
-// kept: accumulators are in the runtime's keeping, because their owner sees them poisoned.
-void execute(Block& block, const WgmmaOperation& operation, int group, bool kept) {
-  Scratch& scratch = scratch_of_this_thread();
+void read_a(Scratch& scratch, Block& block, const WgmmaOperation& operation, int group) {
+  if (operation.a_in_registers) return read_registers(scratch, operation);
+  read_operand(block, group, operation.a_descriptor, ROWS, operation.transpose_a, operation.type, &scratch.a[0][0],
+               MOST_DEPTH, 1, operation.file, operation.line);
+}
+
+// Products one after the other into the same accumulators.
+// kept: these are in the runtime's keeping, because their owner sees them poisoned.
+void execute(Block& block, const WgmmaOperation* first, const WgmmaOperation* end, int group, bool kept) {
+  static thread_local std::unique_ptr<Scratch> memory = std::make_unique<Scratch>();
+  Scratch& scratch = *memory;
   Warpgroup& state = block.warpgroups[size_t(group)];
-  read_operands(block, operation, group, scratch);
-  const auto accumulators = [&](int thread) {
-    float* d = operation.d[thread];
-    return kept ? state.kept[{thread, d}].data() : d;
-  };
+  const int n = first->n;
+  float* sums[WARPGROUP];
   for (int thread = 0; thread < WARPGROUP; thread++) {
-    const float* d = accumulators(thread);
-    each_sum(thread, operation.n,
-             [&](int i, int row, int column) { scratch.c[row][column] = operation.scale_d ? d[i] : 0.0f; });
+    float* d = first->d[thread];
+    sums[thread] = kept ? state.kept[{thread, d}].data() : d;
+    each_sum(thread, n, [&](int i, int row, int column) { scratch.c[row][column] = sums[thread][i]; });
   }
-  multiply(scratch, operation.n, depth(operation.type));
-  for (int thread = 0; thread < WARPGROUP; thread++) {
-    float* d = accumulators(thread);
-    each_sum(thread, operation.n, [&](int i, int row, int column) { d[i] = scratch.c[row][column]; });
+  for (const WgmmaOperation* operation = first; operation < end; operation++) {
+    read_a(scratch, block, *operation, group);
+    read_operand(block, group, operation->b_descriptor, n, operation->transpose_b, operation->type, &scratch.b[0][0], 1,
+                 MOST_COLUMNS, operation->file, operation->line);
+    if (!operation->scale_d) memset(scratch.c, 0, sizeof scratch.c);
+    multiply(scratch, n, depth(operation->type));
+  }
+  for (int thread = 0; thread < WARPGROUP; thread++)
+    each_sum(thread, n, [&](int i, int row, int column) { sums[thread][i] = scratch.c[row][column]; });
+}
+
+// All products of a group; those that follow each other into the same accumulators go together.
+void execute_all(Block& block, const std::vector<WgmmaOperation>& operations, int group) {
+  const WgmmaOperation *first = operations.data(), *last = first + operations.size();
+  while (first < last) {
+    const WgmmaOperation* end = first + 1;
+    while (end < last && end->n == first->n && !memcmp(end->d, first->d, sizeof first->d)) end++;
+    execute(block, first, end, group, true);
+    first = end;
   }
 }
 
@@ -173,7 +194,7 @@ void issue(Block& block, Warpgroup& state, int group) {
       memset(d, 0xff, size_t(operation.n) * 2);
     }
   } else {
-    execute(block, operation, group, false);
+    execute(block, &operation, &operation + 1, group, false);
   }
   state.current.push_back(operation);
 }
@@ -201,7 +222,7 @@ void finish(Block& block, Warpgroup& state, int group) {
         for (const auto& operation : operations) read_operands(block, operation, group, scratch_of_this_thread());
       continue;
     }
-    for (const auto& operation : operations) execute(block, operation, group, true);
+    execute_all(block, operations, group);
     for (const auto& operation : operations) give_back(state, operation);
   }
   state.fenced = groups_left > 0 && state.fenced;
