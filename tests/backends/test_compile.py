@@ -157,6 +157,15 @@ def test_arithmetic_is_ieee(tmp_path, folder):
     assert "div.rn.f32" in ptx and "sqrt.rn.f32" in ptx and ".ftz" not in ptx and ".approx" not in ptx
 
 
+def test_the_compiler_is_none_that_the_driver_is_too_old_for(monkeypatch):
+    wheels = ["/w/cu13/lib/libnvrtc.so.13", "/w/cuda_nvrtc/lib/libnvrtc.so.12", "nvrtc64_120_0.dll", "libnvrtc.so"]
+    monkeypatch.setattr(nvrtc, "found", lambda: wheels)
+    monkeypatch.setattr(nvrtc, "driver_major", lambda: 12)
+    assert nvrtc.candidates() == [*wheels[1:], wheels[0]]
+    monkeypatch.setattr(nvrtc, "driver_major", lambda: 13)
+    assert nvrtc.candidates() == wheels
+
+
 def test_a_missing_nvrtc_is_named_with_its_install_line(monkeypatch):
     monkeypatch.setattr(nvrtc, "candidates", lambda: ["/nowhere/libnvrtc.so.13"])
     nvrtc.library.cache_clear()
@@ -275,6 +284,16 @@ def test_the_least_recently_used_entries_go(folder, monkeypatch):
     assert [path.stem for path in folder.glob("*.cubin")] == ["11"]
 
 
+def test_what_a_dead_process_left_goes_and_what_a_living_one_writes_stays(folder, monkeypatch):
+    cache.get("a.cubin", counted()[0])
+    for name, age in ((".dead.tmp", 7200), (".living.tmp", 5)):
+        (folder / name).write_bytes(bytes(1000))
+        os.utime(folder / name, (time.time() - age,) * 2)
+    monkeypatch.setenv("WEFT_CACHE_LIMIT", "1")
+    cache.get("b.cubin", counted()[0])
+    assert sorted(path.name for path in folder.iterdir()) == [".living.tmp", "b.cubin"]
+
+
 @pytest.mark.parametrize("text, size", [("500M", 500 << 20), ("2g", 2 << 30), ("1GB", 1 << 30), ("77", 77)])
 def test_limits_are_sizes(monkeypatch, text, size):
     monkeypatch.setenv("WEFT_CACHE_LIMIT", text)
@@ -335,11 +354,14 @@ for turn in range(60):
         if entry.code != code(i) or entry.record != {"i": i}:
             sys.exit(f"entry {i} is another's")
         if turn % 7 == int(sys.argv[1]) % 7:
-            data = entry.path.read_bytes() if entry.path.exists() else b""
-            if i % 2:
-                with open(entry.path, "wb") as file: file.write(data[: len(data) // 2])
-            else:
-                entry.path.unlink(missing_ok=True)
+            try:
+                data = entry.path.read_bytes()
+                if i % 2:
+                    entry.path.write_bytes(data[: len(data) // 2])
+                else:
+                    entry.path.unlink()
+            except FileNotFoundError:
+                pass  # another process was quicker
 """
 
 

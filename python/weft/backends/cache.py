@@ -16,6 +16,7 @@ import os
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,8 @@ MAGIC = b"weft\x00\x00\x00\x01"
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 #: An eviction makes room for more than the newest entry, so that the next does not evict again.
 KEPT = 0.9
+#: Seconds after which an unfinished entry is that of a process that died.
+ABANDONED = 3600
 
 
 class Entry(NamedTuple):
@@ -168,6 +171,8 @@ def entries(of: Path) -> Iterator[tuple[float, int, Path]]:
             if item.name.endswith((".so", ".cubin", ".ptx", ".tmp")):
                 with contextlib.suppress(OSError):  # another process may remove it meanwhile
                     status = item.stat()
+                    if item.name.endswith(".tmp") and time.time() - status.st_mtime < ABANDONED:
+                        continue  # somebody is writing it
                     yield status.st_mtime, status.st_size, Path(item.path)
 
 

@@ -51,17 +51,42 @@ class NvrtcError(RuntimeError):
     """NVRTC refused a source; the message is its log, with the lines that it points at."""
 
 
+def driver_major() -> int:
+    """The newest major version of CUDA whose code the driver loads; 99 where there is no driver to please."""
+    from weft.backends import driver
+
+    version = ctypes.c_int()
+    try:
+        ctypes.CDLL(driver.path()).cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return 99
+    return version.value // 1000 or 99
+
+
+def major_of(path: str) -> int:
+    """The major version in the name of a library: 13 of libnvrtc.so.13, nvrtc64_130_0.dll."""
+    match = re.search(r"\.so\.(\d+)|nvrtc64_(\d\d)", path)
+    return int(match.group(1) or match.group(2)) if match else 0
+
+
 def candidates() -> list[str]:
+    """Where libnvrtc may lie, best first: wheels before the system's, new before old, but last what the driver is too
+    old for."""
+    most = driver_major()
+    return sorted(found(), key=lambda path: major_of(path) > most)
+
+
+def found() -> list[str]:
     """Where libnvrtc may lie: its wheels, newest first, then what the system's loader and CUDA_PATH know."""
-    found: list[str] = []
+    paths: list[str] = []
     spec = importlib.util.find_spec("nvidia")
     for root in spec.submodule_search_locations or () if spec else ():
         for pattern in ("cu1?/lib/libnvrtc.so.1?", "cuda_nvrtc/lib/libnvrtc.so.1?", "cu1?/bin/x86_64/nvrtc64_1*.dll"):
-            found += sorted(glob.glob(os.path.join(root, pattern)), reverse=True)
+            paths += sorted(glob.glob(os.path.join(root, pattern)), reverse=True)
     for root in filter(None, (os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda")):
-        found += sorted(glob.glob(os.path.join(root, "lib64", "libnvrtc.so.1?")), reverse=True)
+        paths += sorted(glob.glob(os.path.join(root, "lib64", "libnvrtc.so.1?")), reverse=True)
     system = ctypes.util.find_library("nvrtc") if sys.platform != "darwin" else None
-    return found + ([system] if system else [])
+    return paths + ([system] if system else [])
 
 
 @lru_cache(maxsize=1)

@@ -47,7 +47,7 @@ def map_() -> Iterator[Compiled]:
                 continue
             if plan.kernel not in seen:
                 seen.add(plan.kernel)
-                yield "map.cu", "map", plan.kernel.defines, 75, 96
+                yield "map.cu", "map", plan.kernel.defines, 75, 2 * REGISTERS
 
 
 def reduce_() -> Iterator[Compiled]:
