@@ -18,26 +18,36 @@ const char* base_name(const char* path) {
   return slash ? slash + 1 : path;
 }
 
-// The innermost return address inside the kernel's library.
-static _Unwind_Reason_Code look(_Unwind_Context* context, void* out) {
-  const uintptr_t pc = _Unwind_GetIP(context);
-  if (pc < grid.module.begin || pc >= grid.module.end) return _URC_NO_REASON;
-  *static_cast<uintptr_t*>(out) = pc;
-  return _URC_END_OF_STACK;
-}
+// Calls inside the kernel's library, innermost first, as offsets in it.
+struct Calls {
+  static constexpr int MOST = 8;
+  unsigned long offsets[MOST];
+  int count = 0;
 
-static uintptr_t kernel_offset() {
-  auto pc = reinterpret_cast<uintptr_t>(fault_address);
-  if (pc < grid.module.begin || pc >= grid.module.end) {
-    pc = 0;
-    _Unwind_Backtrace(look, &pc);
-    if (!pc) return 0;
-    pc--;  // a return address: the call lies before
+  void add(uintptr_t pc) {
+    if (pc >= grid.module.begin && pc < grid.module.end && count < MOST) offsets[count++] = pc - grid.module.begin;
   }
-  return pc - grid.module.begin;
+};
+
+static _Unwind_Reason_Code add_call(_Unwind_Context* context, void* calls) {
+  static_cast<Calls*>(calls)->add(_Unwind_GetIP(context) - 1);  // a return address: the call lies before
+  return _URC_NO_REASON;
 }
 
-// Fields apart by 0x1f: thread, file, line, the kernel's library, offset in it (0 where unknown), message.
+static std::string calls_of_this_thread() {
+  Calls calls;
+  calls.add(reinterpret_cast<uintptr_t>(fault_address));
+  _Unwind_Backtrace(add_call, &calls);
+  std::string text;
+  char hexadecimal[24];
+  for (int i = 0; i < calls.count; i++) {
+    snprintf(hexadecimal, sizeof hexadecimal, i ? ",%lx" : "%lx", calls.offsets[i]);
+    text += hexadecimal;
+  }
+  return text;
+}
+
+// Fields apart by 0x1f: thread, file, line, the kernel's library, calls as offsets in it, message.
 static void leave(const char* file, int line, const char* message) {
   char report[4096], where[160] = "";
   const auto* thread = static_cast<const Thread*>(emu_current);
@@ -45,9 +55,8 @@ static void leave(const char* file, int line, const char* message) {
     const uint3 b = thread->block->index, t = thread->index;
     snprintf(where, sizeof where, "block (%u,%u,%u) thread (%u,%u,%u)", b.x, b.y, b.z, t.x, t.y, t.z);
   }
-  const unsigned long offset = thread ? kernel_offset() : 0;
-  snprintf(report, sizeof report, "%s\x1f%s\x1f%d\x1f%s\x1f%lx\x1f%s", where, file ? file : "", line,
-           grid.module.path.c_str(), offset, message);
+  snprintf(report, sizeof report, "%s\x1f%s\x1f%d\x1f%s\x1f%s\x1f%s", where, file ? file : "", line,
+           grid.module.path.c_str(), thread ? calls_of_this_thread().c_str() : "", message);
   {
     std::lock_guard<std::mutex> guard(grid.error_lock);
     if (!grid.failed.exchange(true)) grid.error = report;

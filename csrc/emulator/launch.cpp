@@ -359,11 +359,8 @@ extern "C" int emu_launch(const Launch* launch, char* error, size_t room) {
   grid.module = module_of(reinterpret_cast<const void*>(launch->invoke));
   char message[300];
   if (const char* rule = broken_rule(*launch, message, sizeof message)) {
-    snprintf(error, room,
-             "\x1f\x1f"
-             "0\x1f\x1f"
-             "0\x1f%s",
-             rule);
+    // An empty thread and file, line 0, no library and no calls.
+    snprintf(error, room, "\x1f\x1f%d\x1f\x1f\x1f%s", 0, rule);
     return 1;
   }
   start_grid(*launch);

@@ -2,6 +2,7 @@
 #include "memory.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -19,6 +20,7 @@ static std::mutex lock;
 static std::map<uintptr_t, Allocation> allocations;           // by their first byte
 static std::unordered_map<size_t, std::vector<char*>> spare;  // mappings of freed ones, by pages
 static size_t spare_bytes = 0, used_bytes = 0;
+static std::atomic<uint64_t> changes{0};  // of `allocations`
 
 static size_t pages_of(size_t bytes) { return std::max<size_t>(1, (bytes + PAGE_BYTES - 1) / PAGE_BYTES); }
 
@@ -53,11 +55,20 @@ static void unmap_pages(char* begin, size_t pages) {
 
 Allocation* find_allocation(const void* p, size_t bytes) {
   const auto address = reinterpret_cast<uintptr_t>(p);
-  auto next = allocations.upper_bound(address);
+  const auto within = [&](const Allocation& allocation) {
+    const auto begin = reinterpret_cast<uintptr_t>(allocation.begin);
+    return address >= begin && address + bytes <= begin + allocation.bytes;
+  };
+  static thread_local Allocation* latest = nullptr;  // most accesses follow another one to the same array
+  static thread_local uint64_t latest_change = 0;
+  if (latest && latest_change == changes.load(std::memory_order_relaxed) && within(*latest)) return latest;
+  std::lock_guard<std::mutex> guard(lock);
+  const auto next = allocations.upper_bound(address);
   if (next == allocations.begin()) return nullptr;
   Allocation& allocation = std::prev(next)->second;
-  const char* begin = allocation.begin;
-  return address + bytes <= reinterpret_cast<uintptr_t>(begin) + allocation.bytes ? &allocation : nullptr;
+  if (!within(allocation)) return nullptr;
+  latest_change = changes.load();
+  return latest = &allocation;
 }
 
 }  // namespace emulator
@@ -76,8 +87,9 @@ extern "C" void* emu_allocate(size_t bytes, int poison) {
     auto* words = reinterpret_cast<uint64_t*>(first);
     std::fill(words, words + rounded / 8, POISON);
   }
+  changes++;
   Allocation& allocation = allocations[reinterpret_cast<uintptr_t>(first)];
-  allocation.begin = first, allocation.bytes = bytes, allocation.tracked = poison != 0;
+  allocation.begin = first, allocation.bytes = bytes;
   allocation.pages = begin, allocation.page_count = pages;
   used_bytes += pages * PAGE_BYTES;
   return first;
@@ -89,6 +101,7 @@ extern "C" void emu_free(void* p) {
   if (found == allocations.end()) return;
   char* pages = found->second.pages;
   const size_t count = found->second.page_count;
+  changes++;
   allocations.erase(found);
   used_bytes -= count * PAGE_BYTES;
   unmap_pages(pages, count);

@@ -14,7 +14,6 @@ struct Allocation {
   size_t bytes = 0;
   char* pages = nullptr;  // the first of `page_count`
   size_t page_count = 0;
-  bool tracked = false;  // every write since its birth was seen, so that an uninitialised read can be told
   std::unique_ptr<Shadow> shadow;
 };
 

@@ -119,3 +119,24 @@ def test_missing_product_wait_shows_as_nan():
     with emulator.settings(late=True):
         got, _ = kernels.multiply_boxes("MISSING_PRODUCT_WAIT")
         assert np.isnan(got.memory).all()
+
+
+@pytest.mark.parametrize("bug", ["INLINED", "CALLED"])
+def test_the_line_is_the_kernels_own(bug):
+    arguments = kernels.floats(32), emulator.empty(32, "f")
+    with emulator.settings(checked=True), pytest.raises(emulator.EmulatorError, match="out of bounds") as caught:
+        kernels.run("bug_in_header.cu", "through_header", bug, (1,), (32,), arguments)
+    (line,) = kernels.reported_lines("bug_in_header.cu")[bug]
+    assert (caught.value.file, caught.value.line) == ("bug_in_header.cu", line)
+    assert caught.value.block == (0, 0, 0)
+    assert caught.value.thread == ((31 if bug == "INLINED" else 30), 0, 0)
+
+
+def test_without_addr2line_the_library_is_named(monkeypatch):
+    monkeypatch.setattr(emulator.shutil, "which", lambda name: None)
+    with (
+        emulator.settings(checked=True),
+        pytest.raises(emulator.EmulatorError, match=r"\.so\+0x[0-9a-f]+: store") as caught,
+    ):
+        kernels.add_next("STORE_GUARD")
+    assert caught.value.line is None

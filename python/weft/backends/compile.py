@@ -80,7 +80,8 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
     library = runtime()
     options = [*flags(defines), f"-DWEFT_ARCH={arch * 10}", "-std=c++17", *host_target(), "-fPIC", "-ffp-contract=off"]
     # Without optimisation of the checked kind below -O1 registers would be memory, and their races reported.
-    options += ["-O1", "-g1", CHECKS, *CHECK_DETAILS] if checked else ["-O2", "-g1"]
+    # Lines in DWARF 4: addr2line takes a header's lines in g++ 12's DWARF 5 for the kernel's.
+    options += ["-g1", "-gdwarf-4", *(["-O1", CHECKS, *CHECK_DETAILS] if checked else ["-O2"])]
     options += ["-Wno-unknown-pragmas", "-fno-math-errno", "-fno-strict-aliasing"]
     # Errors name the file, so its path is content too; so are the names of includes.
     files = [str(kernel.path), *(name for name, _ in kernel.includes)]

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -209,53 +210,52 @@ def run(
         config.workers or cores(), config.checked,
         resident_blocks(math.prod(block), shared), SHARED_LIMITS[config.arch] << 10,
     )  # fmt: skip
-    if runtime().emu_launch(ctypes.byref(launch), ERROR, len(ERROR)):
-        raise report(name, ERROR.value.decode(errors="replace"))
+    error = written.buffer
+    if runtime().emu_launch(ctypes.byref(launch), error, len(error)):
+        raise report(name, error.value.decode(errors="replace"))
 
 
-ERROR = ctypes.create_string_buffer(8192)
+class Written(threading.local):
+    """Where the runtime writes what went wrong, for each thread that launches."""
+
+    def __init__(self) -> None:
+        self.buffer = ctypes.create_string_buffer(8192)
+
+
+written = Written()
 
 
 # -- reports ----------------------------------------------------------------------------------------------------------
 
 
 def report(kernel: str, text: str) -> EmulatorError:
-    """The exception of what the runtime wrote: thread, file, line, library, offset in it, message (errors.cpp)."""
-    thread, file, line, library, offset, problem = text.split("\x1f", 5)
-    place = caller(library, int(offset, 16)) if library and int(offset, 16) else None
+    """The exception of what the runtime wrote: thread, file, line, library, calls in it, message (errors.cpp)."""
+    thread, file, line, library, calls, problem = text.split("\x1f", 5)
+    place: tuple[str | None, int | None] | None = caller(library, calls.split(",")) if library and calls else None
     if place is None and file:
         place = (Path(file).name, int(line))
-    indices = [tuple(map(int, index.split(","))) for index in re.findall(r"\(([\d,]+)\)", thread)]
-    if place is None and library:
-        place = (f"{Path(library).name}+0x{int(offset, 16):x}", 0)
-    return EmulatorError(kernel, problem, *(indices or (None, None)), *(place or (None, None)))  # type: ignore[arg-type]
+    if place is None and calls:
+        place = (f"{Path(library).name}+0x{calls.split(',')[0]}", None)
+    block, index = [tuple(map(int, each.split(","))) for each in re.findall(r"\(([\d,]+)\)", thread)] or (None, None)
+    return EmulatorError(kernel, problem, block, index, *(place or (None, None)))
 
 
-def caller(library: str, offset: int) -> tuple[str, int] | None:
-    """(file, line) of an address in a kernel's library: of the kernel itself, not of what is inlined into it.
+def caller(library: str, calls: list[str]) -> tuple[str, int] | None:
+    """(file, line) of the innermost call that stands in a kernel file itself, not in a header.
 
-    None where binutils' addr2line is missing, or knows no line.
+    calls: offsets in the library, innermost first. None where binutils' addr2line is missing, or knows no line.
     """
     tool = shutil.which("addr2line")
     if tool is None:
         return None
-    command = [tool, "-i", "-e", library, hex(offset)]
+    command = [tool, "-i", "-e", library, *(f"0x{call}" for call in calls)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    frames = []
-    for entry in done.stdout.splitlines():  # innermost first
-        match = re.match(r"(.+):(\d+)", entry)
-        if match and not match[1].startswith("??") and int(match[2]):
-            frames.append((Path(match[1]), int(match[2])))
-    place = next((frame for frame in frames if of_kernel(frame[0])), frames[-1] if frames else None)
-    return place and (place[0].name, place[1])
-
-
-def of_kernel(path: Path) -> bool:
-    """Whether a file is a kernel's, or one in a kernel's own folder, not one that kernels share."""
-    return path.suffix == ".cu" or (path.suffix == ".cuh" and path.parent.name not in ("kernels", "ptx"))
+    lines = re.findall(r"^(?!\?\?)(.+):([1-9]\d*)", done.stdout, re.MULTILINE)
+    frames = [(Path(file).name, int(line)) for file, line in lines]
+    return next((frame for frame in frames if frame[0].endswith(".cu")), frames[0] if frames else None)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
