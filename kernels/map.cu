@@ -81,7 +81,8 @@ DEVICE_INLINE void walk(OUT* out, const TYPE_A* a, const TYPE_B* b, const TYPE_C
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// Of 8 bytes, one block per multiprocessor is asked for: left to itself, ptxas keeps to few registers and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, sizeof(OUT) == 8 ? 1 : 0)
     map(OUT* out, const TYPE_A* a, const TYPE_B* b, const TYPE_C* c, SCALAR a_scalar, SCALAR b_scalar, SCALAR c_scalar,
         const Map layout) {
   if (layout.vectors)

@@ -47,7 +47,7 @@ def faults(jobs: list[tuple[Configuration, int]]) -> list[str]:
             used = made.resources[configuration.kernel]
             spills = used.stack, used.spill_stores, used.spill_loads
             name = f"{made.target} {configuration}"
-            if any(spills):
+            if any(spills[1:]) or used.stack > configuration.stack:
                 found.append(f"{name}: {spills} bytes of stack, spill stores, spill loads")
             if used.registers > configuration.registers:
                 found.append(f"{name}: {used.registers} registers, at most {configuration.registers} expected")

@@ -11,7 +11,7 @@ from weft.backends.gpu import array_configurations, gemm_configurations
 
 
 class Configuration(NamedTuple):
-    """A kernel with its definitions, where it runs, and the most registers that a thread may take."""
+    """A kernel with its definitions, where it runs, and what a thread may take: registers, bytes of stack."""
 
     file: str
     kernel: str
@@ -19,6 +19,7 @@ class Configuration(NamedTuple):
     least: int
     registers: int
     most: int = 999
+    stack: int = 0
 
     def runs_on(self, capability: int) -> bool:
         return self.least <= capability <= self.most
@@ -27,7 +28,7 @@ class Configuration(NamedTuple):
         return " ".join([self.kernel, *(f"{key}={value}" for key, value in self.defines.items())])
 
 
-#: name -> the rows (file, kernel, defines, least capability, most registers[, most capability]) of a kernel
+#: name -> the rows (file, kernel, defines, least capability, most registers[, most capability[, stack]]) of a kernel
 SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_simt": gemm_configurations.simt,
     "gemm_mma": gemm_configurations.mma,
