@@ -158,23 +158,25 @@ def test_batches(batch, b_batch, dtype, rng):
 
 
 CHECKED = [
-    ("bfloat16", "NT", "gemm_mma/64x64x64", 8, {}),
-    ("bfloat16", "NN", "gemm_mma/32x128x64", 1, {"bias": "column", "activation": "relu"}),
-    ("float16", "TN", "gemm_mma/128x64x32/2", 8, {"residual": True}),
-    ("float32", "TN", "gemm_mma/64x64x64", 4, {"aux": True, "activation": "silu"}),
-    ("float32", "NT", "gemm_simt/64x64x16", 4, {}),
-    ("float32", "TN", "gemm_simt/32x32x16/2", 1, {"beta": 1.0}),
+    (80, "bfloat16", "NT", "gemm_mma/64x64x64", 8, {}),
+    (80, "bfloat16", "NN", "gemm_mma/32x128x64", 1, {"bias": "column", "activation": "relu"}),
+    (80, "float16", "TN", "gemm_mma/128x64x32/2", 8, {"residual": True}),
+    (80, "float32", "TN", "gemm_mma/64x64x64", 4, {"aux": True, "activation": "silu"}),
+    (75, "float16", "TT", "gemm_mma/64x128x32", 8, {}),
+    (80, "float32", "NT", "gemm_simt/64x64x16", 4, {}),
+    (80, "float32", "TN", "gemm_simt/32x32x16/2", 1, {"beta": 1.0}),
+    (75, "float64", "NN", "gemm_simt/32x64x16", 2, {"bias": "row"}),
 ]
 
 
-@pytest.mark.parametrize("dtype,layout,kernel,step,epilogue", CHECKED, ids=lambda x: str(x) if x != {} else "plain")
-def test_checked_in_every_order(dtype, layout, kernel, step, epilogue):
+@pytest.mark.parametrize("arch,dtype,layout,kernel,step,epilogue", CHECKED, ids=lambda x: str(x) if x else "plain")
+def test_checked_in_every_order(arch, dtype, layout, kernel, step, epilogue):
     tf32 = kernel.startswith("gemm_mma") and dtype == "float32"
     if tf32:
         gemm_choice.set_float32_matmul_precision("high")
     outputs = []
     for schedule, late in itertools.product(("fifo", "lifo", "reverse", "random"), (True, False)):
-        with emulator.settings(arch=80, checked=True, schedule=schedule, late=late):
+        with emulator.settings(arch=arch, checked=True, schedule=schedule, late=late):
             rng = np.random.default_rng(7)  # one product in all orders
             got = check(rng, 64 + step, 64 + step, 96 + step, dtype, layout, kernel=kernel, tf32=tf32, **epilogue)
             outputs.append(got.tobytes())

@@ -209,6 +209,13 @@ def test_skinny_products_take_skinny_tiles():
     assert tile.tile_m <= 32
 
 
+def test_more_multiprocessors_take_less_time():
+    family, tile = FAMILIES["gemm_mma"], FAMILIES["gemm_mma"].configurations[2]
+    costs = [gemm_choice.cycles(family, tile, product(4096, 4096, 4096, multiprocessors=c)) for c in (20, 108, 200)]
+    assert costs == sorted(costs, reverse=True) and costs[0] > 4 * costs[1]
+    assert costs[1] == gemm_choice.cycles(family, tile, product(4096, 4096, 4096))  # an A100 is typical
+
+
 def test_every_product_has_a_kernel_on_every_generation():
     for capability, dtype, layout, access in itertools.product(
         (75, 80, 86, 89, 90, 100, 120), ("float16", "bfloat16", "float32", "float64", "int32", "bool"), ("NN", "TT"),

@@ -250,12 +250,21 @@ def describe(a: Any, b: Any, out: Any, alpha: float, beta: float, bias: Any, act
     return Product(
         m=m, n=n, k=k, outer=outer, inner=inner, dtype=name_of(a.dtype), out_dtype=name_of(out.dtype),
         a=matrix(0, m if flipped[0] else k), b=matrix(1, k if flipped[1] else n), out=extras[0] or Matrix(),
-        capability=capability(a), device=a.device_name.split(":")[0],
+        capability=capability(a), device=a.device_name.split(":")[0], multiprocessors=multiprocessors(a),
         tf32=gemm_choice.tf32_allowed() and name_of(a.dtype) == "float32",
         bias="none" if bias is None else "row" if by_rows else "column",
         bias_dtype="" if bias is None else name_of(bias.dtype), activation=activation or "none",
         aux=extras[1], residual=extras[2], alpha=float(alpha), beta=float(beta), aligned=aligned,
     )  # fmt: skip
+
+
+def multiprocessors(x: Any) -> int:
+    """Of a GPU; the emulated device is chosen for as if it were a typical one of its generation."""
+    if x.device_name == "emulated":
+        return 0
+    from weft.backends import driver
+
+    return driver.multiprocessors(int(x.device_name.removeprefix("cuda:")))
 
 
 def row_stride(x: Any, flipped: bool) -> int:

@@ -133,14 +133,18 @@ def settings() -> tuple[str, ...]:
     return precision, kernels
 
 
-def device_of(capability: int) -> Device:
-    """The row of the newest generation that is not newer than `capability`."""
-    return DEVICES[max((c for c in DEVICES if c <= capability), default=min(DEVICES))]
+def device_of(product: Product) -> Device:
+    """What the model knows of the product's GPU: the row of the newest generation that is not newer, with as many
+    multiprocessors as it has, and its share of that row's bandwidth."""
+    typical = DEVICES[max((c for c in DEVICES if c <= product.capability), default=min(DEVICES))]
+    count = product.multiprocessors or typical.multiprocessors
+    share = count / typical.multiprocessors
+    return dataclasses.replace(typical, multiprocessors=count, bandwidth=typical.bandwidth * share)
 
 
 def cycles(family: Family, configuration: Configuration, product: Product, splits: int = 1) -> float:
     """The model's cost of a product in cycles; see the head of this file."""
-    device = device_of(product.capability)
+    device = device_of(product)
     busy = getattr(family, "busy", functools.partial(waves, family))(configuration, product, splits)
     a_bytes = product.m * product.k * (product.batch if product.a.outer or product.a.inner else 1) * product.itemsize
     b_bytes = product.k * product.n * (product.batch if product.b.outer or product.b.inner else 1) * product.itemsize
@@ -152,7 +156,7 @@ def cycles(family: Family, configuration: Configuration, product: Product, split
 
 def waves(family: Family, configuration: Configuration, product: Product, splits: int) -> float:
     """Cycles of the busiest multiprocessor, whose blocks come in waves. A family of other habits has its own `busy`."""
-    device = device_of(product.capability)
+    device = device_of(product)
     tile_m, tile_n, tile_k = configuration.tile_m, configuration.tile_n, configuration.tile_k
     tiles = math.ceil(product.m / tile_m) * math.ceil(product.n / tile_n) * product.batch * splits
     steps = math.ceil(math.ceil(product.k / splits) / tile_k)

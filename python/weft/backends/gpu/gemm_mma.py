@@ -25,9 +25,8 @@ ROWS = (
     Configuration(16, 128, 64, 1, 4, 3, blocks=4),
     Configuration(32, 32, 64, 1, 1, 3, blocks=8),
 )
-#: Bytes of shared memory that a block may have; a multiprocessor has one KiB more since 8.0, which each block takes.
-SHARED = {75: 64 << 10, 80: 163 << 10, 86: 99 << 10, 87: 163 << 10, 89: 99 << 10, 90: 227 << 10, 100: 227 << 10,
-          120: 99 << 10}  # fmt: skip
+#: KiB of shared memory that a block may have; a multiprocessor has one more since 8.0, and each block takes one more.
+SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 90: 227, 120: 99}
 STATIC = 128  #: bytes that the kernel declares besides
 
 
@@ -92,7 +91,7 @@ def narrow(product: Product) -> bool:
 
 
 def most_shared(product: Product) -> int:
-    return SHARED[max(c for c in SHARED if c <= product.capability)]
+    return SHARED[max(c for c in SHARED if c <= product.capability)] << 10
 
 
 MMA = Mma()

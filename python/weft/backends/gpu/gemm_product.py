@@ -68,6 +68,7 @@ class Product:
     out: Matrix
     capability: int
     device: str  #: "cuda" or "emulated"
+    multiprocessors: int = 0  #: of the GPU; 0 stands for a typical one of its generation
     tf32: bool = False  #: float32 operands may be rounded to tf32
     bias: str = "none"  #: none, column or row
     bias_dtype: str = ""

@@ -134,7 +134,7 @@ class Sm90:
         """Cycles of the busiest multiprocessor: blocks are persistent, the loads of a tile run behind the tile before,
         and with pingpong its epilogue runs behind the next."""
         tile: Any = configuration
-        device = device_of(product.capability)
+        device = device_of(product)
         depth = tile.tile_k * 2 // product.itemsize
         steps = math.ceil(math.ceil(product.k / depth) / splits)
         multiply = tile.tile_m * tile.tile_n * depth / self.rate(product, device)
