@@ -59,6 +59,16 @@ def wgmma(bench: Bench, data: Data, kind: str, columns: int, swizzle: int = 128,
     return [(d.get(), Approximately(want[at], products * depth * 2.0**-22 * bound[at]))]
 
 
+def registers(bench: Bench, data: Data) -> Pairs:
+    words = data.words(384)
+    out = bench.empty((384,), np.uint32)
+    bench.launch("probe_registers.cu", "probe_registers", 1, 384, (bench.place(words), out))
+    return [(out.get(), np.concatenate([words[:128] + np.uint32(1), words[128:] * np.uint32(3)]))]
+
+
+PROBES.append(Probe("registers", "probe_registers.cu", registers, only=90))
+
+
 def wgmma_defines(kind: str, columns: int, swizzle: int, a_in_registers: bool, transposed: tuple[int, int],
                   products: int) -> dict[str, Any]:  # fmt: skip
     def image_bytes(mn: int, mn_major: bool) -> int:

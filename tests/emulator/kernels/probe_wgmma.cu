@@ -8,8 +8,6 @@
 extern "C" __global__ void __launch_bounds__(128, 1) probe_wgmma(const unsigned* image, const unsigned* registers,
                                                                  float* d, int a_lbo, int a_sbo, int b_lbo, int b_sbo) {
   DYNAMIC_SHARED(unsigned, shared, 1024);
-  setmaxnreg_dec<168>();
-  setmaxnreg_inc<168>();
   for (int i = threadIdx.x; i < (A_BYTES + B_BYTES) / 4; i += 128) shared[i] = image[i];
   fence_proxy_async();
   __syncthreads();
