@@ -430,3 +430,26 @@ def test_cubins_packed_ahead_are_found_by_content(tmp_path, folder, monkeypatch)
         assert ahead.find(changed, defines, 90) is None
     finally:
         ahead.packed.cache_clear()
+
+
+@needs("nvrtc")
+def test_what_setup_packs_is_what_a_kernel_finds(tmp_path, folder, monkeypatch, capsys):
+    from weft.backends.gpu import configurations
+    from weft.backends.launch import Kernel
+
+    path = file(tmp_path, SCALE).path
+    rows = [(str(path), "scale", {"FACTOR": 2, "FAST": True}, 80, 64), (str(path), "scale", {"FACTOR": 3}, 90, 64)]
+    monkeypatch.setattr(configurations, "SOURCES", {"scale": lambda: rows})
+    place = tmp_path / "package" / "cubins"
+    ahead.main(str(place), "80,90")
+    assert capsys.readouterr().out == "weft: 3 kernels compiled for 80, 90\n"
+    kernel = Kernel(str(path), "scale", {"FAST": "1", "FACTOR": "2"})
+    kernels = source.folder("kernels")
+    monkeypatch.setattr(source, "folder", lambda name: kernels)
+    monkeypatch.setattr(source, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(compile, "built", lambda *_: pytest.fail("it is packed"))
+    ahead.packed.cache_clear()
+    try:
+        assert [kernel.code(capability).target for capability in (80, 90)] == ["sm_80", "sm_90a"]
+    finally:
+        ahead.packed.cache_clear()
