@@ -46,6 +46,13 @@ static void notice(const void* p, int order) {
   block.checks.any_notice[thread.warp] = true;
 }
 
+void relaxed_access(const void* p, bool write) {
+  if (write)
+    publish(p, RELAXED);
+  else
+    notice(p, RELAXED);
+}
+
 template <class U, class Update>
 static U exchange(U* p, Update update) {
   U old = __atomic_load_n(p, __ATOMIC_RELAXED), value;
@@ -103,7 +110,9 @@ static U atomic(U* p, int operation, U value, U compare, int order, const char* 
   check(p, sizeof(U), operation == EMU_EXCHANGE ? WRITE : WRITE | UPDATE, file, line, "atomic");
   notice(p, order);
   publish(p, order);
-  return exchange(p, [&](U old) { return apply<U, S>(operation, old, value, compare); });
+  const U old = exchange(p, [&](U before) { return apply<U, S>(operation, before, value, compare); });
+  if (apply<U, S>(operation, old, value, compare) != old) worker->change();
+  return old;
 }
 
 }  // namespace emulator
@@ -123,6 +132,7 @@ extern "C" unsigned long long emu_atomic_64(unsigned long long* p, int operation
 extern "C" void emu_atomic_store(void* p, int bytes, unsigned long long value, int order, const char* file, int line) {
   check(p, unsigned(bytes), WRITE, file, line, "atomic store");
   publish(p, order);
+  worker->change();
   if (bytes == 4)
     __atomic_store_n(static_cast<unsigned*>(p), unsigned(value), __ATOMIC_RELEASE);
   else

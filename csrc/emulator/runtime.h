@@ -160,6 +160,7 @@ struct Block : EmuBlock {
   std::vector<WarpOperation> warp_operations[WARP];
   std::vector<Warpgroup> warpgroups;
   std::vector<Thread*> mbarrier_waiting;
+  std::vector<std::pair<unsigned, Thread*>> unfenced;  // mbarriers whose initialisation others may not see yet
   BlockChecks checks;
 
   Block();
@@ -233,8 +234,9 @@ struct Worker {
   std::vector<BulkOperation> loads;  // under way
   // What tells a deadlock from a wait: things that happened here (a thread ended, or waited for its own block), and how
   // often pollers have looked in vain since the sum over all workers was `idle_since`.
-  std::atomic<uint64_t> events{0}, idle_since{0};
-  std::atomic<int> idle_rounds{0};
+  // Of the events, `changes` are those that others may see: threads that ended, units that started, atomics.
+  std::atomic<uint64_t> events{0}, changes{0}, idle_since{0}, unchanged_since{0};
+  std::atomic<int> idle_rounds{0}, unchanged_rounds{0};
   std::atomic<bool> running{false};
   unsigned random_state = 1;
   void* escape = nullptr;  // sigjmp_buf of the launch
@@ -246,6 +248,10 @@ struct Worker {
   void run_launch();
   void abandon();
   void event() { events.store(events.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  void change() {
+    event();
+    changes.store(changes.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   unsigned random() { return random_state = random_state * 1664525u + 1013904223u; }
 
  private:
@@ -270,6 +276,9 @@ void wait(State state, const char* file, int line);  // parks the running thread
 void wake(Thread* thread);
 void thread_exits(Thread& thread);
 void retire(Block& block);
+
+// ---- atomics.cpp: a volatile access to global memory, which a fence turns into part of an order
+void relaxed_access(const void* p, bool write);
 
 // ---- barrier.cpp
 void cluster_thread_exits(Block& block);

@@ -43,6 +43,7 @@ static void access(const void* address, unsigned bytes, bool write, bool isvolat
     FAIL("%s of %u bytes out of bounds: %p is in no device array", what, bytes, address);
   }
   global_access(p, bytes, mode, block, thread.warp, thread.lane, file, line, what);
+  if (isvolatile) relaxed_access(p, write);
 }
 
 struct SourceLocation {  // which the data of every __ubsan handler begins with

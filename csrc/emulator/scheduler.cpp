@@ -6,6 +6,7 @@
 
 namespace emulator {
 
+constexpr int MOST_UNCHANGED_ROUNDS = 5000;
 constexpr int MOST_IDLE_ROUNDS = 200;  // of threads that poll while nothing changes: then it is a deadlock
 
 void ReadyQueue::grow() {
@@ -115,30 +116,35 @@ bool Worker::start_more() {
   const unsigned unit = grid.next_unit.fetch_add(1);
   if (unit >= grid.units) return false;
   grid.resident += blocks;
-  event();
+  change();
   start_unit(unit);
   return true;
 }
 
-// Whether all workers have asked in vain since the last thing that happened anywhere.
-static bool everyone_idle(uint64_t happened) {
-  for (const auto& other : grid.crew) {
+// Whether all workers have asked in vain since the latest thing that happened anywhere; or for long since the latest
+// that others may see (a loop that polls may hold barriers of its own block).
+static bool everyone_idle(uint64_t happened, uint64_t changed) {
+  bool idle = true, unchanged = true;
+  for (const Worker* other : grid.crew) {
     if (!other->running.load(std::memory_order_acquire)) continue;
-    if (other->idle_since.load() != happened || other->idle_rounds.load() < 3) return false;
+    idle &= other->idle_since.load() == happened && other->idle_rounds.load() > 3;
+    unchanged &= other->unchanged_since.load() == changed && other->unchanged_rounds.load() > MOST_UNCHANGED_ROUNDS;
   }
-  return true;
+  return idle || unchanged;
 }
 
 // Every thread here waits, some of them for other blocks: those look again. False where nothing will ever change.
 bool Worker::wait_for_others() {
-  uint64_t happened = 0;
-  for (const auto& other : grid.crew) happened += other->events.load(std::memory_order_relaxed);
-  if (idle_since.load() != happened) {
-    idle_rounds = 0;
-    idle_since = happened;
+  uint64_t happened = 0, changed = 0;
+  for (const Worker* other : grid.crew) {
+    happened += other->events.load(std::memory_order_relaxed);
+    changed += other->changes.load(std::memory_order_relaxed);
   }
+  if (idle_since.load() != happened) idle_rounds = 0, idle_since = happened;
+  if (unchanged_since.load() != changed) unchanged_rounds = 0, unchanged_since = changed;
   const int rounds = ++idle_rounds;
-  if (rounds > MOST_IDLE_ROUNDS && everyone_idle(happened)) return false;
+  const bool long_enough = ++unchanged_rounds > MOST_UNCHANGED_ROUNDS || rounds > MOST_IDLE_ROUNDS;
+  if (long_enough && everyone_idle(happened, changed)) return false;
   if (rounds > 3 && grid.active.load() > 1) usleep(useconds_t(5 * std::min(rounds, 20)));
   wake_pollers(true);
   return true;
@@ -152,7 +158,7 @@ void thread_exits(Thread& thread) {
     thread.transfers = false;
   }
   thread.state = State::exited;
-  worker->event();
+  worker->change();
   block.alive--;
   if (block.cluster_home) cluster_thread_exits(block);
   if (block.alive == 0) retire(block);

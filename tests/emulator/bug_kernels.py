@@ -94,6 +94,18 @@ def chain(bug):
     return out, np.cumsum(x.memory, 0)
 
 
+def chain_with_fences(bug):
+    x, out, flags = floats(6, 64), emulator.empty((6, 64), "f"), device(np.zeros(6, "I"))
+    run("bug_global.cu", "chain_with_fences", bug, (6,), (64,), (x, out, flags))
+    return out, np.cumsum(x.memory, 0)
+
+
+def poll_together(bug):
+    x, out, flag = floats(6, 64), emulator.empty((6, 64), "f"), device(np.zeros(1, "I"))
+    run("bug_global.cu", "poll_together", bug, (6,), (64,), (x, out, flag))
+    return out, x.memory
+
+
 def exchange(bug, blocks=5, cooperative=True):
     x, middle, out = floats(blocks, 64), emulator.empty((blocks, 64), "f"), emulator.empty((blocks, 64), "f")
     run("bug_global.cu", "exchange", bug, (blocks,), (64,), (x, middle, out), cooperative=cooperative)
@@ -149,5 +161,6 @@ def spread(bug):
 
 
 #: Every kernel in its right form.
-CLEAN = [block_sum, turn, warp_sum, hand_on, arithmetic, add_next, last_block_sums, chain, exchange, dependent,
+CLEAN = [block_sum, turn, warp_sum, hand_on, arithmetic, add_next, last_block_sums, chain, chain_with_fences,
+         poll_together, exchange, dependent,
          add_slices, add_boxes, multiply_boxes, pass_around, spread]  # fmt: skip

@@ -52,6 +52,7 @@ BUGS = [
     (GLOBAL, "chain", "FLAG_NOT_SPREAD", "race: load of global|uninitialised global", CHECKED),
     (GLOBAL, "chain", "WAITS_FOR_NOBODY", "deadlock: .* a value in global memory", FAST),
     (GLOBAL, "chain", "WAITS_FOR_NEXT", "deadlock: .* no more fit on the device", FAST | {"multiprocessors": 1}),
+    (GLOBAL, "poll_together", "NOBODY_COMES", "deadlock: .* a value in global memory", FAST),
     (GLOBAL, "exchange", "MISSING_GRID_SYNC", "race: load of global|uninitialised global", CHECKED),
     (GLOBAL, "exchange", "EXITS_BEFORE_GRID_SYNC", "another block has exited|deadlock: .* the grid barrier", FAST),
     (GLOBAL, "dependent", "MISSING_DEPENDENCY_WAIT", "race: load of global .* before grid_dependency_wait", CHECKED),

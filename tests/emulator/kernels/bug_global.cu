@@ -112,6 +112,45 @@ extern "C" __global__ void chain(const float* in, float* out, unsigned* flags) {
 }
 EXPORT_KERNEL(chain)
 
+// As chain, with flags that are volatile and fences around them.  in (blocks, 64) -> out (blocks, 64)
+extern "C" __global__ void chain_with_fences(const float* in, float* out, volatile unsigned* flags) {
+  const int i = threadIdx.x, block = blockIdx.x;
+  float value = in[block * 64 + i];
+  if (block > 0) {
+    if (i == 0) {
+      while (flags[block - 1] == 0) nanosleep(20);
+      __threadfence();
+    }
+    __syncthreads();
+    value += out[(block - 1) * 64 + i];
+  }
+  out[block * 64 + i] = value;
+  __syncthreads();
+  if (i == 0) {
+    __threadfence();
+    flags[block] = 1;
+  }
+}
+EXPORT_KERNEL(chain_with_fences)
+
+// 64 threads per block: all of a block poll together until the last block has come.  in (blocks, 64) -> out (blocks, 64)
+extern "C" __global__ void poll_together(const float* in, float* out, unsigned* flags) {
+  __shared__ unsigned seen;
+  const int i = blockIdx.x * 64 + threadIdx.x;
+#ifndef NOBODY_COMES
+  if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) st_release_gpu(flags, 1);
+#endif
+  for (bool come = false; !come;) {
+    // reported: NOBODY_COMES
+    if (threadIdx.x == 0) seen = ld_acquire_gpu(flags);
+    __syncthreads();
+    come = seen != 0;
+    __syncthreads();
+  }
+  out[i] = in[i];
+}
+EXPORT_KERNEL(poll_together)
+
 // A cooperative launch of 64 threads per block: each block reads what the next one has written.
 extern "C" __global__ void exchange(const float* in, float* middle, float* out) {
   const int i = blockIdx.x * 64 + threadIdx.x, n = gridDim.x * 64;
