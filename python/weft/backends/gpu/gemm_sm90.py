@@ -151,7 +151,7 @@ class Sm90:
             epilogue += max(0, chunks - tile.store_buffers) * LATENCY
         clusters = math.ceil(product.m / (tile.tile_m * tile.cluster_m))
         clusters *= math.ceil(product.n / (tile.tile_n * tile.cluster_n)) * product.batch * splits
-        tiles = math.ceil(clusters / (device.multiprocessors // tile.cluster))
+        tiles = math.ceil(clusters / max(1, device.multiprocessors // tile.cluster))
         main = steps * step
         each = max(main, (main + epilogue) / 2) if tile.pingpong else main + epilogue
         copies = self.copied(product) / device.bandwidth * device.clock
