@@ -86,7 +86,7 @@ static void begin(Block& block, Worker& on, uint3 index, Cluster* cluster, unsig
     group.arrived = 0, group.fenced = false;
     group.current.clear(), group.groups.clear(), group.kept.clear();
   }
-  block.mbarrier_waiting.clear();
+  block.mbarrier_waiting.clear(), block.unfenced.clear();
   if (block.checked) start_checks(block);
 
   number_threads(block);

@@ -3,6 +3,8 @@
 
 #include "mbarrier.h"
 
+#include <algorithm>
+
 namespace emulator {
 
 // pending arrivals [0, 20), count [20, 40), bytes announced and not yet come [40, 62) with an offset, phase [63]
@@ -45,6 +47,22 @@ void mbarrier_update(Block& block, unsigned offset, int arrivals, int64_t bytes,
   memcpy(at.pointer, &updated, 8);
 }
 
+void mbarrier_fence(Thread& thread) {
+  auto& unfenced = thread.home().unfenced;
+  unfenced.erase(std::remove_if(unfenced.begin(), unfenced.end(), [&](auto& entry) { return entry.second == &thread; }),
+                 unfenced.end());
+}
+
+void mbarrier_check_fence(const Block& block, unsigned offset, const char* file, int line) {
+  for (const auto& [barrier, thread] : block.unfenced) {
+    if (barrier == offset)
+      FAIL(
+          "mbarrier at shared 0x%x: expected fence_mbarrier_init after it was initialised, before TMA or another block "
+          "of the cluster uses it",
+          offset);
+  }
+}
+
 }  // namespace emulator
 
 using namespace emulator;
@@ -59,6 +77,7 @@ extern "C" void emu_mbar_init(unsigned barrier, unsigned count, const char* file
     shared_access(block, barrier, 8, WRITE, block, thread.warp, thread.lane, file, line, "mbarrier.init");
   const uint64_t word = uint64_t(count) | uint64_t(count) << COUNT_SHIFT | uint64_t(BYTES_OFFSET) << BYTES_SHIFT;
   memcpy(at, &word, 8);
+  block.unfenced.emplace_back(barrier, &thread);
 }
 
 extern "C" void emu_mbar_arrive(unsigned barrier, unsigned count, unsigned bytes, const char* file, int line) {
@@ -66,6 +85,7 @@ extern "C" void emu_mbar_arrive(unsigned barrier, unsigned count, unsigned bytes
   Block& block = thread.home();
   const SharedAddress at = cluster_pointer(block, barrier, 8, file, line);
   load(at, barrier, file, line);
+  if (at.block != &block) mbarrier_check_fence(*at.block, at.offset, file, line);
   if (block.checked) {
     shared_access(*at.block, at.offset, 8, READ, block, thread.warp, thread.lane, file, line, "mbarrier.arrive");
     release_mbarrier(*at.block, at.offset, block, thread.warp);
@@ -110,4 +130,4 @@ extern "C" void emu_mbar_invalidate(unsigned barrier, const char* file, int line
   memset(at.pointer, 0xff, 8);
 }
 
-extern "C" void emu_fence_mbarrier_init(const char*, int) {}
+extern "C" void emu_fence_mbarrier_init(const char*, int) { mbarrier_fence(current()); }

@@ -281,6 +281,7 @@ static void start_load(BulkOperation operation, unsigned destination, unsigned b
     if (!(operation.mask >> rank & 1)) continue;
     const unsigned address = from.cluster_home ? operation.shared | (rank + 1) << RANK_SHIFT : operation.shared;
     const SharedAddress place = cluster_pointer(from, address, operation.bytes, file, line);
+    mbarrier_check_fence(*place.block, operation.barrier, file, line);
     if (from.checked) {
       shared_access(*place.block, place.offset, operation.bytes, WRITE | ASYNC, from, thread.warp, thread.lane, file,
                     line, "TMA load");
@@ -412,6 +413,7 @@ extern "C" void emu_bulk_wait(int groups_left, int read_only, const char*, int) 
 extern "C" void emu_fence_proxy_async(const char*, int) {
   Thread& thread = current();
   Block& block = thread.home();
+  mbarrier_fence(thread);
   if (!block.checked) return;
   BlockChecks& checks = block.checks;
   checks.proxy_fences[thread.warp] = ++checks.warps[thread.warp].own[thread.warp];

@@ -99,6 +99,7 @@ def test_rules_of_tma(what, words):
 @pytest.mark.parametrize("name, words", [
     ("store_not_waited_for", "before the thread exits"),
     ("store_not_committed", "bulk_commit"),
+    ("barrier_not_fenced", "expected fence_mbarrier_init after it was initialised"),
     ("store_overwritten", "race: store of shared .* not ordered after the read by TMA"),
     ("multicast_beyond_cluster", "below the cluster's 1"),
     ("ldmatrix_unaligned", "aligned to 16"),

@@ -47,6 +47,19 @@ extern "C" __global__ void ldmatrix_unaligned(const __grid_constant__ TensorMap 
 }
 EXPORT_KERNEL(ldmatrix_unaligned)
 
+extern "C" __global__ void barrier_not_fenced(const __grid_constant__ TensorMap map) {
+  DYNAMIC_SHARED(unsigned, shared, 1024);
+  __shared__ alignas(8) unsigned long long barrier;
+  if (threadIdx.x == 0) mbarrier_init(smem_u32(&barrier), 1);
+  __syncwarp();
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expect_tx(smem_u32(&barrier), 1024);
+    tma_load_2d(smem_u32(shared), &map, smem_u32(&barrier), 0, 0);
+  }
+  mbarrier_wait(smem_u32(&barrier), 0);
+}
+EXPORT_KERNEL(barrier_not_fenced)
+
 extern "C" __global__ void store_overwritten(const __grid_constant__ TensorMap map) {
   DYNAMIC_SHARED(unsigned, shared, 1024);
   for (int i = threadIdx.x; i < 256; i += 32) shared[i] = i;
