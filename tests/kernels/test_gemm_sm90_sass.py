@@ -85,3 +85,13 @@ def test_shared_memory_has_no_bank_conflicts(dtype, tmp_path):
     subprocess.run([*command, str(Path(__file__).with_name("bank_conflicts_sm90.cpp")), "-o", made], check=True)
     library = ctypes.CDLL(made, mode=2 | 1)  # lazily: of the emulated device, only what is called is there
     assert library.sums_on_their_way_out() == 1
+
+
+def test_ptxas_tells_of_a_missing_wait():
+    """The one bug that the emulated device finds by values alone has its message in the compiler's log."""
+    whole = source.read("gemm_sm90.cu")
+    wait = "    wgmma_wait<0>();\n    release(previous);"
+    assert wait in whole.text
+    without = whole._replace(text=whole.text.replace(wait, "    release(previous);"))
+    defines = gemm_sm90.SM90.defines(product("bfloat16", "NT", 90), TILES[SMALL])
+    assert "C7514" in compile.cubin(without, source.definitions(defines), 90).log
