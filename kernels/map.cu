@@ -2,7 +2,7 @@
 // threads walk vectors of 16 bytes where every operand lies so, single elements elsewhere, in a grid-stride loop.
 //
 // Defines:
-//   EXPRESSION      a C expression over a, b, c, and for INDEXED 1 over i, the position in C order, and p, q, r
+//   EXPRESSION      a C expression over a, b, c, the position i in the order of the walk, and p, q, r
 //   ARITY           how many of a, b, c there are;   SCALARS   bit k set: operand k is a number, passed by value
 //   TYPE_A, TYPE_B, TYPE_C   element types in memory;   SEEN_A, SEEN_B, SEEN_C   the types that the expression sees
 //   OUT             element type of out, to which the value is converted;   SCALAR   type of numbers

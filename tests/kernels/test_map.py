@@ -275,6 +275,8 @@ def test_out_writes_into_a_view_and_nothing_else(device, rng):
     same(out, (whole + whole.astype(BF16).astype("f")))
     with pytest.raises(ValueError, match="add: expected an output that holds"):
         namespace.add(on(device, a), on(device, b), out=out)
+    with pytest.raises(ValueError, match="copy: expected an output of memory of its own, got a broadcast view"):
+        namespace.assign(on(device, b).broadcast_to((4, 3)), 1.0)
 
 
 def test_overlapping_memory_is_read_before_it_is_written(device, rng):

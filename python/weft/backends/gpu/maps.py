@@ -6,6 +6,7 @@ the operands: the second call like it costs a dictionary look-up and a launch.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -209,6 +210,10 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     if out is not None:
         if len(full) > out.ndim or any([n not in (1, m) for n, m in zip(full[::-1], out.shape[::-1])]):
             raise ValueError(f"{name}: expected an output that holds {full}, got one of shape {out.shape}")
+        if any([n > 1 and s == 0 for n, s in zip(out.shape, out.strides)]):
+            raise ValueError(
+                f"{name}: expected an output of memory of its own, got a broadcast view of shape {out.shape}"
+            )
         full = out.shape
     result = out.dtype if out is not None else typed.dtype
     nothing = 0 in full
@@ -246,9 +251,7 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     placed += [(walked[k + 1], x.dtype.itemsize, x.pointer) for k, x in enumerate(operands) if isinstance(x, OnDevice)]
     vectors = vector > 1 and (len(sizes) == 1 or sizes[0] % vector == 0)
     vectors = vectors and all([aligned(s, itemsize, at, vector) for s, itemsize, at in placed])
-    size = 1
-    for n in sizes:
-        size *= n
+    size = math.prod(sizes)
     farthest = max([size, *[layout.reach(sizes, s) for s, _, _ in placed]])
     wide = farthest + vector * THREADS >= layout.NARROW
     scalars = sum([1 << k for k, x in enumerate(operands) if not isinstance(x, OnDevice)])
@@ -261,9 +264,7 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     )  # fmt: skip
     needed = -(-size // (THREADS * (vector if vectors else 1)))
     blocks = min(needed, max(FILLING, -(-needed // PER_THREAD)))
-    limits = None
-    if typed.held is not None:
-        limits = (np.iinfo(typed.held).min, np.iinfo(typed.held).max)
+    limits = None if typed.held is None else (int(np.iinfo(typed.held).min), int(np.iinfo(typed.held).max))
     packed = struct.pack("<qi4x", size, vectors) + layout.pack(sizes, walked) + struct.pack("<3q", *parameters)
     return Plan(
         compiled, (max(blocks, 1),), packed, full, None if order == in_c_order else order, result,
