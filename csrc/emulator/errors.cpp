@@ -55,6 +55,11 @@ static void leave(const char* file, int line, const char* message) {
     const uint3 b = thread->block->index, t = thread->index;
     snprintf(where, sizeof where, "block (%u,%u,%u) thread (%u,%u,%u)", b.x, b.y, b.z, t.x, t.y, t.z);
   }
+  if (worker->landing) {
+    const uint3 i = worker->landing->block->index;
+    snprintf(where, sizeof where, "block (%u,%u,%u)", i.x, i.y, i.z);
+    worker->landing = nullptr;
+  }
   snprintf(report, sizeof report, "%s\x1f%s\x1f%d\x1f%s\x1f%s\x1f%s", where, file ? file : "", line,
            grid.module.path.c_str(), thread ? calls_of_this_thread().c_str() : "", message);
   {
@@ -136,6 +141,8 @@ void deadlock(Worker& on) {
 }
 
 void on_signal(int signal, siginfo_t* info, void* context) {
+  if (worker && worker->landing)
+    fail(worker->landing->file, worker->landing->line, "async copy: illegal address %p", info->si_addr);
   if (!worker || !emu_current) return pass_on(signal, info, context);
   fault_address = reinterpret_cast<void*>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
   const Thread& thread = current();

@@ -239,7 +239,8 @@ struct Worker {
   std::atomic<int> idle_rounds{0}, unchanged_rounds{0};
   std::atomic<bool> running{false};
   unsigned random_state = 1;
-  void* escape = nullptr;  // sigjmp_buf of the launch
+  void* escape = nullptr;                  // sigjmp_buf of the launch
+  const BulkOperation* landing = nullptr;  // an async copy that completes now, on behalf of no thread
   char* signal_stack = nullptr;
 
   Thread* pick();

@@ -78,7 +78,12 @@ bool Worker::complete_one() {
   if (policy == Schedule::lifo) i = loads.size() - 1;
   const BulkOperation operation = loads[i];
   loads.erase(loads.begin() + static_cast<std::ptrdiff_t>(i));
+  EmuThread* thread = emu_current;
+  emu_current = nullptr;
+  landing = &operation;
   bulk_execute(operation);
+  landing = nullptr;
+  emu_current = thread;
   return true;
 }
 

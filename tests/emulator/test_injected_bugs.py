@@ -141,3 +141,14 @@ def test_without_addr2line_the_library_is_named(monkeypatch):
     ):
         kernels.add_next("STORE_GUARD")
     assert caught.value.line is None
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_copy_that_lands_on_nobodys_behalf_is_reported_at_its_issue(late):
+    """A tensor map that reaches beyond its array: the copy meets the guard page, when it lands."""
+    x, out = kernels.device(np.zeros((64, 64), np.uint16)), emulator.empty((64, 64), "H")
+    maps = [kernels.tensor_map(x, (64, 128), (128,), (64, 64)), kernels.tensor_map(out, (64, 64), (128,), (64, 64))]
+    with emulator.settings(late=late), pytest.raises(emulator.EmulatorError, match="illegal address") as caught:
+        kernels.run("bug_tma.cu", "add_boxes", None, (1,), (64,), (*maps, 2), shared=3 * 8192)
+    assert caught.value.file == "bug_tma.cu" and caught.value.block == (0, 0, 0)
+    assert caught.value.line in kernels.reported_lines("bug_tma.cu")["EARLY_RELEASE"]

@@ -236,8 +236,8 @@ def report(kernel: str, text: str) -> EmulatorError:
         place = (Path(file).name, int(line))
     if place is None and calls:
         place = (f"{Path(library).name}+0x{calls.split(',')[0]}", None)
-    block, index = [tuple(map(int, each.split(","))) for each in re.findall(r"\(([\d,]+)\)", thread)] or (None, None)
-    return EmulatorError(kernel, problem, block, index, *(place or (None, None)))
+    indices = {name: tuple(map(int, index.split(","))) for name, index in re.findall(r"(\w+) \(([\d,]+)\)", thread)}
+    return EmulatorError(kernel, problem, indices.get("block"), indices.get("thread"), *(place or (None, None)))
 
 
 def caller(library: str, calls: list[str]) -> tuple[str, int] | None:
