@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import ml_dtypes
 import numpy as np
+import pytest
 
-from weft.backends import compile, emulator, source
+import policy
+from weft.backends import compile, source
 from weft.backends.device import check_device, place
+from weft.backends.launch import capability
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 REAL = [np.dtype("f"), BF16, np.dtype("e"), np.dtype("d")]
@@ -20,6 +23,17 @@ ROUNDING = {"f": 2.0**-24, "e": 2.0**-11, "E": 2.0**-8, "d": 2.0**-53}
 
 def dtype(char):
     return BF16 if char == "E" else np.dtype(char)
+
+
+def require(device):
+    """Skip where `device` is not."""
+    policy.require("emulator" if device == "emulated" else "gpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runs(device):
+    """Tests of modules that import this need the device."""
+    require(device)
 
 
 def on(device, values):
@@ -77,15 +91,16 @@ def close(got, expected, kind, *, units=16, absolute=0.0):
     np.testing.assert_allclose(values, expected, rtol=relative, atol=absolute * computed + smallest)
 
 
-def build(kernels, device, checked=False):
-    """Compile kernels for the emulated device on all cores, before tests ask for one after the other."""
-    if device != "emulated":
-        return
+def build(kernels, device):
+    """Compile kernels on all cores, before tests ask for one after the other."""
     unique = {(k.file, *k.defines.items()): k for k in kernels}
+    arch = capability(on(device, np.zeros(1)))
 
     def one(kernel):
-        text = source.read(kernel.file, emulated=True)
-        compile.emulated(text, kernel.defines, arch=emulator.config.arch, checked=checked)
+        if device == "emulated":
+            compile.emulated(source.read(kernel.file, emulated=True), kernel.defines, arch=arch, checked=False)
+        else:
+            compile.cubin(source.read(kernel.file), kernel.defines, arch)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(one, unique.values()))

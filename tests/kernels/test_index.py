@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import policy
-from kernels.array_checks import BF16, ROUNDING, draw, dtype, on, same
+from kernels.array_checks import BF16, ROUNDING, draw, dtype, on, runs, same  # noqa: F401
 from weft.backends import emulator
 from weft.backends.device import check_device
 from weft.backends.gpu import flags, namespace
 
-pytestmark = [policy.needs("emulator"), pytest.mark.gpu]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture
@@ -19,6 +19,7 @@ def rng():
     return np.random.default_rng()
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("index_type", ["i", "l", "B", "h"])
 @pytest.mark.parametrize(("shape", "axis"), [((9, 16), 0), ((9, 5), 0), ((3, 9, 4), 1), ((2, 3, 9), -1), ((9,), 0)])
 def test_take(shape, axis, index_type, device, rng):
@@ -40,6 +41,7 @@ def test_take_moves_any_dtype(char, device, rng):
         same(namespace.take(view, on(device, indices), axis=0), np.take(part, indices, axis=0))
 
 
+@pytest.mark.sanitized
 def test_take_along_axis(device, rng):
     x = draw(rng, (3, 9, 4), "f")
     for axis, shape in (
@@ -91,6 +93,7 @@ def test_messages_give_their_number_away(device, monkeypatch):
     flags.check(where)
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("char", ["f", "E", "d", "i"])
 @pytest.mark.parametrize(
     ("count", "width", "rows"), [(1000, 40, 7), (300, 3, 300), (5, 1, 2), (600, 33, 1), (129, 8, 2)]
@@ -178,6 +181,7 @@ def test_moving_axes_and_copies(device, rng):
         same(ours, theirs)
 
 
+@policy.needs("emulator")
 def test_checked_under_every_schedule(rng):
     """No report, and the same bits: long runs of one index cross many chunks."""
     x, g = draw(rng, (9, 12), "f"), draw(rng, (700, 40), "f")

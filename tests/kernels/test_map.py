@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import policy
-from kernels.array_checks import BF16, BOOL, INTEGERS, REAL, build, close, draw, dtype, on, operands, same
+from kernels.array_checks import BF16, BOOL, INTEGERS, REAL, build, close, draw, dtype, on, operands, require, same
 from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu import layout, maps, namespace
 from weft.backends.gpu.expressions import EXPRESSIONS
 from weft.backends.gpu.maps import apply
 
-pytestmark = [policy.needs("emulator"), pytest.mark.gpu]
+pytestmark = pytest.mark.gpu
 
 DOMAIN = {"acosh": (1, 9), "log": (0.01, 9), "log2": (0.01, 9), "log10": (0.01, 9), "asin": (-1, 1), "acos": (-1, 1),
           "atanh": (-1, 1), "log1p": (-0.9, 9), "sqrt": (0, 9)}  # fmt: skip
@@ -60,6 +60,7 @@ def plan_of(name, char, device):
 @pytest.fixture(scope="module", autouse=True)
 def built(request, device):
     """All kernels of the tests that run, compiled side by side."""
+    require(device)
     wanted = {item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")}
     build([plan_of(*case, device).kernel for case in wanted & set(cases("fEedbBhHiIlL?"))], device)
 
@@ -201,6 +202,7 @@ def test_promotion(pair, device, rng):
 SHAPES = [(), (0,), (1,), (7,), (1031,), (3, 0, 2), (5, 7), (1, 257), (2, 3, 4, 5), (33, 1, 8), (64, 16)]
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("char", ["f", "E"])
 def test_shapes(shape, char, device, rng):
@@ -232,6 +234,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
 @pytest.mark.parametrize("char", ["f", "E"])
 def test_strides(view, char, device, rng):
@@ -265,6 +268,7 @@ def test_memory_format_is_kept(device, rng):
     assert namespace.add(x, plain).strides == plain.strides  # they disagree: C order
 
 
+@pytest.mark.sanitized
 def test_out_writes_into_a_view_and_nothing_else(device, rng):
     whole = draw(rng, (6, 10), "f")
     out, a, b = on(device, whole), draw(rng, (4, 3), "f"), draw(rng, (3,), "f")
@@ -293,6 +297,7 @@ TURNED = [((40, 70), (1, 0)), ((3, 33, 9, 8), (0, 3, 1, 2)), ((2, 9, 8, 17), (3,
           ((5, 8, 31, 3), (2, 1, 0, 3)), ((16, 8), (1, 0))]  # fmt: skip
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("char", "BEfd")
 def test_copies_between_orders_of_dimensions(char, device, rng, monkeypatch):
     monkeypatch.setattr(maps, "plans", {})

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import policy
-from kernels.array_checks import draw, dtype, on
+from kernels.array_checks import draw, dtype, on, runs  # noqa: F401
 from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.device import check_device
 from weft.backends.gpu.array import empty
 
-pytestmark = [policy.needs("emulator"), pytest.mark.gpu]
+pytestmark = pytest.mark.gpu
 
 STREAMS = [(0, 0), (7, 4), (2**64 - 1, 2**34 + 8), (2**33 + 5, 2**63)]
 SHAPES = [(1,), (2,), (3,), (4,), (1031,), (5, 3), (0,), ()]
@@ -49,6 +49,7 @@ def test_many_normals(device):
     assert abs(out.mean()) < 0.01 and abs(out.std() - 1) < 0.01
 
 
+@pytest.mark.sanitized
 def test_views_are_filled_in_c_order(device):
     whole = on(device, np.zeros((6, 9), "f"))
     K.random_uniform(whole[1:5, 2:8:2], seed=3, offset=8)
@@ -73,6 +74,7 @@ def test_dropout(char, device, rng):
     np.testing.assert_array_equal(got.astype("d"), K.dropout.reference(x.T, p=0.4, seed=9, offset=12).astype("d"))
 
 
+@policy.needs("emulator")
 def test_checked_under_every_schedule(rng):
     x = draw(rng, (1501,), "f")
 

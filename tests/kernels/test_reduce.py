@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import policy
-from kernels.array_checks import BF16, ROUNDING, build, draw, dtype, on, same
+from kernels.array_checks import BF16, ROUNDING, build, draw, dtype, on, require, same
 from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu import layout, namespace
 from weft.backends.gpu import reduce as reductions
 from weft.backends.gpu.reduce import OPERATIONS, reduce
 
-pytestmark = [policy.needs("emulator"), pytest.mark.gpu]
+pytestmark = pytest.mark.gpu
 
 REAL_NAMES = ("sum", "mean", "prod")
 EXACT_NAMES = ("max", "min", "any", "all", "argmax", "argmin")
@@ -38,6 +38,7 @@ CASES = [
 
 @pytest.fixture(scope="module", autouse=True)
 def built(request, device):
+    require(device)
     wanted = {item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")}
     wanted = {c for c in wanted if type(c) is tuple and c[0] in OPERATIONS and isinstance(c[1], str)}
     build([reductions.make_plan(n, on(device, np.zeros((8, 8), dtype(c))), 1, False).kernel for n, c in wanted], device)
@@ -120,6 +121,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
 @pytest.mark.parametrize("case", [("sum", "f"), ("max", "f"), ("argmax", "f"), ("sum", "E")], ids="-".join)
 def test_strides(view, case, device, rng):
@@ -130,6 +132,7 @@ def test_strides(view, case, device, rng):
         check(name, x, v, axis)
 
 
+@pytest.mark.sanitized
 def test_channels_last(device, rng):
     values = draw(rng, (3, 6, 5, 8), "f")
     x = on(device, values).transpose(0, 3, 1, 2)
@@ -204,6 +207,7 @@ def test_sum_of_squares(device, rng):
     np.testing.assert_allclose(got, K.sum_of_squares.reference(arrays), rtol=1e-13)
 
 
+@pytest.mark.sanitized
 @pytest.mark.parametrize("char", ["f", "E", "i", "?"])
 @pytest.mark.parametrize(("shape", "axis"), [((3, 2500), -1), ((5, 40, 33), 1), ((7,), 0), ((4, 0), 1), ((1, 1024), 1)])
 def test_cumulative_sum(char, shape, axis, device, rng):
@@ -221,6 +225,7 @@ def test_cumulative_sum(char, shape, axis, device, rng):
         )
 
 
+@policy.needs("emulator")
 @pytest.mark.parametrize("case", [("sum", "f"), ("argmax", "f"), ("sum", "E")], ids="-".join)
 def test_checked_under_every_schedule(case, rng):
     """No report, and the same bits, whichever block or thread runs first: rows, columns, both in parts."""
