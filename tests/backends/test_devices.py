@@ -345,6 +345,12 @@ def test_modules_and_their_optimizers_move():
         np.testing.assert_allclose(values, losses["cpu", "cpu"], 1e-5, err_msg=str(path))
 
 
+def test_a_summary_runs_where_the_model_is():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).to("emulated")
+    assert "(1, 3)" in model.summary((1, 4)) and "(5, 3)" in model.summary((5, 4))
+    assert copy.deepcopy(model)[0].weight.device == "emulated"
+
+
 def test_checkpoints_go_from_any_device_to_any(tmp_path):
     for source, target in (("cpu", "emulated"), ("emulated", "cpu"), ("emulated", "emulated")):
         one, other = nn.BatchNorm1d(3).to(source), nn.BatchNorm1d(3).to(target)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from weft.autograd import Tensor, no_grad
+from weft import ops
+from weft.autograd import no_grad
 from weft.nn.module import Module
 
 
@@ -30,7 +29,9 @@ def summary(module: Module, *inputs: Any) -> str:
     try:
         module.eval()
         with no_grad():
-            module(*[Tensor(np.zeros(x, np.float32)) if isinstance(x, tuple) else x for x in inputs])
+            first = next(iter(module.parameters()), None)
+            device = None if first is None else first.device
+            module(*[ops.zeros(x, device=device) if isinstance(x, tuple) else x for x in inputs])
     finally:
         for handle in handles:
             handle.remove()

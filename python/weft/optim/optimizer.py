@@ -105,6 +105,7 @@ class Optimizer:
         by = f"{type(self).__name__}.step"
         for group in self.param_groups:
             runs: dict[tuple[str, int, str], tuple[list[Any], list[Any], list[dict[str, Any]]]] = {}
+            probe = next(iter(self.slots(group)), None)
             for p in group["params"]:
                 grad = p.grad
                 if grad is None:
@@ -116,9 +117,8 @@ class Optimizer:
                     state = self.state[p] = {"step": 0, **{k: self.zeros(p.data) for k in self.slots(group)}}
                 state["step"] += 1
                 where = "cpu" if type(p.data) is np.ndarray else p.device
-                for k, v in state.items():  # after Module.to
-                    if isinstance(v, ARRAYS) and device_of(v) != where:
-                        state[k] = place(v, where)
+                if probe is not None and lives_elsewhere(state.get(probe), p.data, where):  # after Module.to
+                    state.update({k: place(v, where) for k, v in state.items() if isinstance(v, ARRAYS)})
                 key = (p.data.dtype.char, state["step"], where)  # nearly always one: as dtypes and steps are the same
                 run = runs.get(key)
                 if run is None:
@@ -206,3 +206,10 @@ class Optimizer:
             values = ", ".join(f"{k}={v}" for k, v in group.items() if k not in ("params", "param_names"))
             lines.append(f"  group {i}: {len(group['params'])} parameters, {values}")
         return "\n".join([f"{type(self).__name__} (", *lines, ")"])
+
+
+def lives_elsewhere(held: Any, data: Any, where: str) -> bool:
+    """Whether an array of the state is not on the device of its parameter."""
+    if held is None or type(held) is type(data) is np.ndarray:
+        return False
+    return device_of(held) != where
