@@ -246,9 +246,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     gemm_mma(const TYPE* a, const TYPE* b, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
              const Problem problem) {
   DYNAMIC_SHARED(unsigned char, shared, 128);
-  __shared__ TileIndex at;  // divided out once, and kept out of the registers of the main loop
-  if (threadIdx.x == 0) at = tile_index(problem, blockIdx.x);
-  __syncthreads();
+  const TileIndex at = tile_index(problem, blockIdx.x);
   const int first_m = at.m * TILE_M, first_n = at.n * TILE_N;
   const int k_first = at.split * problem.k_split, k_end = min(problem.k, k_first + problem.k_split);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -307,7 +305,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
   wait_for_groups<0>();
   __syncthreads();  // the ring now holds the sums
   const Epilogue epilogue(problem, out + at.split * problem.split_stride, bias, aux, residual, at.outer, at.inner);
-  write_out(epilogue, sums, reinterpret_cast<float*>(shared) + warp * 16 * PITCH, at.m * TILE_M + warp_m,
-            at.n * TILE_N + warp_n, lane);
+  write_out(epilogue, sums, reinterpret_cast<float*>(shared) + warp * 16 * PITCH, first_m + warp_m, first_n + warp_n,
+            lane);
 }
 EXPORT_KERNEL(gemm_mma)

@@ -27,7 +27,6 @@ ROWS = (
 )
 #: KiB of shared memory that a block may have; a multiprocessor has one more since 8.0, and each block takes one more.
 SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 90: 227, 120: 99}
-STATIC = 128  #: bytes that the kernel declares besides
 
 
 class Mma:
@@ -44,7 +43,7 @@ class Mma:
         least = {"float16": 75, "bfloat16": 80, "float32": 80}.get(product.dtype)
         if least is None or product.capability < least:
             return f"{product.dtype} on sm_{product.capability}"
-        if self.shared_bytes(product, configuration) + STATIC > most_shared(product):
+        if self.shared_bytes(product, configuration) > most_shared(product):
             return f"{self.shared_bytes(product, configuration)} bytes of shared memory, of {most_shared(product)}"
         if narrow(product) and (configuration.sums == 128 or configuration.threads == 32):
             return "rows at no multiple of 16 bytes, which pass through registers that the sums of this tile take"
@@ -55,7 +54,8 @@ class Mma:
 
     def resident(self, product: Product, configuration: Configuration) -> int:
         blocks = max(1, configuration.blocks // 2) if narrow(product) else configuration.blocks
-        return min(blocks, (most_shared(product) + 1024) // (self.shared_bytes(product, configuration) + STATIC + 1024))
+        reserved = 1024 if product.capability >= 80 else 0
+        return min(blocks, (most_shared(product) + reserved) // (self.shared_bytes(product, configuration) + reserved))
 
     def stages(self, product: Product, configuration: Configuration) -> int:
         return configuration.stages if product.capability >= 80 else 2
