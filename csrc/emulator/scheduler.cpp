@@ -20,7 +20,7 @@ void ReadyQueue::grow() {
 
 void wake(Thread* thread) {
   thread->state = State::ready;
-  thread->home().worker->ready.push(thread);
+  worker->ready.push(thread);  // which is its own: a block stays on one
 }
 
 void wait(State state, const char* file, int line) {

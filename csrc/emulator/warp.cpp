@@ -69,12 +69,20 @@ int shuffle_source(const Shuffle& shuffle, int lane) {
   }
 }
 
+// Most are of four bytes, for which a call of memcpy costs more than the copy.
+inline void copy_value(void* to, const void* from, int size) {
+  if (size == 4)
+    memcpy(to, from, 4);
+  else
+    memcpy(to, from, size_t(size));
+}
+
 void run_shuffle(void** arguments, unsigned mask) {
   alignas(16) char values[WARP][16];
   for (int lane = 0; lane < WARP; lane++) {
     if (!(mask >> lane & 1)) continue;
     const auto& shuffle = *static_cast<Shuffle*>(arguments[lane]);
-    memcpy(values[lane], shuffle.value, size_t(shuffle.size));
+    copy_value(values[lane], shuffle.value, shuffle.size);
   }
   for (int lane = 0; lane < WARP; lane++) {
     if (!(mask >> lane & 1)) continue;
@@ -83,7 +91,7 @@ void run_shuffle(void** arguments, unsigned mask) {
     if (!(mask >> source & 1))
       fail(shuffle.file, shuffle.line, "shuffle: lane %d reads lane %d, which is not in mask 0x%08x", lane, source,
            mask);
-    memcpy(shuffle.value, values[source], size_t(shuffle.size));
+    copy_value(shuffle.value, values[source], shuffle.size);
   }
 }
 

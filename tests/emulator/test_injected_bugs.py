@@ -77,6 +77,7 @@ BUGS = [
     (TMA, "multiply_boxes", "RELEASED_BEFORE_PRODUCT", "race|async copy", EAGER),
     (TMA, "multiply_boxes", "MISSING_PRODUCT_FENCE", "without wgmma_fence", FAST),
     (CLUSTER, "pass_around", "MISSING_CLUSTER_SYNC", "no cluster_sync lies before", CHECKED),
+    (CLUSTER, "pass_around", "EXITS_EARLY", r"block \(0,0,0\), rank 0, has exited", FAST),
     (CLUSTER, "pass_around", "EXITS_EARLY", "may still use its shared memory|has exited", CHECKED),
     (CLUSTER, "pass_around", "MISSING_SECOND_CLUSTER_SYNC", "race: load of shared|uninitialised shared", CHECKED),
     (CLUSTER, "pass_around", "RELAXED_CLUSTER_ARRIVE", "race: load of shared", CHECKED),

@@ -17,7 +17,7 @@ extern "C" __global__ void pass_around(const float* in, float* out) {
 #else
   const unsigned other = map_shared_rank(smem_u32(values + i), next);
 #endif
-  // reported: MISSING_CLUSTER_SYNC
+  // reported: MISSING_CLUSTER_SYNC EXITS_EARLY
   float x = ld_shared_cluster_f32(other);
 #ifdef REMOTE_OUT_OF_BOUNDS
   // reported: REMOTE_OUT_OF_BOUNDS
