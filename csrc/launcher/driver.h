@@ -10,7 +10,7 @@
 namespace launcher {
 
 using Result = int;  // CUresult
-constexpr Result SUCCESS = 0;
+constexpr Result SUCCESS = 0, FIRST_FAULT = 700, TOO_MANY_RESOURCES = 701, LAST_FAULT = 720;
 using Device = int;
 using Context = struct CUctx_st*;
 using Module = struct CUmod_st*;

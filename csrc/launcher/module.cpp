@@ -146,7 +146,12 @@ class Kernel {
                         attributes,
                         count};
     const Result result = api.cuLaunchKernelEx(&config, target.function, arguments.pointers(), nullptr);
-    if (result != SUCCESS) throw DriverError(described() + ": " + api.words(result));
+    if (result != SUCCESS) {
+      // Faults of a kernel come to light when something else is asked of the device.
+      const bool fault = result >= FIRST_FAULT && result <= LAST_FAULT && result != TOO_MANY_RESOURCES;
+      const char* whose = fault ? "; a kernel enqueued before it may be the cause" : "";
+      throw DriverError(described() + ": " + api.words(result) + whose);
+    }
   }
 
  private:

@@ -231,6 +231,13 @@ def test_an_error_of_the_driver_names_the_launch(stub):
         run(k, (1,))
 
 
+def test_a_fault_may_be_of_an_earlier_kernel(stub):
+    stub.fail("cuLaunchKernelEx", 700)
+    words = "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered; a kernel enqueued before it may be"
+    with pytest.raises(driver.CudaError, match=words):
+        run(made("k", "int n"), (1,))
+
+
 def test_an_error_of_shared_memory_names_the_launch(stub):
     stub.fail("cuFuncSetAttribute", 1)
     with pytest.raises(driver.CudaError, match=r"300000 bytes .*: CUDA_ERROR_INVALID_VALUE: invalid argument"):

@@ -16,6 +16,7 @@ COOPERATIVE, CLUSTER, DEPENDENT = 2, 4, 6  # CUlaunchAttributeID
 JIT_ERROR_LOG, JIT_ERROR_LOG_SIZE = 5, 6
 LOG_BYTES = 8192
 PORTABLE_CLUSTER = 8
+FAULTS, TOO_MANY_RESOURCES = range(700, 721), 701
 
 
 class Attribute(ctypes.Structure):
@@ -216,7 +217,12 @@ class Kernel:
             three = ctypes.c_uint * 3
             stream = stream_of(device) if stream_of is not None else 0
             config = Config(three(*grid), three(*block), shared, stream, attributes, len(wanted))
-            driver("cuLaunchKernelEx", ctypes.byref(config), target.function, pointers, None, what=described)
+            result = driver.library.cuLaunchKernelEx(ctypes.byref(config), target.function, pointers, None)
+            if result:
+                # Faults of a kernel come to light when something else is asked of the device.
+                fault = result in FAULTS and result != TOO_MANY_RESOURCES
+                whose = "; a kernel enqueued before it may be the cause" if fault else ""
+                raise driver.error(f"{described}: {driver.words(result)}{whose}")
 
     def put(self, driver: Driver, device: int) -> Loaded:
         """Load the kernel into the current context."""
