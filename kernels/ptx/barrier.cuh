@@ -6,12 +6,12 @@
 // whole warps; bar_arrive counts without waiting. Barrier 0 is that of __syncthreads.
 DEVICE_INLINE void bar_sync(int id, int n AND_CALLER) {
   EMULATED(emu_barrier(id, n, 0, HERE));
-  PTX("bar.sync %0, %1;" ::"r"(id), "r"(n) : "memory");
+  PTX("bar.sync %0, %1;" :: "r"(id), "r"(n) : "memory");
 }
 
 DEVICE_INLINE void bar_arrive(int id, int n AND_CALLER) {
   EMULATED(emu_barrier(id, n, 1, HERE));
-  PTX("bar.arrive %0, %1;" ::"r"(id), "r"(n) : "memory");
+  PTX("bar.arrive %0, %1;" :: "r"(id), "r"(n) : "memory");
 }
 
 #if WEFT_ARCH >= 900
@@ -35,7 +35,7 @@ DEVICE_INLINE bool elect_one() {
 // announced bytes have come.
 DEVICE_INLINE void mbarrier_init(uint32_t bar, uint32_t count AND_CALLER) {
   EMULATED(emu_mbar_init(bar, count, HERE));
-  PTX("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory");
+  PTX("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(bar), "r"(count) : "memory");
 }
 
 // PTX ISA, "membar/fence: fence.mbarrier_init": the initialisation becomes visible to the cluster and the async proxy.
@@ -48,38 +48,38 @@ DEVICE_INLINE void fence_mbarrier_init(CALLER) {
 // async proxy: to TMA and wgmma. To be called by the threads that wrote, before the barrier.
 DEVICE_INLINE void fence_proxy_async(CALLER) {
   EMULATED(emu_fence_proxy_async(HERE));
-  PTX("fence.proxy.async.shared::cta;" :: : "memory");
+  PTX("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 // PTX ISA, "mbarrier.arrive".
 DEVICE_INLINE void mbarrier_arrive(uint32_t bar AND_CALLER) {
   EMULATED(emu_mbar_arrive(bar, 1, 0, HERE));
-  PTX("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory");
+  PTX("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(bar) : "memory");
 }
 
 // PTX ISA, "mbarrier.arrive" with .expect_tx: announces `bytes` that async copies will bring in this phase,
 // and arrives.
 DEVICE_INLINE void mbarrier_arrive_expect_tx(uint32_t bar, uint32_t bytes AND_CALLER) {
   EMULATED(emu_mbar_arrive(bar, 1, bytes, HERE));
-  PTX("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
+  PTX("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(bar), "r"(bytes) : "memory");
 }
 
 // PTX ISA, "mbarrier.expect_tx": announces without arriving.
 DEVICE_INLINE void mbarrier_expect_tx(uint32_t bar, uint32_t bytes AND_CALLER) {
   EMULATED(emu_mbar_arrive(bar, 0, bytes, HERE));
-  PTX("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
+  PTX("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" :: "r"(bar), "r"(bytes) : "memory");
 }
 
 // PTX ISA, "cp.async.mbarrier.arrive" with .noinc: arrives when the cp.async that this thread has begun are complete.
 DEVICE_INLINE void cp_async_mbarrier_arrive(uint32_t bar AND_CALLER) {
   EMULATED(emu_cp_mbar_arrive(bar, HERE));
-  PTX("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(bar) : "memory");
+  PTX("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" :: "r"(bar) : "memory");
 }
 
 // PTX ISA, "mbarrier.inval": the 8 bytes may serve another purpose.
 DEVICE_INLINE void mbarrier_invalidate(uint32_t bar AND_CALLER) {
   EMULATED(emu_mbar_invalidate(bar, HERE));
-  PTX("mbarrier.inval.shared::cta.b64 [%0];" ::"r"(bar) : "memory");
+  PTX("mbarrier.inval.shared::cta.b64 [%0];" :: "r"(bar) : "memory");
 }
 
 // PTX ISA, "mbarrier.test_wait/mbarrier.try_wait": whether the phase of this parity has ended; may sleep a moment.
@@ -91,8 +91,8 @@ DEVICE_INLINE bool mbarrier_try_wait(uint32_t bar, uint32_t parity AND_CALLER) {
   uint32_t done;
   PTX("{\n.reg .pred p;\n"
       "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-      "selp.b32 %0, 1, 0, p;\n}" : "=r"(done) : "r"(bar),
-      "r"(parity) : "memory");
+      "selp.b32 %0, 1, 0, p;\n}"
+      : "=r"(done) : "r"(bar), "r"(parity) : "memory");
   return done;
 #endif
 }
@@ -118,8 +118,8 @@ DEVICE_INLINE void mbarrier_wait(uint32_t bar, uint32_t parity AND_CALLER) {
       "mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
       "@p bra DONE;\n"
       "bra WAIT;\n"
-      "DONE:\n}" ::"r"(bar),
-      "r"(parity) : "memory");
+      "DONE:\n}"
+      :: "r"(bar), "r"(parity) : "memory");
 }
 
 #endif

@@ -16,7 +16,7 @@ DEVICE_INLINE uint32_t ld_acquire_gpu(const uint32_t* p AND_CALLER) {
 
 DEVICE_INLINE void st_release_gpu(uint32_t* p, uint32_t x AND_CALLER) {
   EMULATED(emu_atomic_store(p, 4, x, 2, HERE));
-  PTX("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(x) : "memory");
+  PTX("st.release.gpu.global.u32 [%0], %1;" :: "l"(p), "r"(x) : "memory");
 }
 
 // The value before the addition.
@@ -56,7 +56,7 @@ DEVICE_INLINE int atomic_add_release_gpu(int* p, int x AND_CALLER) {
 // PTX ISA, "Miscellaneous Instructions: nanosleep": lets others run while a thread polls.
 DEVICE_INLINE void nanosleep(uint32_t nanoseconds) {
   EMULATED((void)nanoseconds, emu_yield());
-  PTX("nanosleep.u32 %0;" ::"r"(nanoseconds));
+  PTX("nanosleep.u32 %0;" :: "r"(nanoseconds));
 }
 
 // PTX ISA, "Floating Point Instructions: ex2": 2^x to 2 ulp, denormals to zero.

@@ -7,32 +7,32 @@
 template <int R>
 DEVICE_INLINE void setmaxnreg_inc() {
   static_assert(R >= 24 && R <= 256 && R % 8 == 0, "setmaxnreg_inc: expected a multiple of 8 from 24 to 256");
-  PTX("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(R));
+  PTX("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(R));
 }
 
 template <int R>
 DEVICE_INLINE void setmaxnreg_dec() {
   static_assert(R >= 24 && R <= 256 && R % 8 == 0, "setmaxnreg_dec: expected a multiple of 8 from 24 to 256");
-  PTX("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(R));
+  PTX("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(R));
 }
 
 // PTX ISA, "wgmma.fence": orders the registers of a and d, written before, with the products that follow.
 DEVICE_INLINE void wgmma_fence(CALLER) {
   EMULATED(emu_wgmma_fence(HERE));
-  PTX("wgmma.fence.sync.aligned;" :: : "memory");
+  PTX("wgmma.fence.sync.aligned;" ::: "memory");
 }
 
 // PTX ISA, "wgmma.commit_group": the products since the last call become one group.
 DEVICE_INLINE void wgmma_commit(CALLER) {
   EMULATED(emu_wgmma_commit(HERE));
-  PTX("wgmma.commit_group.sync.aligned;" :: : "memory");
+  PTX("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
 // PTX ISA, "wgmma.wait_group": returns when at most the LEFT latest groups are under way.
 template <int LEFT>
 DEVICE_INLINE void wgmma_wait(CALLER) {
   EMULATED(emu_wgmma_wait(LEFT, HERE));
-  PTX("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
+  PTX("wgmma.wait_group.sync.aligned %0;" :: "n"(LEFT) : "memory");
 }
 
 // Keeps the compiler from moving accesses of an accumulator across a wait.
