@@ -203,10 +203,10 @@ EMU_MATH_1(acosh) EMU_MATH_1(atanh) EMU_MATH_1(erf) EMU_MATH_1(erfc) EMU_MATH_1(
 EMU_MATH_1(floor) EMU_MATH_1(ceil) EMU_MATH_1(trunc) EMU_MATH_1(round) EMU_MATH_1(rint) EMU_MATH_1(nearbyint)
 EMU_MATH_1(fabs) EMU_MATH_2(pow) EMU_MATH_2(atan2) EMU_MATH_2(hypot) EMU_MATH_2(fmod) EMU_MATH_2(remainder)
 EMU_MATH_2(fmax) EMU_MATH_2(fmin) EMU_MATH_2(fdim) EMU_MATH_2(copysign) EMU_MATH_2(nextafter)
-// clang-format on
 #undef EMU_MATH_1
 #undef EMU_MATH_2
 extern "C" double fma(double, double, double) noexcept;
+// clang-format on
 extern "C" float fmaf(float, float, float) noexcept;
 extern "C" double ldexp(double, int) noexcept;
 extern "C" float ldexpf(float, int) noexcept;

@@ -110,8 +110,8 @@ struct RemoteAccess {  // by a warp of another block of the cluster
 
 struct BlockChecks {
   Clock warps[WARPS];
-  // Within a warp: accesses are numbered by `epochs`, which __syncwarp, barriers and arrivals count; a lane knows of the
-  // other lanes' accesses before `lanes`.
+  // Within a warp: accesses are numbered by `epochs`, which __syncwarp, barriers and arrivals count; a lane knows of
+  // the other lanes' accesses before `lanes`.
   uint32_t epochs[WARPS] = {}, lanes[WARPS][32] = {};
   uint32_t proxy_fences[WARPS] = {};  // the warp's clock at its latest fence.proxy.async
   uint32_t agent = 0, stores = 0;     // clocks of the async proxy: of what TMA writes, and of what its stores read
