@@ -89,6 +89,11 @@ def index_() -> Iterator[Compiled]:
                 yield "index.cu", name, defines, 75, REGISTERS
 
 
+def transpose() -> Iterator[Compiled]:
+    for bits in maps.BITS.values():
+        yield "transpose.cu", "transpose", {"TYPE": bits, "WIDE": 0}, 75, REGISTERS
+
+
 def philox() -> Iterator[Compiled]:
     yield "philox.cu", "random_bits", {"OUT": "float"}, 75, REGISTERS
     for dtype in map(np.dtype, REAL):

@@ -35,6 +35,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_sm90": gemm_configurations.sm90,
     "gemm_split": gemm_configurations.split,
     "map": array_configurations.map_,
+    "transpose": array_configurations.transpose,
     "reduce": array_configurations.reduce_,
     "scan": array_configurations.scan,
     "index": array_configurations.index_,
