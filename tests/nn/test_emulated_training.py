@@ -9,6 +9,7 @@ import weft
 from opcheck import never_waiting
 from policy import needs
 from weft import nn, optim
+from weft.backends import emulator
 
 pytestmark = needs("emulator")
 
@@ -100,3 +101,18 @@ def test_transformer(device):
     tokens = rng.integers(0, 13, (10, 6))
     tokens[:, 2] = targets  # the class is one of the tokens
     check(device, Classifier, OPTIMIZERS["adamw"], tokens, targets, 12, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", [{}, {"schedule": "random", "seed": 3}, {"schedule": "reverse", "late": False}])
+def test_checked_runs_report_nothing_and_change_no_bit(schedule):
+    """Every access of every kernel of a training step is checked: no race, nothing uninitialised, nothing outside."""
+    inputs, targets = blobs(np.random.default_rng(8), 40, 20, 5)
+
+    def model():
+        return nn.Sequential(nn.Linear(20, 33), nn.LayerNorm(33), nn.GELU(), nn.Dropout(0.2), nn.Linear(33, 5))
+
+    expected = losses(model, OPTIMIZERS["adamw"], inputs, targets, "emulated", 3)
+    with emulator.settings(checked=True, **schedule):
+        got = losses(model, OPTIMIZERS["adamw"], inputs, targets, "emulated", 3)
+    np.testing.assert_array_equal(got, expected)
