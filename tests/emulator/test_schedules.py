@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -162,3 +163,20 @@ def test_memory_is_guarded_poisoned_and_given_back():
     assert emulator.memory_in_use() - before == 10 * 4096
     del kept
     assert emulator.memory_in_use() == before
+
+
+def test_threads_of_the_host_may_launch_at_once():
+    """Launches take turns; what goes wrong in one is told to the thread that made it."""
+
+    def work(bug):
+        for _ in range(10):
+            if bug:
+                with pytest.raises(emulator.EmulatorError, match="division"):
+                    kernels.arithmetic(bug)
+            else:
+                got, expected = kernels.block_sum(None, blocks=50)
+                np.testing.assert_allclose(got.memory, expected, rtol=1e-4, atol=1e-4)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work, bug) for bug in (None, "DIVISION", None, "DIVISION")]:
+            done.result()
