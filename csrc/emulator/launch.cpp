@@ -20,8 +20,6 @@ GridState grid;
 
 // ---- blocks
 
-static std::atomic<unsigned> next_serial{1};
-
 Block::Block() {
   // Aligned to its size, so that swizzles of an offset and of an address agree.
   char* mapped = static_cast<char*>(
@@ -62,7 +60,7 @@ static void begin(Block& block, Worker& on, uint3 index, Cluster* cluster, unsig
   block.cluster_rank = rank, block.cluster_blocks = grid.unit_blocks;
   block.thread_count = block.alive = int(launch.block[0] * launch.block[1] * launch.block[2]);
   block.exited = false, block.checked = launch.checked != 0;
-  block.serial = next_serial++;
+  block.serial = grid.next_serial++;
   block.static_bytes = grid.module.static_shared;
   block.static_shared = block.arena + RESERVED_SHARED;
   block.dynamic_offset = round_up(RESERVED_SHARED + block.static_bytes, 1024);

@@ -205,23 +205,27 @@ struct Module {  // the shared library of a kernel
   std::string path;
 };
 
+constexpr size_t CACHE_LINES = 128;  // what one worker writes often lies that far from what others read
+
 struct GridState {  // of the launch under way; shared between workers
   const Launch* launch = nullptr;
   Module module;
   unsigned units = 0, unit_blocks = 1;  // a unit is a cluster, or one block
   std::vector<unsigned> order;          // of the units, where it is random
-  std::atomic<unsigned> next_unit{0};
-  std::atomic<int> resident{0}, active{0};  // blocks, workers
-  std::vector<Worker*> crew;                // who may take part
+  std::vector<Worker*> crew;            // who may take part
   std::atomic<bool> failed{false};
-  std::atomic<unsigned> grid_arrived{0}, grid_phase{0}, blocks_done{0};
+  std::atomic<int> active{0};  // workers
   GridChecks checks;
   std::mutex error_lock;
   std::string error;
+  alignas(CACHE_LINES) std::atomic<unsigned> next_unit{0};
+  std::atomic<int> resident{0};  // blocks
+  std::atomic<unsigned> grid_arrived{0}, grid_phase{0}, blocks_done{0};
+  std::atomic<unsigned> next_serial{1};  // of blocks
 };
 extern GridState grid;
 
-struct Worker {
+struct alignas(CACHE_LINES) Worker {
   void* main_stack_pointer = nullptr;
   ReadyQueue ready;
   std::vector<Block*> starting;  // whose threads have not all begun; fifo and reverse begin them before others go on
