@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from weft.backends.gpu import array_configurations, gemm_configurations
+from weft.backends.gpu import array_configurations, gemm_configurations, rnn_configurations
 
 
 class Configuration(NamedTuple):
@@ -40,6 +40,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "scan": array_configurations.scan,
     "index": array_configurations.index_,
     "philox": array_configurations.philox,
+    "rnn": rnn_configurations.rnn,
 }
 
 
