@@ -22,7 +22,7 @@ LAYERS = (
     ("autograd",),
     ("random",),
     ("ops",),
-    ("methods", "gradients", "testing"),
+    ("methods", "gradients", "testing", "casting"),
     ("nn",),
     ("guard",),
     ("optim",),

@@ -49,6 +49,8 @@ LAZY_NAMES = {
     "save": "io",
     "load": "io",
     "nanguard": "guard",
+    "autocast": "casting",
+    "GradScaler": "optim",
     "set_float32_matmul_precision": "backends.gpu.gemm_choice",
     "get_float32_matmul_precision": "backends.gpu.gemm_choice",
 }

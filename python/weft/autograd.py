@@ -26,9 +26,10 @@ from weft.backends.device import check_device, check_together, default_device, o
 
 
 class State(threading.local):
-    """Whether ops record, per thread."""
+    """Whether ops record, and what casts their inputs (`weft.autocast`), per thread."""
 
     recording = True
+    casting: Any = None
 
 
 state = State()
@@ -312,6 +313,8 @@ def op(body: Callable[..., Any]) -> Any:
 
     @functools.wraps(body)
     def function(*inputs: Any, **params: Any) -> Any:
+        if state.casting is not None:
+            inputs = state.casting(body, inputs)
         needs, whole = False, True  # one input, every input requires a gradient
         elsewhere = False  # one input lives on a device
         arrays = []
@@ -390,6 +393,26 @@ def enable_grad() -> RecordingAs:
 def is_recording() -> bool:
     """Whether ops in this thread record."""
     return state.recording
+
+
+class CastingAs:
+    """Cast the inputs of ops by `casting` (None: not at all) in a block, in this thread."""
+
+    def __init__(self, casting: Any):
+        self.casting = casting
+
+    def __enter__(self) -> None:
+        self.before, state.casting = state.casting, self.casting
+
+    def __exit__(self, *_: object) -> None:
+        state.casting = self.before
+
+
+def agree(first: Any, *others: Any) -> bool:
+    """Whether an op that wants one dtype gets it: all have the same, or `weft.autocast` will see to it."""
+    if all([x.dtype == first.dtype for x in others]):
+        return True
+    return state.casting is not None and all([x.dtype != np.float64 for x in (first, *others)])
 
 
 @op

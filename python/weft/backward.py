@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from weft.autograd import Edge, Node, RecordingAs, Tensor, gradient_observers
+from weft.autograd import CastingAs, Edge, Node, RecordingAs, Tensor, gradient_observers
 from weft.backends import writes
 from weft.backends.array import ARRAYS, namespace
 from weft.backends.device import beside, check_together
@@ -179,7 +179,7 @@ def propagate(
                 "pass retain_graph=True there"
             )
     known = values(nodes) if create_graph else {}
-    with RecordingAs(create_graph):
+    with RecordingAs(create_graph), CastingAs(None):  # what was cast in the forward pass is recorded as such
         while nodes:
             node = nodes.pop()
             gs = grads.pop(id(node), None)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weft import autograd
-from weft.autograd import Edge, Tensor, enable_grad, forward_order, no_grad, op
+from weft.autograd import CastingAs, Edge, Tensor, enable_grad, forward_order, no_grad, op
 from weft.backends.device import beside
 from weft.ops.creation import zeros_like
 
@@ -90,7 +90,7 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
     from weft import random
 
     tensors = [a for a in args if isinstance(a, Tensor)]
-    before = random.get_state()
+    before, casting = random.get_state(), autograd.state.casting
 
     def call(inputs: Any) -> Tensor:
         given = iter(inputs)
@@ -117,7 +117,7 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
         after = random.get_state()
         random.set_state(before)
         try:
-            with enable_grad():
+            with enable_grad(), CastingAs(casting):
                 return call(inputs)
         finally:
             random.set_state(after)

@@ -14,7 +14,7 @@ from weft import nn, optim
 from weft.data import ArrayDataset, DataLoader
 from weft.io import load
 from weft.metrics import TopK
-from weft.train import Callback, EarlyStopping, Trainer, draw_confusion, draw_curves
+from weft.train import Callback, EarlyStopping, NonFiniteError, Trainer, draw_confusion, draw_curves
 
 rng = np.random.default_rng(1)
 X = rng.standard_normal((40, 5)).astype("f")
@@ -138,11 +138,46 @@ def test_several_inputs():
     assert rounds[-1]["loss"] < rounds[0]["loss"]
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_autocast(name, tmp_path):
+    def run(autocast, out, resume=False, epochs=4):
+        model = linear()
+        trainer = Trainer(model, optim.Adam(model.parameters(), 0.05), nn.CrossEntropyLoss(), metrics=["accuracy"],
+                          autocast=autocast, out=tmp_path / out, progress=False)  # fmt: skip
+        loader = DataLoader(LOADER, 8, shuffle=True)
+        return model, trainer, trainer.fit(loader, DataLoader(LOADER, 8), epochs=epochs, resume=resume)
+
+    plain, cast = run(None, "plain")[2], run(name, "cast")[2]
+    for a, b in zip(plain, cast, strict=True):
+        assert a["loss"] != b["loss"] == pytest.approx(a["loss"], rel=2e-2)
+        assert a["validation_loss"] != b["validation_loss"] == pytest.approx(a["validation_loss"], rel=2e-2)
+    run(name, "parts", epochs=2)
+    model, trainer, _ = run(name, "parts", resume=True)
+    assert np.array_equal(model.weight.numpy(), load(tmp_path / "cast" / "model.safetensors")["weight"])
+    assert trainer.predict(X).dtype == weft.asarray(X).astype(weft.bfloat16 if name == "bfloat16" else name).dtype
+    with pytest.raises(ValueError, match="'float16', as in the run to resume"):
+        run("bfloat16" if name == "float16" else "float16", "parts", resume=True)
+
+
+def test_float16_leaves_out_steps_that_overflow():
+    model = linear()
+    trainer = Trainer(model, optim.SGD(model.parameters(), 0.1), nn.CrossEntropyLoss(), autocast="float16",
+                      progress=False)  # fmt: skip
+    trainer.train_step.scaler = weft.GradScaler(init_scale=2.0**127)
+    before = model.weight.numpy().copy()
+    trainer.fit(DataLoader(LOADER, 40), steps=1)
+    assert np.array_equal(model.weight.numpy(), before) and trainer.train_step.scaler.get_scale() == 2.0**126
+    model.bias.data[:] = np.nan
+    with pytest.raises(NonFiniteError, match="is not finite"):
+        trainer.fit(DataLoader(LOADER, 40), steps=100)
+    assert trainer.train_step.skipped == 25
+
+
 def test_what_is_refused(tmp_path):
     model = linear()
     optimizer, loss = optim.SGD(model.parameters(), 0.1), nn.CrossEntropyLoss()
     for options, message in (
-        ({"autocast": "bfloat16"}, "autocast=None on cpu, got 'bfloat16'"),
+        ({"autocast": "float32"}, "'bfloat16' or 'float16', got 'float32'"),
         ({"accumulate": 0}, "accumulate >= 1"), ({"clip_norm": 0.0}, "clip_norm > 0"),
         ({"metrics": ["auc"]}, "metrics out of accuracy"), ({"metrics": "accuracy"}, "metrics out of"),
         ({"schedule_every": "batch"}, "'step' or 'round'"), ({"restore_best": True}, "folder `out`"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from weft.autograd import Tensor, is_recording, op, plain
+from weft.autograd import Tensor, agree, is_recording, op, plain
 from weft.backends import reference as K
 from weft.ops.dropout import check_probability
 from weft.ops.shape import broadcast_to, reshape
@@ -89,7 +89,7 @@ def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, enable
             raise ValueError(f"{name}: expected as many heads in q as in k (or enable_gqa=True), got {shapes}")
         if not k.shape[-3] or q.shape[-3] % k.shape[-3]:
             raise ValueError(f"{name}: expected the heads of q to be a multiple of those of k, got {shapes}")
-    if any(x.dtype.kind in "biu" for x in (q, k, v)) or not q.dtype == k.dtype == v.dtype:
+    if any(x.dtype.kind in "biu" for x in (q, k, v)) or not agree(q, k, v):
         raise TypeError(f"{name}: expected one floating dtype, got q {q.dtype}, k {k.dtype}, v {v.dtype}")
     if mask is not None:
         if mask.dtype.kind in "iu":

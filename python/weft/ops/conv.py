@@ -7,7 +7,7 @@ from numbers import Integral
 from operator import index
 from typing import Any
 
-from weft.autograd import Tensor, op
+from weft.autograd import Tensor, agree, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.ops.activation import floating
@@ -152,5 +152,5 @@ def check_conv2d(x: Any, weight: Any, bias: Any, groups: int) -> None:
     if bias is not None and tuple(bias.shape) != (O,):
         raise ValueError(f"conv2d: expected bias ({O},), got {tuple(bias.shape)}")
     floating(x, "conv2d")
-    if not x.dtype == weight.dtype:
+    if not agree(x, weight):
         raise TypeError(f"conv2d: expected x and weight of one dtype, got {x.dtype} and {weight.dtype}")

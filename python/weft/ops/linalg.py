@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft.autograd import Tensor, op
+from weft.autograd import Tensor, agree, op
 from weft.backends import reference as K
 from weft.backends.array import namespace
 
@@ -37,7 +37,7 @@ def matmul(a: Any, b: Any, /) -> Any:
         b = Tensor(b)
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"matmul: expected (..., M, K) and (..., K, N), got {a.shape} and {b.shape}")
-    if a.dtype != b.dtype:
+    if not agree(a, b):
         from weft.ops.elementwise import astype, promoted
 
         dtype = promoted(a.dtype, b.dtype)
@@ -77,7 +77,7 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
         raise ValueError(f"linear: expected x (..., {weight.shape[-1]}) for weight {weight.shape}, got {x.shape}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: expected bias {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}")
-    if not x.dtype == weight.dtype:
+    if not agree(x, weight):
         raise TypeError(f"linear: expected x and weight of one dtype, got {x.dtype} and {weight.dtype}")
     return linear_arrays(x, weight, bias)
 

@@ -7,7 +7,6 @@ steps and holds all that the rest depends on, so a resumed run computes the same
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +17,15 @@ import numpy as np
 
 import weft.random
 from weft.autograd import no_grad
-from weft.backends import reference as K
 from weft.data import ArrayDataset, DataLoader
 from weft.io import CheckpointError, CheckpointWarning, load, save
 from weft.metrics import F1, Accuracy, ConfusionMatrix, Metric, Precision, Recall
-from weft.nn.utils import clip_grad_norm_
 from weft.train.callbacks import Callback, improves, monitored
 from weft.train.journal import Journal, Record
 from weft.train.plots import draw_confusion, draw_curves
 from weft.train.progress import Progress, describe
 from weft.train.saver import Saver
+from weft.train.step import Step
 from weft.train.stopping import Interrupted, NonFiniteError, Signals, StopNow
 
 METRICS = {"accuracy": Accuracy, "precision": Precision, "recall": Recall, "f1": F1}
@@ -46,7 +44,7 @@ class Trainer:
     time, and the run prints both. restore_best: end with the weights of the round whose `monitor` (a key of the
     records) was best. log_every: a record every so many steps, too. describe: JSON to put into model.safetensors.
     device: where model and batches are moved to; by default the model stays, and batches go to where it is.
-    autocast: needs a device that has 16-bit arithmetic, so the CPU refuses it.
+    autocast: "bfloat16" or "float16", in which products run (see `weft.autocast`); with float16 the loss is scaled.
 
     >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), metrics=["accuracy"])  # doctest: +SKIP
     >>> trainer.fit(train_loader, validation_loader, epochs=5)                              # doctest: +SKIP
@@ -81,9 +79,6 @@ class Trainer:
         if accumulate < 1 or log_every < 0 or (clip_norm is not None and not clip_norm > 0):
             raise ValueError("Trainer: expected accumulate >= 1, log_every >= 0 and clip_norm > 0, "
                              f"got {accumulate}, {log_every} and {clip_norm}")  # fmt: skip
-        if autocast is not None:
-            raise ValueError(f"Trainer: expected autocast=None on cpu, got {autocast!r}: the CPU has no 16-bit "
-                             "arithmetic that would be faster than float32")  # fmt: skip
         if restore_best and out is None:
             raise ValueError("Trainer: expected a folder `out` with restore_best=True, to keep the best weights in")
         self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
@@ -99,6 +94,7 @@ class Trainer:
         if self.out is not None:
             self.saver = Saver(self.out, self.journal, self.progress, checkpoint_steps, checkpoint_seconds)
         self.signals: Signals | None = None
+        self.train_step = Step(self, autocast)
         # What a checkpoint holds beside the states of the objects above:
         self.step = 0
         self.first_epoch = 0
@@ -203,26 +199,13 @@ class Trainer:
         first = next(iter(self.model.parameters()), None)
         return batch if first is None else tuple([t.to_device(first.device) for t in batch])
 
-    def train_step(self, group: list[tuple[Any, ...]]) -> None:
-        """One optimizer step over the mean gradient of the batches in `group`."""
-        self.optimizer.zero_grad()
-        losses = []
-        for *inputs, targets in group:
-            outputs = self.model(*inputs)
-            loss = self.loss(outputs, targets)
-            losses.append(self.check_loss(loss))
-            loss.backward(weft.full(loss.shape, 1 / len(group), dtype=loss.dtype, device=loss.device))
-            self.count(losses[-1], outputs, targets)
-        norm = self.check_gradients()
-        self.optimizer.step()
-        if self.schedule is not None and self.schedule_every == "step":
-            self.schedule.step()
+    def stepped(self, group: list[tuple[Any, ...]], loss: float, norm: float) -> None:
+        """What is to be noted of a step that is done."""
         self.step += 1
-        loss_of_step = sum(losses) / len(losses)
         if self.log_every and self.step % self.log_every == 0:
-            self.journal.add({"event": "step", "step": self.step, "loss": loss_of_step, "gradient_norm": norm,
+            self.journal.add({"event": "step", "step": self.step, "loss": loss, "gradient_norm": norm,
                               "learning_rate": self.learning_rate()})  # fmt: skip
-        self.progress.update(len(group), loss_of_step)
+        self.progress.update(len(group), loss)
 
     def count(self, loss: float, outputs: Any, targets: Any) -> None:
         n = len(targets)
@@ -231,30 +214,6 @@ class Trainer:
         self.round_seen += n
         for metric in self.metrics.values():
             metric.update(outputs, targets)
-
-    def check_loss(self, loss: Any) -> float:
-        if loss.size != 1:
-            raise ValueError(f"Trainer: expected a loss of one number, got shape {loss.shape}; use reduction='mean'")
-        value = float(loss.item())
-        if not math.isfinite(value):
-            self.refuse(f"the loss is {value}")
-        return value
-
-    def check_gradients(self) -> float:
-        """The norm of all gradients together, before they are clipped."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if not parameters:
-            raise ValueError("Trainer: expected gradients after the first batch, got none: the optimizer has none of "
-                             "the parameters that the loss depends on")  # fmt: skip
-        norm = math.sqrt(K.sum_of_squares([p.grad.data for p in parameters]))
-        if not math.isfinite(norm):
-            names = {id(p): name for name, p in self.model.named_parameters()}
-            wrong = [names.get(id(p), "?") for p in parameters if not weft.isfinite(p.grad).all().item()]
-            if wrong:
-                self.refuse(f"the gradient of {', '.join(wrong[:3])}{', ...' if len(wrong) > 3 else ''} is not finite")
-        if self.clip_norm is not None and norm > self.clip_norm:
-            clip_grad_norm_(parameters, self.clip_norm)
-        return norm
 
     def refuse(self, what: str) -> None:
         """Stop before the step is taken, and say on which samples."""
@@ -331,8 +290,10 @@ class Trainer:
                     if self.signals is not None:
                         self.signals.check()
                     *inputs, targets = self.placed(batch)
-                    outputs = self.model(*inputs)
-                    loss_sum += float(self.loss(outputs, targets).item()) * len(targets)
+                    with self.train_step.casting():
+                        outputs = self.model(*inputs)
+                        loss = self.loss(outputs, targets)
+                    loss_sum += float(loss.item()) * len(targets)
                     samples += len(targets)
                     for metric in [*metrics.values(), *([matrix] if confusion else [])]:
                         metric.update(outputs, targets)
@@ -364,7 +325,7 @@ class Trainer:
         was_training = self.model.training
         self.model.eval()
         try:
-            with no_grad():
+            with no_grad(), self.train_step.casting():
                 parts = [self.model(*self.placed(batch)[:-1]).numpy() for batch in inputs]
         finally:
             self.model.train(was_training)
@@ -401,6 +362,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "autocast": self.train_step.state_dict(),
             "random": weft.random.get_state(),
             "train_loader": self.train_loader.state_dict(),
             "validation_loader": None if self.validation_loader is None else self.validation_loader.state_dict(),
@@ -416,6 +378,7 @@ class Trainer:
             if (state[name] is None) != (getattr(self, name) is None):
                 raise ValueError(f"Trainer: expected {'no' if state[name] is None else 'a'} {name}, as in the run to "
                                  f"resume, got {getattr(self, name)}")  # fmt: skip
+        self.train_step.load_state_dict(state.get("autocast"))
         metrics, callbacks = list(state["metrics"]), len(state["callbacks"])
         if metrics != list(self.metrics) or callbacks != len(self.callbacks):
             raise ValueError(f"Trainer: expected metrics {metrics} and {callbacks} callbacks, as in the run to resume, "
