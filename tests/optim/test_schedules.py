@@ -138,7 +138,9 @@ def test_plateau(options):
 
 
 @pytest.mark.parametrize(
-    "name, options", [*SCHEDULES, ("sequence", {}), ("LambdaLR", {"lr_lambda": lambda t: 0.9**t})], ids=str
+    "name, options",
+    [*SCHEDULES, ("sequence", {}), pytest.param("LambdaLR", {"lr_lambda": lambda t: 0.9**t}, id="LambdaLR")],
+    ids=str,
 )
 def test_a_state_through_json_continues(name, options):
     def build():
