@@ -23,6 +23,8 @@ LAYERS = (
     ("random",),
     ("ops",),
     ("methods", "gradients", "testing", "casting"),
+    ("methods", "gradients", "testing"),
+    ("custom",),
     ("nn",),
     ("guard",),
     ("optim",),

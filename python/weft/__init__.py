@@ -53,6 +53,7 @@ LAZY_NAMES = {
     "GradScaler": "optim",
     "set_float32_matmul_precision": "backends.gpu.gemm_choice",
     "get_float32_matmul_precision": "backends.gpu.gemm_choice",
+    "CudaKernel": "custom",
 }
 
 

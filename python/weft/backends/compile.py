@@ -94,9 +94,13 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
             linked = ["-shared", f"-L{library.parent}", f"-l:{library.name}", f"-Wl,-rpath,{library.parent}"]
             linked += EMULATED_LINK
             # In two steps, because the compiler would link the sanitizers' own libraries to what it instruments.
-            first = [compiler, *options, *folders, "-x", "c++", "-c", str(kernel.path), "-o", str(unlinked)]
+            read, text = str(kernel.path), ""
+            if kernel.written:
+                read, text = "-", kernel.text
+                folders.insert(0, f"-iquote{kernel.path.parent}")
+            first = [compiler, *options, *folders, "-x", "c++", "-c", read, "-o", str(unlinked)]
             for command in (first, [compiler, str(unlinked), *linked, "-o", str(made)]):
-                done = subprocess.run(command, capture_output=True, text=True)
+                done = subprocess.run(command, capture_output=True, text=True, input=text)
                 if done.returncode:
                     raise failed(f"{kernel.path.name} for the emulated device", done.stderr)
             return made.read_bytes(), {"file": kernel.path.name, "target": "emulated"}

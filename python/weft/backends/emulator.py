@@ -255,7 +255,8 @@ def caller(library: str, calls: list[str]) -> tuple[str, int] | None:
         return None
     lines = re.findall(r"^(?!\?\?)(.+):([1-9]\d*)", done.stdout, re.MULTILINE)
     frames = [(Path(file).name, int(line)) for file, line in lines]
-    return next((frame for frame in frames if frame[0].endswith(".cu")), frames[0] if frames else None)
+    headers = (".cuh", ".h", ".inc")
+    return next((frame for frame in frames if not frame[0].endswith(headers)), frames[0] if frames else None)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class Kernel:
         self.file = file
         self.name = name
         self.defines = defines
-        self.parameters = source.signature(source.read(file), name, defines)
+        self.parameters = source.signature(self.read(), name, defines)
         self.emulated: dict[tuple[int, bool], Any] = {}
         self.loaded: Any = None
 
@@ -39,11 +39,15 @@ class Kernel:
         words = "".join(f" -D{key}={value}" for key, value in self.defines.items())
         return f"<{self.name} of {self.file}{words}>"
 
+    def read(self, emulated: bool = False) -> source.Source:
+        """What is compiled; for the emulated device with its headers."""
+        return source.read(self.file, emulated=emulated)
+
     def code(self, capability: int) -> compile.Cubin:
         """The file of the kernel compiled for GPUs of this capability, and what it uses there."""
         from weft.backends import compile
 
-        return compile.cubin(source.read(self.file), self.defines, capability)
+        return compile.cubin(self.read(), self.defines, capability)
 
     def load(self) -> Any:
         """What launches the kernel on GPUs; each compiles it when it is launched there first."""
@@ -72,7 +76,7 @@ class Kernel:
         target = (config.arch, config.checked)
         function = self.emulated.get(target)
         if function is None:
-            text = source.read(self.file, emulated=True)
+            text = self.read(emulated=True)
             library = compile.emulated(text, self.defines, arch=config.arch, checked=config.checked)
             try:
                 function = getattr(library, f"emu_invoke_{self.name}")

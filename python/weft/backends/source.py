@@ -28,6 +28,8 @@ class Source(NamedTuple):
     text: str
     includes: tuple[tuple[str, str], ...]
     """(name as the includer writes it, text), in the order in which they are met."""
+    written: bool = False
+    """Whether the text was written in a program: `path` tells where, and is not what to compile."""
 
     def texts(self) -> list[str]:
         return [self.text, *(text for _, text in self.includes)]
@@ -43,7 +45,16 @@ def read(file: str, *, emulated: bool = False) -> Source:
     if not path.is_file():
         known = ", ".join(sorted(p.name for p in folders[0].glob("*.cu")))
         raise FileNotFoundError(f"kernel: expected a file of {folders[0]} ({known}), got {file!r}")
-    text = path.read_text()
+    return with_includes(path, path.read_text(), folders)
+
+
+def of_text(text: str, path: Path, *, emulated: bool = False) -> Source:
+    """A source that a program holds as text, written in the file `path`, beside which its includes may lie."""
+    folders = [folder("kernels")] + ([folder("csrc/emulator")] if emulated else [])
+    return with_includes(path, text, folders)._replace(written=True)
+
+
+def with_includes(path: Path, text: str, folders: list[Path]) -> Source:
     found: dict[str, tuple[Path, str]] = {}
     gather(path, text, folders, found)
     return Source(path, text, tuple((name, text) for name, (_, text) in found.items()))

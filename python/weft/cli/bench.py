@@ -13,7 +13,7 @@ GEMM = "Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, J
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="gemm, or benchmarks/bench_NAME.py; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="gemm, bench_NAME.py, kernel FILE:NAME; default: all")
     parser.add_argument("--list", action="store_true", help="name them, with their first line, and run none")
     parser.add_argument("--device", help="of gemm: cpu, cuda, cuda:1 ...; default: a GPU where there is one")
     parser.add_argument("--seconds", type=float, default=1.0, help="of gemm: about how long each row is timed")
@@ -29,6 +29,8 @@ def scripts() -> dict[str, Path]:
 def run(options: argparse.Namespace) -> int:
     if options.history:
         return history(options.out)
+    if options.names[:1] == ["kernel"]:
+        return kernels(options)
     known = scripts()
     unknown = [name for name in options.names if name != "gemm" and name not in known]
     if unknown:
@@ -85,6 +87,38 @@ def gemm(options: argparse.Namespace) -> int:
         print(f"  drawn in {picture}")
     except ImportError:
         print("  no picture: matplotlib is not installed (pip install 'weft[examples]')")
+    return 0
+
+
+def kernels(options: argparse.Namespace) -> int:
+    """What the compiler makes of kernels of the user's own, and how long they take on this machine."""
+    from weft.backends.device import check_device
+    from weft.bench import facts, kernel, report
+    from weft.bench.gemm import copy_rate
+
+    if len(options.names) < 2:
+        raise ValueError("expected kernel FILE.py:NAME, got no name")
+    device = check_device(options.device)
+    if device == "emulated":
+        raise ValueError("expected a device whose time means something, cpu or cuda, got emulated")
+    on_gpu = device != "cpu"
+    found: dict[str, Any] = facts.machine() | (facts.gpu(int(device.partition(":")[2] or 0)) if on_gpu else {})
+    copy = copy_rate(device) if on_gpu else None
+    for words in options.names[1:]:
+        name, made = kernel.find(words)
+        facts.announce(f"{name} on {device}", found)
+        try:
+            for text in kernel.compiled(made):
+                print(text)
+        except ImportError as error:
+            print(f"  not compiled: {error}")
+        rows = [row for dtype in kernel.dtypes(made) if (row := kernel.measured(made, dtype, device, options.seconds))]
+        for row in rows:
+            print(kernel.line(row, copy), flush=True)
+        if not on_gpu:
+            print("  times of the kernel itself need a GPU; NAME.check(...) runs it on the emulated device")
+        if on_gpu:
+            print(f"  kept in {report.save('kernel', found, rows, options.out)}")
     return 0
 
 

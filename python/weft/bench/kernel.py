@@ -1,0 +1,116 @@
+"""`weft bench kernel FILE:NAME`: a kernel of a user's own, beside its reference and a copy of as many bytes on a GPU;
+on a CPU its reference alone. What the compiler makes of it needs no GPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weft.bench.timing import alternate, alternate_on_gpu
+from weft.custom import declaration
+from weft.custom.cuda_kernel import CudaKernel
+
+CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
+
+
+def find(words: str) -> tuple[str, Any]:
+    """(NAME, what FILE calls so) of "FILE:NAME"; the file is run for it. ValueError names the kernels there are."""
+    file, _, name = words.rpartition(":")
+    path = Path(file)
+    if not path.is_file() or path.suffix != ".py":
+        raise ValueError(f"bench kernel: expected FILE.py:NAME, got {words!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"bench kernel: expected a Python file, got {file!r}")
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    kernel = getattr(module, name, None)
+    if not isinstance(kernel, CudaKernel):
+        known = ", ".join(key for key, value in vars(module).items() if isinstance(value, CudaKernel)) or "none"
+        raise ValueError(f"bench kernel: expected a kernel of {file} ({known}), got {name!r}")
+    return name, kernel
+
+
+def inputs(kernel: CudaKernel, dtype: str) -> list[np.ndarray[Any, Any]]:
+    """Random inputs of the example's sizes; type variables are `dtype`."""
+    unknown = [
+        size
+        for array in kernel.inputs.values()
+        for size in array.sizes
+        if not size.isdigit() and size.lstrip("*") not in kernel.example
+    ]
+    if unknown:
+        name = unknown[0].lstrip("*")
+        raise ValueError(f"{kernel.name}: expected example={{{name!r}: ...}} to measure with, got {kernel.example}")
+    rng = np.random.default_rng(0)
+    sizes = {prefix + key: value for key, value in kernel.example.items() for prefix in ("", "*")}
+    made = []
+    for array in kernel.inputs.values():
+        kind = declaration.DTYPES[dtype if array.type in kernel.types else array.type]
+        shape = declaration.shape_of(array, sizes)
+        values = rng.integers(0, 2, shape) if kind.kind in "biu" else rng.standard_normal(shape, dtype=np.float32)
+        made.append(values.astype(kind))
+    return made
+
+
+def dtypes(kernel: CudaKernel) -> tuple[str, ...]:
+    """The types to measure: those that the first type variable may be."""
+    return next(iter(kernel.types.values()), ("float32",))
+
+
+def compiled(kernel: CudaKernel) -> Iterator[str]:
+    """What NVRTC makes of the kernel, a line for each dtype and capability."""
+    for dtype in dtypes(kernel):
+        made = kernel.specialised(dict.fromkeys(kernel.types, dtype))
+        for capability in CAPABILITIES:
+            uses = made.code(capability).resources.get(kernel.name)
+            if uses is not None:
+                yield (
+                    f"  {dtype:10s} sm_{capability:<4d} {uses.registers:4d} registers {uses.shared:7d} B shared "
+                    f"{uses.stack:5d} B stack {uses.spill_stores + uses.spill_loads:5d} B spilled"
+                )
+
+
+def measured(kernel: CudaKernel, dtype: str, device: str, seconds: float) -> dict[str, Any] | None:
+    """One row: the kernel and its reference, timed in turns; None where nothing runs."""
+    from weft import no_grad
+    from weft.autograd import Tensor
+    from weft.backends.device import place
+
+    arrays = [Tensor(place(x, device)) for x in inputs(kernel, dtype)]
+    scalars = {name: 1.0 if value is None else value for name, value in kernel.scalars.items()}
+    runs: dict[str, Any] = {}
+    if device != "cpu":
+        runs["weft"] = lambda: kernel(*arrays, **scalars)
+    if kernel.reference is not None:
+        named = {**dict(zip(kernel.inputs, arrays)), **scalars}
+        from weft.custom import written
+
+        runs["reference"] = lambda: written.call(kernel.reference, named, kernel.name)
+    if not runs:
+        return None
+    with no_grad():
+        out = next(iter(runs.values()))()
+        times = (alternate if device == "cpu" else alternate_on_gpu)(runs, seconds=seconds)
+    outs = out if isinstance(out, (tuple, list)) else (out,)
+    sizes = " ".join(f"{key}={value}" for key, value in kernel.example.items())
+    bytes_ = sum(x.nbytes for x in (*arrays, *outs))
+    return {"what": f"{kernel.name} {dtype} {sizes}", "dtype": dtype, "bytes": bytes_, "times": times}
+
+
+def line(row: dict[str, Any], copy: float | None) -> str:
+    """A row for the terminal. copy: bytes per second of a copy, which the rate is compared with."""
+    from weft.bench.report import swing
+    from weft.bench.timing import duration
+
+    cells = [f"{name} {duration(t['median'])} {swing(t)}" for name, t in row["times"].items()]
+    first = next(iter(row["times"].values()))["median"]
+    rate = row["bytes"] / first
+    against = f"   {rate / 1e9:.1f} GB/s, {rate / copy:.2f} of a copy" if copy else ""
+    return f"  {row['what']:36s} {'  '.join(cells)}{against}"
