@@ -191,7 +191,8 @@ struct Writer {
     if (!READS && speaks()) bulk_wait_read<STORE_BUFFERS - 2>();
     warpgroup_sync();
     if (speaks()) {
-      store_box(map, smem_u32(buffer(turn)), tile.column + chunk * CHUNK, row_of(tile, i), tile.inner, tile.out_outer);
+      store_box(p, map, smem_u32(buffer(turn)), tile.column + chunk * CHUNK, row_of(tile, i), tile.inner,
+                tile.out_outer);
       bulk_commit();
     }
     turn++;

@@ -9,7 +9,8 @@
 //   CLUSTER_M, _N      blocks of a cluster, neighbours in M share B, neighbours in N share A
 //   STAGES             of the ring between TMA and the tensor cores
 //   STORE_BUFFERS      8 KiB each, per warpgroup, between the epilogue and TMA
-//   STORE              tensor: by TMA; add: by TMA onto what out holds; elements: rows of any alignment
+//   STORE              tensor: by TMA; add: by TMA onto what out holds; elements: rows of any alignment;
+//                      pixels: by TMA, rows being pixels of images, p.out_inner wide and p.out_outer high
 //   BATCHED            1: several products, or parts of K, in one launch
 //   SCALED             1: alpha is not 1
 //   SHARED_BYTES       what the host reserves
@@ -17,7 +18,7 @@
 #pragma once
 #include "epilogue.cuh"
 
-enum class Store { tensor, add, elements };
+enum class Store { tensor, add, elements, pixels };
 
 constexpr bool IS_TF32 = is_same<TYPE, tf32>;
 constexpr int ROW = 128;                         // bytes of a row of shared memory, all swizzled by 128 bytes
@@ -40,6 +41,7 @@ constexpr int CHUNK = ROW / int(sizeof(OUT));  // columns of out in a store buff
 constexpr int CHUNKS = TILE_N / CHUNK;         // per block of 64 rows
 constexpr bool BIAS_BY_COLUMN = Bias::BIAS == Bias::column;
 static_assert(BETA + RESIDUAL + AUX <= 1);
+static_assert(STORE_BY != Store::pixels || !BATCHED, "strides of a batch of out are the sizes of images");
 static_assert(STORE_BY == Store::tensor || !(BETA || RESIDUAL || AUX));
 static_assert(STORE_BUFFERS >= 2);
 
@@ -147,8 +149,12 @@ DEVICE_INLINE void load_box(unsigned to, const TensorMap* map, unsigned barrier,
   }
 }
 
-DEVICE_INLINE void store_box(const TensorMap* map, unsigned from, int column, int row, int inner, int outer) {
-  if constexpr (STORE_BY == Store::add) {
+DEVICE_INLINE void store_box(const Problem& p, const TensorMap* map, unsigned from, int column, int row, int inner,
+                             int outer) {
+  if constexpr (STORE_BY == Store::pixels) {
+    const int width = int(p.out_inner), line = row / width, height = int(p.out_outer);
+    tma_store_im2col_4d(map, from, column, row % width, line % height, line / height);
+  } else if constexpr (STORE_BY == Store::add) {
     if constexpr (BATCHED) {
       tma_reduce_add_4d(map, from, column, row, inner, outer);
     } else {

@@ -64,7 +64,7 @@ def test_parts_and_batches_checked():
 
 # -- bugs -------------------------------------------------------------------------------------------------------------
 
-KERNEL, TILE, STORE = "gemm_sm90.cu", "gemm_sm90/tile.cuh", "gemm_sm90/store.cuh"
+MAINLOOP, TILE, STORE = "gemm_sm90/mainloop.cuh", "gemm_sm90/tile.cuh", "gemm_sm90/store.cuh"
 WAIT_EMPTY = "mbarrier_wait(shared + EMPTY_AT + 8 * ring.stage, ring.phase ^ 1);"
 WAIT_FULL = "mbarrier_wait(shared + FULL_AT + 8 * ring.stage, ring.phase);"
 RELEASE = "wgmma_wait<1>();  // the stage before this one has been read\n      release(previous);"
@@ -73,26 +73,26 @@ BUFFER_FREE = "if (!READS && speaks()) bulk_wait_read<STORE_BUFFERS - 2>();"
 #: what is wrong -> (file, text, its replacement, tile, options), and what is said of it where.
 BUGS = {
     "loads do not wait for an empty stage": (
-        (KERNEL, WAIT_EMPTY, "", SMALL, {}),
+        (MAINLOOP, WAIT_EMPTY, "", SMALL, {}),
         {"checked late": "more arrivals|race", "checked early": "race", "fast late": ""}),
     "nor in a cluster": (
-        (KERNEL, WAIT_EMPTY, "", LARGE, {}),
+        (MAINLOOP, WAIT_EMPTY, "", LARGE, {}),
         {"checked late": "more arrivals|race", "checked early": "more arrivals|race"}),
     "a stage is released while it is read": (
-        (KERNEL, RELEASE, "release(previous);\n      wgmma_wait<1>();", SMALL, {}), {"checked late": "race"}),
+        (MAINLOOP, RELEASE, "release(previous);\n      wgmma_wait<1>();", SMALL, {}), {"checked late": "race"}),
     "stages are multiplied before they are full": (
-        (KERNEL, WAIT_FULL, "", SMALL, {}), {"checked late": "wgmma of shared|in flight", "checked early": "race"}),
+        (MAINLOOP, WAIT_FULL, "", SMALL, {}), {"checked late": "wgmma of shared|in flight", "checked early": "race"}),
     "sums are read before the products end": (
-        (KERNEL, "    wgmma_wait<0>();\n    release(previous);", "    release(previous);", SMALL, {}),
+        (MAINLOOP, "    wgmma_wait<0>();\n    release(previous);", "    release(previous);", SMALL, {}),
         {"fast late": "poison"}),
     "registers are not fenced": (
-        (KERNEL, "  wgmma_fence();\n", "", SMALL, {}),
+        (MAINLOOP, "  wgmma_fence();\n", "", SMALL, {}),
         {"checked late": "without wgmma_fence", "fast early": "without wgmma_fence"}),
     "fewer bytes are expected than come": (
-        (KERNEL, "(full, STAGE_BYTES)", "(full, STAGE_BYTES / 2)", SMALL, {}),
+        (MAINLOOP, "(full, STAGE_BYTES)", "(full, STAGE_BYTES / 2)", SMALL, {}),
         {"checked late": "", "checked early": "", "fast late": ""}),
     "teams do not wait for their turn": (
-        (KERNEL, "(PINGPONG)\n      mbarrier_wait", "(false)\n      mbarrier_wait", TURNS, {}),
+        (MAINLOOP, "(PINGPONG)\n      mbarrier_wait", "(false)\n      mbarrier_wait", TURNS, {}),
         {"checked late": "", "checked early": "race|deadlock", "fast late": "deadlock"}),
     "buffers are not fenced for TMA": (
         (STORE, "    fence_proxy_async();\n", "", SMALL, {}),
@@ -126,14 +126,14 @@ BUGS = {
         (TILE, "EVERYONE = (1 << SHARERS) - 1;", "EVERYONE = 7;", LARGE, {}),
         {"checked late": "mask 0x7", "fast early": "mask 0x7"}),
     "only the own producer hears of an empty stage": (
-        (KERNEL, "mbarrier_arrive_remote(empty, lane);", "mbarrier_arrive(empty);", LARGE, {}),
+        (MAINLOOP, "mbarrier_arrive_remote(empty, lane);", "mbarrier_arrive(empty);", LARGE, {}),
         {"checked late": "race", "checked early": "race"}),
     "loads before the neighbour has started": (
-        (KERNEL, "  if constexpr (CLUSTER > 1) {\n    cluster_sync();\n  } else {\n    __syncthreads();\n  }\n",
+        (MAINLOOP, "  if constexpr (CLUSTER > 1) {\n    cluster_sync();\n  } else {\n    __syncthreads();\n  }\n",
          "  __syncthreads();\n", LARGE, {}),
         {"checked late": "may not have started", "checked early": "may not have started"}),
     "exit before the neighbour's last word": (
-        (KERNEL, "    if constexpr (CLUSTER > 1) cluster_sync();\n", "", LARGE, {}),
+        (MAINLOOP, "    if constexpr (CLUSTER > 1) cluster_sync();\n", "", LARGE, {}),
         {"checked late": "exits although", "checked early": "exits although"}),
 }  # fmt: skip
 
@@ -172,4 +172,4 @@ def test_bugs_are_caught(patched, bug):
         report = str(caught.value)
         assert re.search(words, report), f"{mode}: {report}"
         if caught.type is emulator.EmulatorError:
-            assert re.search(r"(gemm_sm90\.cu|tile\.cuh|store\.cuh):\d+", report), f"{mode}: no line in {report}"
+            assert re.search(r"(gemm_sm90\.cu|(mainloop|tile|store)\.cuh):\d+", report), f"{mode}: no line in {report}"

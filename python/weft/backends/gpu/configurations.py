@@ -7,7 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from weft.backends.gpu import array_configurations, gemm_configurations, rnn_configurations
+from weft.backends.gpu import (
+    array_configurations,
+    conv_sm90_configurations,
+    gemm_configurations,
+    rnn_configurations,
+)
 
 
 class Configuration(NamedTuple):
@@ -34,6 +39,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_mma": gemm_configurations.mma,
     "gemm_sm90": gemm_configurations.sm90,
     "gemm_split": gemm_configurations.split,
+    "conv_sm90": conv_sm90_configurations.sm90,
     "map": array_configurations.map_,
     "transpose": array_configurations.transpose,
     "reduce": array_configurations.reduce_,
