@@ -27,6 +27,7 @@ SERIALIZED = re.compile(r"C751\d|serializ", re.IGNORECASE)
 #: Instructions that a kernel's code must hold, by (kernel, capability).
 INSTRUCTIONS = {
     ("gemm_sm90", 90): ("HGMMA", "UTMALDG", "UTMASTG", "SYNCS"),
+    ("attention_sm90", 90): ("HGMMA", "UTMALDG", "UTMASTG", "SYNCS", "USETMAXREG"),
     ("gemm_mma", 80): ("HMMA", "LDSM", "LDGSTS"),
     ("gemm_mma", 75): ("HMMA", "LDSM"),
     ("gemm_simt", 75): ("FFMA",),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from weft.backends.gpu import (
     array_configurations,
+    attention_sm90_configurations,
     conv_sm90_configurations,
     gemm_configurations,
     rnn_configurations,
@@ -40,6 +41,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_sm90": gemm_configurations.sm90,
     "gemm_split": gemm_configurations.split,
     "conv_sm90": conv_sm90_configurations.sm90,
+    "attention_sm90": attention_sm90_configurations.sm90,
     "map": array_configurations.map_,
     "transpose": array_configurations.transpose,
     "reduce": array_configurations.reduce_,

@@ -1,0 +1,328 @@
+// Attention, forward, for Hopper: TMA feeds rings of keys and values, wgmma multiplies from them, and the softmax of one
+// warpgroup runs behind the products of another. Shah et al., "FlashAttention-3: fast and accurate attention with
+// asynchrony and low-precision" (2024); the running maximum is Milakov and Gimelshein's, "Online normalizer calculation
+// for softmax" (2018).
+//
+//   out = softmax(scale q k^T) v,  lse = logarithm of the softmax's denominator
+//
+// One warp keeps the rings full. A warpgroup owns 64 rows of q: scores come from shared memory into registers, turn into
+// weights there, and are the left factor of the product with the values. The product of the next keys is issued before
+// that of the weights at hand, and both before the softmax of what the first gives; and warpgroups issue in turn
+// (TURNS), so that tensor cores multiply for one while the other takes exponentials. Blocks are persistent. Rows, keys
+// and columns outside of a head are zero on the way in and dropped on the way out; defines in attention_sm90/tile.cuh.
+#include "attention_sm90/tile.cuh"
+
+#if WEFT_WGMMA
+
+constexpr float LN_2 = 0.6931471805599453f;
+
+// The boxes of a tile of rows of one head, side by side.
+template <int COUNT, int BYTES>
+DEVICE_INLINE void load_rows(unsigned to, const TensorMap* map, unsigned full, int row, int head, int batch) {
+  mbarrier_arrive_expect_tx(full, COUNT * BYTES);
+#pragma unroll
+  for (int box = 0; box < COUNT; box++) tma_load_4d(to + box * BYTES, map, full, box * COLUMNS, row, head, batch);
+}
+
+// The producer, one thread: queries, keys and values of every tile of this block, in the order in which they are used.
+DEVICE_INLINE void produce(const Problem& p, const TensorMap* map_q, const TensorMap* map_k, const TensorMap* map_v,
+                           unsigned shared) {
+  Ring keys, values;
+  unsigned q_phase = 0;
+  Schedule schedule = {p};
+  Tile tile;
+  while (schedule.next(tile)) {
+    const int head = tile.head / p.group;
+    auto load_keys = [&](int step) {
+      mbarrier_wait(shared + K_EMPTY_AT + 8 * keys.stage, keys.phase ^ 1);
+      load_rows<BOXES, TALL_BOX_BYTES>(shared + K_AT + keys.stage * K_BYTES, map_k, shared + K_FULL_AT + 8 * keys.stage,
+                                       step * TILE_N, head, tile.batch);
+      keys.advance();
+    };
+    auto load_values = [&](int step) {
+      mbarrier_wait(shared + V_EMPTY_AT + 8 * values.stage, values.phase ^ 1);
+      load_rows<BOXES_V, TALL_BOX_BYTES>(shared + V_AT + values.stage * V_BYTES, map_v,
+                                         shared + V_FULL_AT + 8 * values.stage, step * TILE_N, head, tile.batch);
+      values.advance();
+    };
+    load_keys(tile.steps - 1);
+    for (int i = 0; i < CONSUMERS; i++) {
+      mbarrier_wait(shared + Q_EMPTY_AT + 8 * i, q_phase ^ 1);
+      load_rows<BOXES, BOX_BYTES>(shared + Q_AT + i * Q_BYTES, map_q, shared + Q_FULL_AT + 8 * i, tile.row + i * ROWS,
+                                  tile.head, tile.batch);
+    }
+    q_phase ^= 1;
+    for (int step = tile.steps - 1; step > 0; step--) {
+      load_keys(step - 1);
+      load_values(step);
+    }
+    load_values(0);
+  }
+}
+
+// What a thread knows of its two rows, those of its scores 4j + i with i / 2 equal.
+struct Rows {
+  float largest[2], sum[2];
+
+  // Turns scores into weights relative to the largest so far; `scale` brings what was computed before to them.
+  template <bool FIRST>
+  DEVICE_INLINE void soften(float (&s)[TILE_N / 2], float (&scale)[2], float factor) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      float high[2] = {FIRST ? s[2 * half] : fmaxf(largest[half], s[2 * half]), s[2 * half + 1]};
+#pragma unroll
+      for (int j = 1; j < TILE_N / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) high[i] = fmaxf(high[i], s[4 * j + 2 * half + i]);
+      high[0] = fmaxf(high[0], high[1]);
+      high[0] = fmaxf(high[0], __shfl_xor_sync(0xffffffffu, high[0], 1));
+      high[0] = fmaxf(high[0], __shfl_xor_sync(0xffffffffu, high[0], 2));
+      const float shift = high[0] == -INFINITY ? 0.0f : high[0] * factor;  // of a row that has seen nothing yet
+      if constexpr (!FIRST) scale[half] = exp2_approx(fmaf(largest[half], factor, -shift));
+      largest[half] = high[0];
+      float total[2] = {FIRST ? 0.0f : sum[half] * scale[half], 0.0f};
+#pragma unroll
+      for (int j = 0; j < TILE_N / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          float& x = s[4 * j + 2 * half + i];
+          x = exp2_approx(fmaf(x, factor, -shift));
+          total[i] += x;
+        }
+      sum[half] = total[0] + total[1];
+    }
+  }
+};
+
+// Hides the keys from `first` on that the rows from `row` on do not see. A thread has the scores of rows `row` and
+// `row` + 8, of the keys 8j, 8j + 1 after `first`.
+DEVICE_INLINE void hide(const Problem& p, float (&s)[TILE_N / 2], int row, int first) {
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int seen = min(p.keys, row + 8 * half + p.visible) - first;
+#pragma unroll
+    for (int j = 0; j < TILE_N / 8; j++)
+#pragma unroll
+      for (int i = 0; i < 2; i++)
+        if (8 * j + i >= seen) s[4 * j + 2 * half + i] = -INFINITY;
+  }
+}
+
+// s = q k^T. Descriptors count in 16 bytes: 16 columns are two of them, the next 64 columns lie in the next box.
+DEVICE_INLINE void multiply_keys(float (&s)[TILE_N / 2], unsigned long long q, unsigned long long k) {
+#pragma unroll
+  for (int step = 0; step < HEAD / 16; step++) {
+    const int box = step / 4, at = step % 4 * 2;
+    wgmma<TILE_N, TYPE, 0, 0>(s, q + box * (BOX_BYTES / 16) + at, k + box * (TALL_BOX_BYTES / 16) + at, step > 0);
+  }
+  wgmma_commit();
+}
+
+// out (+)= weights v, whose 16 keys of a step are 16 rows.
+DEVICE_INLINE void multiply_values(float (&out)[HEAD_V / 2], const unsigned (&weights)[TILE_N / 16][4],
+                                   unsigned long long v, bool overwrite) {
+#pragma unroll
+  for (int step = 0; step < TILE_N / 16; step++)
+    wgmma<HEAD_V, TYPE, 1>(out, weights[step], v + step * (16 * ROW / 16), step > 0 || !overwrite);
+  wgmma_commit();
+}
+
+// Scores of eight columns are half of a fragment of the left factor.
+DEVICE_INLINE void round_weights(unsigned (&weights)[TILE_N / 16][4], const float (&s)[TILE_N / 2]) {
+#pragma unroll
+  for (int step = 0; step < TILE_N / 16; step++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) weights[step][i] = pack<TYPE>(s[8 * step + 2 * i], s[8 * step + 2 * i + 1]);
+}
+
+// A consumer warpgroup: its 64 rows of every tile.
+struct Consumer {
+  const Problem& p;
+  const TensorMap* map_out;
+  float* lse;
+  unsigned shared;
+  int warpgroup, thread, warp, lane;
+  Ring keys, values;
+  unsigned q_phase = 0;
+
+  DEVICE_INLINE Consumer(const Problem& p, const TensorMap* map_out, float* lse, unsigned shared, int consumer_warp)
+      : p(p),
+        map_out(map_out),
+        lse(lse),
+        shared(shared),
+        warpgroup(consumer_warp / 4),
+        thread(threadIdx.x % 128),
+        warp(consumer_warp % 4),
+        lane(thread % 32) {}
+
+  DEVICE_INLINE bool speaks() const { return warp == 0 && elect_one(); }
+  DEVICE_INLINE void warpgroup_sync() const { bar_sync(1 + CONSUMERS + warpgroup, 128); }
+  DEVICE_INLINE void release(unsigned empty) const {
+    if (lane == 0) mbarrier_arrive(empty);
+  }
+
+  // The right to issue products goes round. The first in turn has it to begin with.
+  DEVICE_INLINE void take_turn(bool first) const {
+    if (TURNS && !(first && warpgroup == 0)) bar_sync(1 + warpgroup, 256);
+  }
+  DEVICE_INLINE void pass_turn() const {
+    if constexpr (TURNS) bar_arrive(1 + (warpgroup + 1) % CONSUMERS, 256);
+  }
+
+  DEVICE_INLINE void run() {
+    const unsigned q_at = shared + Q_AT + warpgroup * Q_BYTES;
+    const unsigned q_full = shared + Q_FULL_AT + 8 * warpgroup, q_empty = shared + Q_EMPTY_AT + 8 * warpgroup;
+    const unsigned long long q = smem_descriptor(q_at, 0, 8 * ROW, 128);
+    const unsigned long long k0 = smem_descriptor(shared + K_AT, 0, 8 * ROW, 128);
+    const unsigned long long v0 = smem_descriptor(shared + V_AT, TALL_BOX_BYTES, 8 * ROW, 128);
+    float s[TILE_N / 2], out[HEAD_V / 2], scale[2];
+    unsigned weights[TILE_N / 16][4];
+    Rows rows;
+    bool first_turn = true;
+
+    Schedule schedule = {p};
+    Tile tile;
+    while (schedule.next(tile)) {
+      const int first_row = tile.row + warpgroup * ROWS, row = first_row + 16 * warp + lane / 4;
+      const int seen_by_all = min(p.keys, first_row + p.visible);
+      auto hide_at = [&](int step) {
+        if ((step + 1) * TILE_N > seen_by_all) hide(p, s, row, step * TILE_N + lane % 4 * 2);
+      };
+
+      mbarrier_wait(q_full, q_phase);
+      q_phase ^= 1;
+      mbarrier_wait(shared + K_FULL_AT + 8 * keys.stage, keys.phase);
+      wgmma_fence();
+      multiply_keys(s, q, k0 + keys.stage * (K_BYTES / 16));
+      wgmma_wait<0>();
+      wgmma_hold(s);
+      release(shared + K_EMPTY_AT + 8 * keys.stage);
+      keys.advance();
+      hide_at(tile.steps - 1);
+      rows.soften<true>(s, scale, p.scale_log2);
+      round_weights(weights, s);
+      mbarrier_wait(shared + V_FULL_AT + 8 * values.stage, values.phase);
+
+      for (int step = tile.steps - 2; step >= 0; step--) {
+        mbarrier_wait(shared + K_FULL_AT + 8 * keys.stage, keys.phase);
+        take_turn(first_turn);
+        first_turn = false;
+        wgmma_fence();
+        multiply_keys(s, q, k0 + keys.stage * (K_BYTES / 16));
+        multiply_values(out, weights, v0 + values.stage * (V_BYTES / 16), step == tile.steps - 2);
+        pass_turn();
+        wgmma_wait<1>();
+        wgmma_hold(s);
+        release(shared + K_EMPTY_AT + 8 * keys.stage);
+        keys.advance();
+        hide_at(step);
+        rows.soften<false>(s, scale, p.scale_log2);
+        wgmma_hold(s);
+        const unsigned v_empty = shared + V_EMPTY_AT + 8 * values.stage;
+        values.advance();
+        mbarrier_wait(shared + V_FULL_AT + 8 * values.stage, values.phase);
+        wgmma_wait<0>();
+        wgmma_hold(out);
+        release(v_empty);
+#pragma unroll
+        for (int i = 0; i < HEAD_V / 2; i++) out[i] *= scale[i / 2 % 2];
+        round_weights(weights, s);
+      }
+      if constexpr (!OUT_IN_Q) release(q_empty);
+
+      wgmma_fence();
+      multiply_values(out, weights, v0 + values.stage * (V_BYTES / 16), tile.steps == 1);
+      wgmma_wait<0>();
+      wgmma_hold(out);
+      release(shared + V_EMPTY_AT + 8 * values.stage);
+      values.advance();
+      finish(tile, out, rows);
+      if constexpr (OUT_IN_Q) {
+        if (speaks()) bulk_wait_read<0>();
+        __syncwarp();
+        release(q_empty);
+      }
+    }
+    if (!first_turn && warpgroup == 0) take_turn(false);  // what the last in turn has passed on
+    if (speaks()) bulk_wait<0>();
+  }
+
+  // Divides by the sums and sends the rows away.
+  DEVICE_INLINE void finish(const Tile& tile, float (&out)[HEAD_V / 2], const Rows& rows) const {
+    float inverse[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const float sum = warp_reduce<4>(rows.sum[half], [](float x, float y) { return x + y; });
+      inverse[half] = sum != 0.0f ? 1.0f / sum : 0.0f;
+      const int row = tile.row + warpgroup * ROWS + 16 * warp + lane / 4 + 8 * half;
+      if (lane % 4 == 0 && row < p.queries)
+        lse[(long long)(tile.pair) * p.queries + row] =
+            sum != 0.0f ? rows.largest[half] * (p.scale_log2 * LN_2) + logf(sum) : -INFINITY;
+    }
+    const unsigned buffer = shared + OUT_AT + warpgroup * OUT_STEP;
+    const int line = 16 * warp + lane % 16;
+    const unsigned at = buffer + line * ROW + ((lane / 16 ^ line % 8) << 4);
+    if (speaks()) bulk_wait_read<0>();
+    warpgroup_sync();  // the rows of the tile before have left the buffer
+#pragma unroll
+    for (int j = 0; j < BOXES_V * COLUMNS / 16; j++) {
+      unsigned r[4] = {};  // behind the last column
+#pragma unroll
+      for (int i = 0; i < 4 && j < HEAD_V / 16; i++)
+        r[i] = pack<TYPE>(out[8 * j + 2 * i] * inverse[i % 2], out[8 * j + 2 * i + 1] * inverse[i % 2]);
+      stmatrix_x4((at ^ j % 4 << 5) + j / 4 * BOX_BYTES, r);
+    }
+    fence_proxy_async();
+    warpgroup_sync();
+    if (speaks()) {
+#pragma unroll
+      for (int box = 0; box < BOXES_V; box++)
+        tma_store_4d(map_out, buffer + box * BOX_BYTES, box * COLUMNS, tile.row + warpgroup * ROWS, tile.head,
+                     tile.batch);
+      bulk_commit();
+    }
+  }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    attention_sm90(const __grid_constant__ TensorMap map_q, const __grid_constant__ TensorMap map_k,
+                   const __grid_constant__ TensorMap map_v, const __grid_constant__ TensorMap map_out, float* lse,
+                   const __grid_constant__ Problem p) {
+  DYNAMIC_SHARED(unsigned char, shared_memory, 1024);
+  const unsigned shared = smem_u32(shared_memory);
+  const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);  // one value per warp, and the compiler knows it
+
+  if (warp == 0 && elect_one()) {
+    prefetch_tensor_map(&map_q);
+    prefetch_tensor_map(&map_k);
+    prefetch_tensor_map(&map_v);
+    prefetch_tensor_map(&map_out);
+    for (int i = 0; i < STAGES; i++) {
+      mbarrier_init(shared + K_FULL_AT + 8 * i, 1);
+      mbarrier_init(shared + V_FULL_AT + 8 * i, 1);
+      mbarrier_init(shared + K_EMPTY_AT + 8 * i, 4 * CONSUMERS);
+      mbarrier_init(shared + V_EMPTY_AT + 8 * i, 4 * CONSUMERS);
+    }
+    for (int i = 0; i < CONSUMERS; i++) {
+      mbarrier_init(shared + Q_FULL_AT + 8 * i, 1);
+      mbarrier_init(shared + Q_EMPTY_AT + 8 * i, 4);
+    }
+    fence_mbarrier_init();
+  }
+  __syncthreads();
+  grid_dependency_wait();
+
+  if (warp < 4) {
+    setmaxnreg_dec<CONSUMERS == 2 ? 40 : 32>();
+    if (warp == 0 && elect_one()) {
+      produce(p, &map_q, &map_k, &map_v, shared);
+      grid_dependency_launch();
+    }
+  } else {
+    setmaxnreg_inc<CONSUMERS == 2 ? 232 : 160>();
+    Consumer(p, &map_out, lse, shared, warp - 4).run();
+  }
+}
+EXPORT_KERNEL(attention_sm90)
+
+#endif

@@ -1,0 +1,19 @@
+"""The kernels of attention on Hopper in their shipped kinds, for configurations.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from weft.backends.gpu.attention_sm90 import TILES, TYPES, defines
+
+HEADS = (64, 96, 128, 192, 256)  # columns that models have
+
+
+def sm90() -> Iterator[tuple[Any, ...]]:
+    for dtype in TYPES:
+        for head in HEADS:
+            kinds = TILES[next(w for w in TILES if head <= w)]
+            for tile in dict.fromkeys([*kinds["full"], *kinds["causal"]]):
+                registers = 65536 // tile.threads // 8 * 8  # until setmaxnreg moves some to who multiplies
+                yield "attention_sm90.cu", "attention_sm90", defines(dtype, head, head, tile), 90, registers, 90

@@ -1,0 +1,144 @@
+"""attention_sm90 in checked mode: no report and the same bits in every schedule; a report of every bug put into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import policy
+from kernels.attention_sm90_checks import TINY, check
+from weft.backends import emulator, launch, source
+from weft.backends.gpu import attention_sm90
+from weft.backends.gpu.attention_sm90 import Tile
+from weft.backends.source import folder
+
+pytestmark = policy.needs("emulator")
+MODES = [(schedule, late) for schedule in ("fifo", "lifo", "reverse", "random") for late in (True, False)]
+#: Ragged, more tiles than blocks, three steps of keys for most rows; results in memory of their own.
+SHAPE = (2, 2, 1, 130, 97, 32, 32)
+ALONE = dataclasses.replace(TINY, turns=False)
+KINDS = {
+    "two in turn": (SHAPE, TINY, None),
+    "three in turn": ((1, 2, 1, 200, 97, 32, 32), Tile(3, 32, 3), 1),
+    "each alone": (SHAPE, ALONE, 1),
+    "results in the queries' memory": ((1, 2, 1, 130, 97, 256, 256), Tile(2, 80, turns=False), 1),
+}
+
+
+def same_bits(shape, tile, visible, modes):
+    seen = set()
+    for schedule, late in modes:
+        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=3):
+            seen.add(check(shape, "emulated", tile=tile, visible=visible, seed=1))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_report_and_the_same_bits(kind):
+    same_bits(*KINDS[kind], MODES if kind == "two in turn" else [("random", True), ("lifo", False), ("reverse", True)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", list(attention_sm90.TILES))
+def test_every_tile(head):
+    for order, visible in (("full", None), ("causal", 1)):
+        for tile in attention_sm90.TILES[head][order]:
+            same_bits((1, 2, 1, tile.m + 10, 2 * tile.n + 7, head, head), tile, visible, MODES)
+
+
+# -- bugs -------------------------------------------------------------------------------------------------------------
+
+KERNEL, TILE = "attention_sm90.cu", "attention_sm90/tile.cuh"
+K_READ = "        wgmma_wait<1>();\n        wgmma_hold(s);\n        release(shared + K_EMPTY_AT + 8 * keys.stage);\n"
+V_READ = "        wgmma_wait<0>();\n        wgmma_hold(out);\n        release(v_empty);\n"
+
+#: what is wrong -> (file, text, its replacement, tile), and what is said of it where. That products wait for keys
+#: cannot be tested here: whoever waited for a later load, of queries or values, counts as having waited for the keys.
+BUGS = {
+    "keys are loaded over those that are read": (
+        (KERNEL, "mbarrier_wait(shared + K_EMPTY_AT + 8 * keys.stage, keys.phase ^ 1);", "", TINY),
+        {"checked late": "more arrivals|race", "checked early": "more arrivals|race"}),
+    "values too": (
+        (KERNEL, "mbarrier_wait(shared + V_EMPTY_AT + 8 * values.stage, values.phase ^ 1);", "", TINY),
+        {"checked late": "more arrivals|race", "checked early": "more arrivals|race"}),
+    "queries too": (
+        (KERNEL, "      mbarrier_wait(shared + Q_EMPTY_AT + 8 * i, q_phase ^ 1);\n", "", TINY),
+        {"checked late": "wgmma of shared|more arrivals", "checked early": "more arrivals|race"}),
+    "fewer bytes are expected than come": (
+        (KERNEL, "(full, COUNT * BYTES)", "(full, COUNT * BYTES / 2)", TINY), {"checked late": "", "fast late": ""}),
+    "products start before values have come": (
+        (KERNEL, "mbarrier_wait(shared + V_FULL_AT + 8 * values.stage, values.phase);", "", TINY),
+        {"checked late": "wgmma of shared|in flight", "checked early": "race"}),
+    "before queries have come": (
+        (KERNEL, "mbarrier_wait(q_full, q_phase);", "", TINY),
+        {"checked late": "wgmma of shared|in flight", "checked early": "race"}),
+    "scores are read before their product ends": (
+        (KERNEL, K_READ, K_READ.replace("<1>", "<2>"), TINY), {"fast late": ""}),
+    "keys are released before they are read": (
+        (KERNEL, K_READ, "        release(shared + K_EMPTY_AT + 8 * keys.stage);\n        wgmma_wait<1>();\n", TINY),
+        {"checked late": "race"}),
+    "sums are scaled before their product ends": (
+        (KERNEL, V_READ, "        release(v_empty);\n", TINY), {"fast late": ""}),
+    "values are released before they are read": (
+        (KERNEL, V_READ, "        release(v_empty);\n        wgmma_wait<0>();\n", TINY), {"checked late": "race"}),
+    "registers are not fenced": (
+        (KERNEL, "        wgmma_fence();\n", "", TINY), {"fast late": "without wgmma_fence"}),
+    "queries are released before the last scores": (
+        (KERNEL, "      q_phase ^= 1;\n", "      q_phase ^= 1;\n      release(q_empty);\n", TINY),
+        {"checked late": "wgmma of shared|more arrivals|race"}),
+    "results are not fenced for TMA": (
+        (KERNEL, "    fence_proxy_async();\n", "", TINY), {"checked late": "without fence_proxy_async"}),
+    "TMA stores before all have written": (
+        (KERNEL, "    warpgroup_sync();\n    if (speaks()) {\n", "    if (speaks()) {\n", TINY),
+        {"checked late": "race", "checked early": "race"}),
+    "results are written before TMA has read the last ones": (
+        (KERNEL, "    if (speaks()) bulk_wait_read<0>();\n    warpgroup_sync();", "    warpgroup_sync();", TINY),
+        {"checked late": "race"}),
+    "the block ends before its stores": (
+        (KERNEL, "    if (speaks()) bulk_wait<0>();\n", "", TINY), {"fast late": "before the thread exits"}),
+    "a turn is not passed on": (
+        (KERNEL, "        pass_turn();\n", "        if (warpgroup) pass_turn();\n", TINY), {"fast late": "deadlock"}),
+    "the diagonal is one further": (
+        (KERNEL, "if (8 * j + i >= seen)", "if (8 * j + i > seen)", TINY), {"fast late": ""}),
+    "too few tiles of keys": (
+        (TILE, "(max(seen, 1) + TILE_N - 1) / TILE_N", "max(seen, TILE_N) / TILE_N", TINY), {"fast late": ""}),
+    "the sums of a row forget to shrink": (
+        (KERNEL, "sum[half] * scale[half]", "sum[half]", TINY), {"fast late": ""}),
+    "weights of two steps change places": (
+        (KERNEL, "s[8 * step + 2 * i + 1]", "s[8 * (step ^ 1) + 2 * i + 1]", TINY), {"fast late": ""}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def patched(tmp_path, monkeypatch):
+    """Takes kernels from a copy of their folder, with one text replaced."""
+
+    def patch(file, text, replacement):
+        shutil.copytree(folder("kernels"), tmp_path / "kernels")
+        path = tmp_path / "kernels" / file
+        before = path.read_text()
+        assert text in before, f"{file} no longer holds {text!r}"
+        path.write_text(before.replace(text, replacement))
+        monkeypatch.setattr(source, "folder", lambda name: tmp_path / name if name == "kernels" else folder(name))
+        launch.KERNELS.clear()
+
+    yield patch
+    launch.KERNELS.clear()
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_bugs_are_caught(patched, bug):
+    (file, text, replacement, tile), said = BUGS[bug]
+    patched(file, text, replacement)
+    for mode, words in said.items():
+        with emulator.settings(arch=90, checked="checked" in mode, late="late" in mode, multiprocessors=2, workers=1):
+            with pytest.raises((emulator.EmulatorError, AssertionError)) as caught, np.errstate(all="ignore"):
+                check(SHAPE, "emulated", tile=tile, visible=40, seed=1)
+        report = str(caught.value)
+        assert re.search(words, report), f"{mode}: {report}"
+        if caught.type is emulator.EmulatorError:
+            assert re.search(r"(attention_sm90\.cu|tile\.cuh):\d+", report), f"{mode}: no line in {report}"

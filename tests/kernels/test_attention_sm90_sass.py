@@ -1,0 +1,92 @@
+"""What attention_sm90 becomes on sm_90a: no spills, Hopper's instructions, and the softmax behind the products."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from functools import lru_cache
+
+import pytest
+
+import policy
+from weft.backends import compile, source
+from weft.backends.gpu.attention_sm90 import TILES, defines
+
+pytestmark = policy.needs("nvrtc", "cuobjdump")
+SERIALIZED = re.compile(r"C75\d\d|serializ|setmaxnreg ignored", re.IGNORECASE)
+CASES = [(64, "bfloat16", "causal", 0), (64, "float16", "full", 1), (128, "bfloat16", "causal", 0),
+         (128, "bfloat16", "full", 0), (256, "bfloat16", "full", 0)]  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def compiled(head, dtype, order, i):
+    """(resources, log, instructions) of a tile."""
+    which = defines(dtype, head, head, TILES[head][order][i])
+    made = compile.cubin(source.read("attention_sm90.cu"), source.definitions(which), 90)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.code)
+        file.flush()
+        command = [policy.tool("cuobjdump"), "-sass", file.name]
+        sass = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", sass)]
+    return made.resources["attention_sm90"], made.log, code
+
+
+def main_loop(code):
+    """The innermost loop with both products in it."""
+    found = []
+    for at, text in code:
+        jump = re.search(r"BRA\S* .*?(0x[0-9a-f]+)", text)
+        if jump and int(jump[1], 16) < at:
+            body = [line for place, line in code if int(jump[1], 16) <= place <= at]
+            kinds = {"gdesc" in line and "tnspB" in line for line in body if "HGMMA" in line}
+            if kinds == {False, True}:
+                found.append(body)
+    return min(found, key=len)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_instructions(case):
+    resources, log, code = compiled(*case)
+    sass = "\n".join(text for _, text in code)
+    head, dtype, order, i = case
+    assert (resources.spill_stores, resources.spill_loads, resources.stack) == (0, 0, 0)
+    assert not SERIALIZED.search(log), log
+    assert not re.search(r"\b(LDL|STL)\b", sass)
+    kind = ".BF16" if dtype == "bfloat16" else ""
+    assert f"HGMMA.64x{TILES[head][order][i].n}x16.F32{kind} " in sass and f"HGMMA.64x{head}x16.F32{kind} " in sass
+    for name in ("UTMALDG.4D", "UTMASTG.4D", "USETMAXREG", "SYNCS", "STSM", "MUFU.EX2", "tnspB"):
+        assert name in sass, name
+    assert sass.count("USETMAXREG") == 2
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_softmax_runs_behind_the_product_of_the_values(case):
+    """In the main loop: scores are waited for with one product under way, and all exponentials but those that scale
+    the sums stand before the wait for it; weights and sums are touched behind it."""
+    head, _, order, i = case
+    tile, body = TILES[head][order][i], main_loop(compiled(*case)[2])
+    at = lambda words: [k for k, line in enumerate(body) if re.search(words, line)]
+    (scores,), (sums,) = at(r"DEPBAR\.LE gsb0, 0x1"), at(r"DEPBAR\.LE gsb0, 0x0")
+    assert scores < sums
+    exponentials = [k for k in at(r"MUFU\.EX2") if scores < k < sums]
+    assert len(exponentials) >= tile.n // 2
+    assert not [k for k in at(r"F2FP") if k < sums]
+    products = at("HGMMA")
+    assert len(products) == head // 16 + tile.n // 16 and max(products) < scores
+    assert sum("gsb0" in body[k] for k in products) == 2, "one group each"
+    assert len(at(r"BAR\.SYNC")) == len(at(r"BAR\.ARV")) == int(tile.turns)
+    assert not at(r"\b(LDS|STS|LDG|STG|LD|ST|MEMBAR|CALL)\b")
+
+
+@pytest.mark.parametrize("wait", ["<1>", "<0>"])
+def test_ptxas_tells_of_a_missing_wait(wait):
+    """A bug that the emulated device finds by values alone has its message in the compiler's log."""
+    whole = source.read("attention_sm90.cu")
+    hold = "wgmma_hold(s);" if wait == "<1>" else "wgmma_hold(out);"
+    text = f"        wgmma_wait{wait}();\n        {hold}"
+    assert text in whole.text
+    without = whole._replace(text=whole.text.replace(text, f"        {hold}"))
+    which = defines("bfloat16", 64, 64, TILES[64]["full"][1])
+    assert SERIALIZED.search(compile.cubin(without, source.definitions(which), 90).log)
