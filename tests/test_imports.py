@@ -28,6 +28,7 @@ LAYERS = (
     ("nn",),
     ("guard",),
     ("optim",),
+    ("captured",),
     ("io", "metrics", "data"),
     ("train",),
     ("recipes",),

@@ -51,6 +51,8 @@ LAZY_NAMES = {
     "nanguard": "guard",
     "autocast": "casting",
     "GradScaler": "optim",
+    "capture": "captured",
+    "CaptureError": "captured",
     "set_float32_matmul_precision": "backends.gpu.gemm_choice",
     "get_float32_matmul_precision": "backends.gpu.gemm_choice",
     "CudaKernel": "custom",

@@ -22,6 +22,7 @@ import numpy as np
 
 from weft.backends import writes
 from weft.backends.array import ARRAYS, OnDevice, device_of, ndarray
+from weft.backends.capturing import state as capturing
 from weft.backends.device import check_device, check_together, default_device, on_host, place
 
 
@@ -335,6 +336,8 @@ def op(body: Callable[..., Any]) -> Any:
                     elsewhere = True
         if elsewhere:
             check_together(body.__name__, arrays)
+            if capturing.recorder is not None:
+                capturing.recorder.saw(inputs)
         out, vjp = body(*arrays, **params)
         if observers:
             for observer in observers:

@@ -10,6 +10,7 @@ from typing import Any
 from weft.autograd import CastingAs, Edge, Node, RecordingAs, Tensor, gradient_observers
 from weft.backends import writes
 from weft.backends.array import ARRAYS, namespace
+from weft.backends.capturing import state as capturing
 from weft.backends.device import beside, check_together
 from weft.backends.piece import Pieces
 
@@ -37,10 +38,32 @@ def accumulate(leaves: dict[int, tuple[Tensor, Any]], _: Any) -> None:
                 memory = id(writes.owner(g))
                 g = Tensor(g.copy() if memory in taken or not writes.writable(g) else g)
                 taken.add(memory)
+            if capturing.received is not None and received(leaf, g):
+                continue
             if leaf.grad is not None:
                 both = g.requires_grad or leaf.grad.requires_grad  # only create_graph records gradients
                 g = namespace(g).add(leaf.grad, g) if both else Tensor(namespace(g.data).add(leaf.grad.data, g.data))
             leaf.grad = g
+
+
+def received(leaf: Tensor, g: Tensor) -> bool:
+    """Tell a step that is warming up or being recorded of a gradient; whether that took it.
+
+    What a leaf has from before the step stays in its memory, which every replay adds to.
+    """
+    recorder = capturing.recorder
+    if capturing.received is not None:
+        capturing.received[id(leaf)] = leaf
+    if recorder is None or id(leaf) not in recorder.gradients:
+        return False
+    _, before = recorder.gradients[id(leaf)]
+    if leaf.grad is not before:
+        return False
+    recorder.assume(f"the gradient of a Tensor {leaf.shape}", lambda: leaf.grad is before)
+    if before is None or g.requires_grad:
+        return False
+    namespace(g.data).accumulate(before.data, g.data)
+    return True
 
 
 def forward_order(roots: Iterable[Node]) -> list[Node]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor
+from weft.backends import capturing
 from weft.backends import reference as K
 from weft.backends.array import namespace, on_devices
 from weft.backends.device import check_device, place
@@ -66,17 +67,27 @@ class Generator:
         with self._lock:
             self._seed, self._offset = int(seed), int(offset)
 
-    def take(self, n: int) -> tuple[int, int]:
-        """Reserve `n` words and return where they start, (seed, offset); offsets move in whole blocks of four."""
+    def take(self, n: int) -> tuple[Any, Any]:
+        """Reserve `n` words and return where they start, (seed, offset); offsets move in whole blocks of four.
+
+        Two ints; in a step that is being recorded two arrays (1,) on its device, which every replay writes anew.
+        """
+        seed, offset = self.advance((n + 3) // 4 * 4)
+        recorder = capturing.state.recorder
+        return (seed, offset) if recorder is None else recorder.draw(self, seed, offset)
+
+    def advance(self, n: int) -> tuple[int, int]:
+        """Move on by `n` words, a multiple of 4; returns the state before."""
         with self._lock:
             offset = self._offset
-            self._offset = offset + (n + 3) // 4 * 4
+            self._offset = offset + n
             return self._seed, offset
 
     # Raw arrays, for what is itself made of arrays: initialisers, samplers, augmentation.
 
     def bits_array(self, n: int) -> Array:
         """`n` words as uint32 (n,)."""
+        on_host()
         seed, offset = self.take(n)
         return K.random_bits(np.empty(n, np.uint32), seed=seed, offset=offset)
 
@@ -268,7 +279,14 @@ def count(name: str, shape: Shape) -> int:
     return n
 
 
+def on_host() -> None:
+    """Numbers are about to be drawn on the host."""
+    capturing.refuse("random numbers drawn on the host", "draw them on the device, or before the step")
+
+
 def empty(name: str, shape: Shape, dtype: Any, device: str) -> Any:
+    if device == "cpu":
+        on_host()
     dtype = np.dtype(dtype)
     if dtype.char not in UNIFORM_BITS:
         raise TypeError(f"{name}: expected a real floating dtype, got {dtype}")

@@ -6,6 +6,9 @@ Source: CuPy's API reference, "Low-level CUDA support" and "Memory management".
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -82,6 +85,8 @@ def memory(number: int) -> dict[str, int]:
     with cupy.cuda.Device(number):
         free, total = cupy.cuda.runtime.memGetInfo()
         used, held = POOL.used_bytes(), POOL.total_bytes()
+        used += sum(each.pool.used_bytes() for each in private)
+        held += sum(each.pool.total_bytes() for each in private)
     return {"used": used, "held": held, "peak": max(held, peaks.get(number, 0)), "free": free, "total": total}
 
 
@@ -126,6 +131,63 @@ def stream_source() -> Any:
     if exported is not None and '"intptr_t (int)"' in repr(exported):
         return exported
     return lambda number: cupy.cuda.get_current_stream(number).ptr
+
+
+# ---- graphs
+
+
+class PrivatePool:
+    """Memory of one CUDA graph: it takes new memory for itself, and what it holds goes to nobody else."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+        self.pool = cupy.cuda.MemoryPool(self.grow)
+        private.add(self)
+
+    def grow(self, size: int) -> Any:
+        memory = cupy.cuda.Memory(size)
+        self.spans.append((memory.ptr, memory.ptr + size))
+        return cupy.cuda.MemoryPointer(memory, 0)
+
+    def malloc(self, size: int) -> Any:
+        try:
+            return self.pool.malloc(size)
+        except cupy.cuda.memory.OutOfMemoryError:
+            raise OutOfMemoryError(exhausted(size)) from None
+
+    def allocating(self) -> Any:
+        """A block in which this thread's arrays are made here."""
+        return cupy.cuda.using_allocator(self.malloc)
+
+    def owns(self, pointer: int) -> bool:
+        return any(low <= pointer < high for low, high in self.spans)
+
+
+private: weakref.WeakSet[PrivatePool] = weakref.WeakSet()
+
+
+class Captured:
+    graph: Any = None
+
+
+@contextmanager
+def capturing() -> Iterator[Captured]:
+    """Record what is enqueued in the block, on a stream of its own, as a graph that is ready to be launched."""
+    captured, stream = Captured(), new_stream(0)
+    with stream:
+        stream.begin_capture()  # relaxed: memory may be allocated meanwhile
+        try:
+            yield captured
+        except BaseException:
+            with suppress(Exception):  # a capture that broke cannot be ended without an error of its own
+                stream.end_capture()
+            raise
+        captured.graph = stream.end_capture()
+
+
+def launch_graph(graph: Any) -> None:
+    """Enqueue a graph on the current stream."""
+    graph.launch(stream=cupy.cuda.get_current_stream())
 
 
 # ---- from the host

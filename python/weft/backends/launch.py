@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.backends import source
 from weft.backends.arguments import pack
+from weft.backends.capturing import state as capturing
 from weft.backends.tensor_maps import TensorMap, tensor_map, tensor_map_im2col
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def launch(
     way = ROUTES.get(type(arguments[0])) if arguments else None
     if way is None:
         way = route(kernel.name, arguments)
+    if capturing.recorder is not None:
+        capturing.recorder.launched(kernel, grid, block, arguments, shared, cluster, cooperative, dependent)
     way(kernel, grid, block, arguments, shared, cluster, cooperative, dependent)
 
 

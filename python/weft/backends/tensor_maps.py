@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from weft.backends.capturing import state as capturing
+
 #: CUtensorMapDataType by dtype character, and by name where a dtype does not tell.
 DATA_TYPES = {
     "B": 0, "b": 0, "?": 0, "H": 1, "h": 1, "I": 2, "i": 3, "Q": 4, "L": 4, "q": 5, "l": 5,
@@ -67,6 +69,8 @@ def tensor_map(
     argument breaks.
     """
     where, pointer = array.device_name, array.pointer
+    if capturing.recorder is not None:
+        capturing.recorder.pin(array)  # a map alone keeps no memory
     type_ = array.dtype.char if dtype is None else dtype if isinstance(dtype, str) else np.dtype(dtype).char
     key = (where, pointer, tuple(shape), tuple(strides), tuple(box), swizzle, type_, interleave, fill,
            None if element_strides is None else tuple(element_strides), promotion)  # fmt: skip
@@ -99,6 +103,8 @@ def tensor_map_im2col(
     corners of the box of pixels in width, height, depth, relative to the image's own. The rest as in `tensor_map`.
     """
     where, pointer = array.device_name, array.pointer
+    if capturing.recorder is not None:
+        capturing.recorder.pin(array)
     type_ = array.dtype.char if dtype is None else dtype if isinstance(dtype, str) else np.dtype(dtype).char
     key = (where, pointer, tuple(shape), tuple(strides), tuple(lower), tuple(upper), channels, pixels, swizzle, type_,
            interleave, fill, None if element_strides is None else tuple(element_strides), promotion)  # fmt: skip

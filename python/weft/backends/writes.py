@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from weft.backends.array import ARRAYS, OnDevice, ndarray
+from weft.backends.capturing import state as capturing
 
 
 class Clock:
@@ -59,6 +60,8 @@ def writable(array: Any) -> bool:
 
 def record(array: Any, by: str) -> None:
     """Note that `by` has just written into `array`."""
+    if capturing.recorder is not None:
+        capturing.recorder.wrote(array, by)
     clock.now += 1
     memory = owner(array)
     key = id(memory)

@@ -12,7 +12,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from weft.backends import capturing
 from weft.optim.optimizer import Optimizer
+
+
+def not_recorded() -> None:
+    """Rates are the host's: a replay would not move them."""
+    capturing.refuse("a step of a learning-rate schedule", "take it after the recorded step")
 
 
 class LRScheduler:
@@ -42,6 +48,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on by one and set the rates."""
+        not_recorded()
         before = self._planned
         self.last_epoch += 1
         self._planned = self.get_lr()
@@ -318,6 +325,7 @@ class SequentialLR:
 
     def step(self) -> None:
         """Go on by one and set the rates."""
+        not_recorded()
         self.last_epoch += 1
         i = bisect_right(self.milestones, self.last_epoch)
         if i and self.milestones[i - 1] == self.last_epoch:
@@ -388,6 +396,7 @@ class ReduceLROnPlateau:
 
     def step(self, metrics: Any) -> None:
         """Tell the figure of this step, a number or a Tensor of one value."""
+        not_recorded()
         value = float(metrics)
         self.last_epoch += 1
         if self.is_better(value):

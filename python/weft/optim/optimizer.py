@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor, enable_grad
-from weft.backends import writes
+from weft.backends import capturing, writes
 from weft.backends.array import ARRAYS, OnDevice, device_of, namespace
 from weft.backends.device import host_copy, on_host, place
 
@@ -103,6 +103,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         by = f"{type(self).__name__}.step"
+        recorder = capturing.state.recorder
         for group in self.param_groups:
             runs: dict[tuple[str, int, str], tuple[list[Any], list[Any], list[dict[str, Any]]]] = {}
             probe = next(iter(self.slots(group)), None)
@@ -114,6 +115,7 @@ class Optimizer:
                     raise ValueError(f"{by}: expected a gradient of shape {p.shape}, got {grad.shape}")
                 state = self.state.get(p)
                 if state is None:
+                    capturing.refuse(f"the first gradient of a Tensor {p.shape}", "let the step warm up with it")
                     state = self.state[p] = {"step": 0, **{k: self.zeros(p.data) for k in self.slots(group)}}
                 state["step"] += 1
                 where = "cpu" if type(p.data) is np.ndarray else p.device
@@ -128,8 +130,28 @@ class Optimizer:
                 run[2].append(state)
                 p.touch(by)
             for (_, step, _), (data, grads, states) in runs.items():
-                self.update(group, data, grads, states, step)
+                if recorder is None:
+                    self.update(group, data, grads, states, step)
+                else:
+                    self.record(recorder, group, data, grads, states)
         return loss
+
+    def record(
+        self, recorder: Any, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]]
+    ) -> None:
+        """An update in a step that is being recorded: learning rate and step count come from the host, step by step."""
+        held = self.state
+        fixed = {k: v for k, v in group.items() if k not in ("params", "lr")}
+        recorder.assume(f"the state of {type(self).__name__}", lambda: self.state is held)
+        recorder.assume(f"a hyperparameter of {type(self).__name__}", lambda: fixed.items() <= group.items())
+
+        def count(by: int) -> None:
+            for state in states:
+                state["step"] += by
+
+        recorder.each_step(lambda: count(1), lambda: count(-1))
+        lr, step = recorder.live(np.float32, lambda: group["lr"]), recorder.live(np.int32, lambda: states[0]["step"])
+        self.update({**group, "lr": lr}, data, grads, states, step)
 
     def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of the arrays kept for each parameter."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.backends import gpu
+from weft.backends import capturing, gpu
 from weft.backends.array import OnDevice
 
 SCALARS = (bool, int, float)
@@ -333,6 +333,7 @@ class EmulatedArray(DeviceArray):
         return self.reshape(-1)
 
     def get(self) -> np.ndarray[Any, Any]:
+        capturing.leaving(self.shape)
         check_flags(self)
         return self.memory.copy()
 
@@ -341,11 +342,13 @@ class EmulatedArray(DeviceArray):
 
     def set(self, values: np.ndarray[Any, Any]) -> None:
         """Copy host values of the same shape and dtype into this array."""
+        capturing.arriving(values.shape, values.dtype)
         if values.shape != self.shape or values.dtype != self.dtype:
             raise ValueError(f"set: expected {self.dtype} {self.shape}, got {values.dtype} {values.shape}")
         self.memory[...] = values
 
     def cold(self, function: Any, args: Any, kwargs: Any) -> Any:
+        capturing.refuse(f"{function.__name__}, which has no kernel", "do it before or after the step")
         if any(isinstance(x, np.ndarray) for x in args):
             raise TypeError(f"{function.__name__}: expected all on one device, got {self.device_name} and cpu")
         out = function(*[x.memory if isinstance(x, EmulatedArray) else x for x in args], **kwargs)
@@ -365,6 +368,7 @@ def check_flags(array: Any) -> None:
 def from_host(values: Any) -> EmulatedArray:
     """A copy of a NumPy array in the memory of the emulated device."""
     values = np.asarray(values)
+    capturing.arriving(values.shape, values.dtype)
     out = empty(values.shape, values.dtype, "emulated")
     out.memory[...] = values
     return out  # type: ignore[no-any-return]
@@ -378,7 +382,10 @@ def empty(shape: Any, dtype: Any, device: str) -> Any:
     if device == "emulated":
         from weft.backends.emulator import memory
 
-        return EmulatedArray(memory(shape, dtype))
+        out = EmulatedArray(memory(shape, dtype))
+        if capturing.state.recorder is not None:
+            capturing.state.recorder.pin(out)
+        return out
     from weft.backends.gpu import cuda_array
 
     return cuda_array.empty(shape, dtype, device)

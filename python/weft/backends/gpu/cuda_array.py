@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from weft.backends import cupy_device, gpu
+from weft.backends import capturing, cupy_device, gpu
 from weft.backends.gpu.array import DeviceArray, check_flags, contiguous
 
 
@@ -24,6 +24,7 @@ class CudaArray(DeviceArray, cupy.ndarray):  # type: ignore[misc]
         return cupy.ndarray.__getitem__(self, index)
 
     def get(self) -> np.ndarray[Any, Any]:  # type: ignore[override]
+        capturing.leaving(self.shape)
         values = cupy.ndarray.get(self if self.flags.c_contiguous else contiguous(self))
         check_flags(self)
         return values  # type: ignore[no-any-return]
@@ -36,6 +37,7 @@ class CudaArray(DeviceArray, cupy.ndarray):  # type: ignore[misc]
         return self.reshape(-1)
 
     def cold(self, function: Any, args: Any, kwargs: Any) -> Any:
+        capturing.refuse(f"{function.__name__}, which has no kernel", "do it before or after the step")
         if any(isinstance(x, np.ndarray) for x in args):
             raise TypeError(f"{function.__name__}: expected all on one device, got {self.device_name} and cpu")
         plain = [x.view(cupy.ndarray) if isinstance(x, CudaArray) else x for x in args]
@@ -78,6 +80,7 @@ def empty(shape: Any, dtype: Any, device: str) -> Any:
 
 def from_host(values: np.ndarray[Any, Any], device: str) -> Any:
     """A copy on the GPU, queued on the current stream by way of pinned memory."""
+    capturing.arriving(values.shape, values.dtype)
     bits = np.ascontiguousarray(values).reshape(-1).view(np.uint8)  # whatever dtypes CuPy knows
     with cupy.cuda.Device(number(device)):
         out = adopt(cupy.empty(bits.shape, np.uint8))
@@ -87,6 +90,7 @@ def from_host(values: np.ndarray[Any, Any], device: str) -> Any:
 
 def to_gpu(array: Any, device: str) -> Any:
     """A copy on another GPU."""
+    capturing.refuse("a copy to another GPU", "make it before the step")
     out, array = empty(array.shape, array.dtype, device), contiguous(array)
     with out.data.device:
         out.data.copy_from_device_async(array.data, array.nbytes)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from weft.backends.capturing import state as capturing
+
 KINDS: dict[str, type[Exception]] = {"index": IndexError, "label": IndexError, "non-finite": FloatingPointError}
 NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
 MESSAGES = 1 << 16  # those in use at once; the oldest give their number away
@@ -39,7 +41,10 @@ def raising(kind: str, device: str, message: str) -> tuple[Any, int]:
     kind: "index", "label" or "non-finite". "{value}" in the message becomes the value that the kernel notes.
     """
     global replaced
-    key = (device, stream_of(device))
+    recorder = capturing.recorder
+    key = (device, stream_of(device) if recorder is None or device == "emulated" else recorder.stream)
+    if recorder is not None:
+        recorder.flags.add(key)
     word = words.get(key)
     if word is None:
         from weft.backends.gpu.array import empty

@@ -21,6 +21,16 @@ def blocks_for(words: int) -> int:
     return max(1, min(-(-words // (4 * THREADS)), BLOCKS))
 
 
+def stream(seed: Any, offset: Any) -> tuple[Any, Any, Any, Any]:
+    """The last arguments of a kernel that draws: seed and offset, and where they lie if they are on the device.
+
+    seed, offset: ints, or arrays of one uint64, which `Generator.take` gives in a step that is being recorded.
+    """
+    if isinstance(seed, int):
+        return seed, offset, None, None
+    return 0, 0, seed, offset
+
+
 def filling(name: str) -> Any:
     """An entry that fills its argument with numbers of a stream, in C order whatever its memory."""
 
@@ -31,7 +41,7 @@ def filling(name: str) -> Any:
             words = out.size * (2 if name == "random_uniform" and dtype == "double" else 1)
             launch(
                 kernel("philox.cu", name, OUT=dtype), (blocks_for(words),), (THREADS,),
-                (target, out.size, int(target.pointer % 16 == 0), seed, offset),
+                (target, out.size, int(target.pointer % 16 == 0), *stream(seed, offset)),
             )  # fmt: skip
         if target is not out:
             apply("copy", target, out=out)
@@ -53,6 +63,6 @@ def dropout(x: Any, *, p: float, seed: int, offset: int) -> Any:
         aligned = source.pointer % 16 == 0 and out.pointer % 16 == 0
         launch(
             kernel("philox.cu", "dropout", OUT=STORAGE[x.dtype.char]), (blocks_for(x.size),), (THREADS,),
-            (out, source, x.size, int(aligned), threshold(p), keep_scale(p), seed, offset),
+            (out, source, x.size, int(aligned), threshold(p), keep_scale(p), *stream(seed, offset)),
         )  # fmt: skip
     return out

@@ -51,6 +51,7 @@ def words(n: int, seed: int, offset: int) -> np.ndarray[Any, Any]:
     """Words `offset` to `offset + n` of the stream `seed` as uint32 (n,); offset is a multiple of 4."""
     blocks = -(-n // 4)
     out = np.empty((blocks, 4), np.uint32)
+    seed, offset = int(seed), int(offset)  # arrays of a device in a recorded step, which then says that it cannot be
     key = (seed & LOW, seed >> 32)
     for start in range(0, blocks, BLOCKS_AT_ONCE):
         stop = min(blocks, start + BLOCKS_AT_ONCE)

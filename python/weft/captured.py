@@ -1,0 +1,236 @@
+"""`weft.capture`: a whole training step recorded once and replayed, so that Python no longer pays for its launches.
+
+On a GPU the recording is a CUDA graph over a private pool of memory; on the emulated device it is the list of launches;
+on the CPU a step simply runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from weft import autograd
+from weft.autograd import Tensor
+from weft.backends import capturing, writes
+from weft.backends.array import namespace
+from weft.backends.capturing import CaptureError, Recorder
+from weft.backends.device import default_device
+from weft.nn import module as modules
+
+__all__ = ["CaptureError", "Captured", "capture"]
+
+KEPT = 8  # recordings of one step, for as many shapes
+RESTLESS = 3  # recordings broken by one and the same thing, after which a warning names it
+
+
+class Recording:
+    """One recorded step: its arguments' memory, its results' memory, and what to do beside the replay."""
+
+    def __init__(self, step: Callable[..., Any], args: Any, tensors: list[Tensor], received: dict[int, Any]):
+        from weft.backends.gpu import graphs
+
+        device = tensors[0].device if tensors else default_device()
+        self.recorder: Recorder = graphs.record(device)
+        recorder = self.recorder
+        self.inputs = [Tensor(namespace(t.data).astype(t.data, t.dtype, copy=True)) for t in tensors]
+        for own in self.inputs:
+            recorder.pin(own.data)
+        recorder.gradients = {key: (leaf, leaf.grad) for key, leaf in received.items()}
+        modes = Modes(recorder, modules.watch)
+        capturing.state.received, modules.watch = dict(received), modes
+        stand_ins = iter(self.inputs)
+        args, kwargs = rebuild(args, lambda leaf: next(stand_ins) if isinstance(leaf, Tensor) else leaf)
+        try:
+            with graphs.recording(recorder):
+                out = step(*args, **kwargs)
+                recorder.close()
+        except BaseException:
+            recorder.rewind()
+            for leaf, gradient in recorder.gradients.values():
+                leaf.grad = gradient
+            raise
+        finally:
+            modules.watch = modes.before
+            leaves, capturing.state.received = capturing.state.received, None
+        self.gradients = [(leaf, leaf.grad) for leaf in (leaves or {}).values()]
+        self.out = rebuild(out, lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
+        if not recorder.runs_at_once:
+            recorder.rewind()
+            self.run()
+
+    def broken(self) -> str:
+        return self.recorder.broken()
+
+    def replay(self, tensors: list[Tensor]) -> Any:
+        """One step on these arguments."""
+        for own, given in zip(self.inputs, tensors, strict=True):
+            namespace(own.data).assign(own.data, given.data)
+        self.run()
+        return self.results()
+
+    def run(self) -> None:
+        from weft.backends.gpu import flags
+
+        recorder = self.recorder
+        recorder.advance()
+        recorder.replay()
+        flags.handed_out |= recorder.flags
+        for array, by in recorder.written.values():
+            writes.record(array, by)
+        for leaf, gradient in self.gradients:
+            leaf.grad = gradient
+
+    def results(self) -> Any:
+        """What the step returned, in memory that the next replay does not touch."""
+        return rebuild(self.out, lambda leaf: Tensor(leaf.data.copy()) if isinstance(leaf, Tensor) else leaf)
+
+
+class Modes:
+    """Notes in which mode modules run while a step is recorded; `before` is who watched until now."""
+
+    def __init__(self, recorder: Recorder, before: Any):
+        self.recorder, self.before = recorder, before
+        self.seen: dict[int, bool] = {}
+
+    def enter(self, module: Any) -> None:
+        if self.before is not None:
+            self.before.enter(module)
+        if capturing.state.recorder is self.recorder and id(module) not in self.seen:
+            mode = self.seen[id(module)] = module.training
+            self.recorder.assume(f"the mode of a {type(module).__name__}", lambda: module.training is mode)
+
+    def leave(self, module: Any, out: Any) -> None:
+        if self.before is not None:
+            self.before.leave(module, out)
+
+
+def rebuild(tree: Any, leaf: Callable[[Any], Any]) -> Any:
+    """A nest of tuples, lists and dicts with `leaf(x)` in place of every x that is none of these."""
+    if isinstance(tree, dict):
+        return {key: rebuild(value, leaf) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*[rebuild(value, leaf) for value in tree])
+    if isinstance(tree, (tuple, list)):
+        return type(tree)([rebuild(value, leaf) for value in tree])
+    return leaf(tree)
+
+
+class Captured:
+    """A step that `capture` made. `captures` counts its recordings, `replays` the steps that they ran."""
+
+    def __init__(self, step: Callable[..., Any], warmup: int):
+        functools.update_wrapper(self, step)
+        self.step, self.warmup = step, warmup
+        self.captures = self.replays = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all recordings and give their memory back."""
+        self.recordings: dict[Any, Recording] = {}
+        self.warm: dict[Any, tuple[int, dict[int, Any]]] = {}  # calls so far, and the leaves that had gradients
+        self.breaks: dict[str, int] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tensors: list[Tensor] = []
+        key = self.key((args, kwargs), tensors)
+        device = tensors[0].device if tensors else default_device()
+        if device == "cpu" or capturing.state.recorder is not None:
+            return self.step(*args, **kwargs)
+        recording = self.recordings.get(key)
+        if recording is not None:
+            broken = recording.broken()
+            if not broken:
+                self.replays += 1
+                return recording.replay(tensors)
+            self.drop(key, broken)
+        calls, received = self.warm.get(key, (0, {}))
+        if calls < self.warmup:
+            capturing.state.received = received
+            try:
+                out = self.step(*args, **kwargs)
+            finally:
+                capturing.state.received = None
+            self.warm[key] = (calls + 1, received)
+            return rebuild(out, lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
+        if len(self.recordings) == KEPT:
+            del self.recordings[next(iter(self.recordings))]
+        recording = self.recordings[key] = Recording(self.step, (args, kwargs), tensors, received)
+        self.captures += 1
+        return recording.results()
+
+    def drop(self, key: Any, what: str) -> None:
+        """Let a recording go because `what` has changed; the step warms up again."""
+        del self.recordings[key], self.warm[key]
+        self.breaks[what] = self.breaks.get(what, 0) + 1
+        if self.breaks[what] == RESTLESS:
+            name = getattr(self.step, "__name__", "step")
+            warnings.warn(f"capture: {name} was recorded {RESTLESS} times for nothing, because {what} changes between "
+                          "its calls", stacklevel=3)  # fmt: skip
+
+    def key(self, given: Any, tensors: list[Tensor]) -> Any:
+        """What a recording is for; collects the Tensors among the arguments."""
+        parts: list[Any] = []
+
+        def leaf(x: Any) -> Any:
+            if isinstance(x, Tensor):
+                if x.requires_grad:
+                    raise CaptureError(
+                        f"capture: expected arguments without gradients, got a Tensor {x.shape} that requires one; "
+                        "let the step reach it by itself"
+                    )
+                tensors.append(x)
+                parts.append((x.shape, x.dtype, x.device))
+            else:
+                try:
+                    hash(x)
+                except TypeError:
+                    what = type(x).__name__
+                    raise CaptureError(f"capture: expected Tensors and constants as arguments, got {what}") from None
+                parts.append((type(x), x))
+            return type(x) is Tensor
+
+        form = repr(rebuild(given, leaf))
+        casting = autograd.state.casting
+        return (form, tuple(parts), autograd.is_recording(), None if casting is None else casting.dtype,
+                default_device(), settings())  # fmt: skip
+
+
+def settings() -> Any:
+    """What kernels are chosen by, beside the arrays."""
+    from weft.backends import emulator
+    from weft.backends.gpu.gemm_choice import get_float32_matmul_precision
+
+    config = emulator.config
+    return get_float32_matmul_precision(), config.arch, config.checked, config.multiprocessors
+
+
+def capture(step: Callable[..., Any] | None = None, *, warmup: int = 1) -> Any:
+    """A function that records `step` on its first calls and replays the recording from then on.
+
+    step: a function of Tensors that reaches models and optimizers by itself, e.g. a training step: forward, loss,
+    backward, clipping, update. It returns Tensors (or nests of them), which come back as copies, off the tape. warmup:
+    calls that run as they are before one is recorded, at least 1. Every call is one step and computes what the plain
+    function would: random numbers, learning rates, step counts, the scale and the skipped steps of a `GradScaler`, and
+    running statistics go on from call to call.
+
+    Another shape, dtype or constant among the arguments is recorded for itself (the latest 8 are kept). A step is
+    recorded anew when what it was recorded with has changed: a module's mode, a hyperparameter, a parameter's or a
+    gradient's memory. What Python does besides (printing, counting, schedules) happens while recording alone, so do it
+    outside. CaptureError names what cannot be recorded, and the line: reading values (`item`, `numpy`), arrays made of
+    the host's, random numbers of the host, functions without a kernel.
+
+    >>> @weft.capture                                              # doctest: +SKIP
+    ... def step(x, y):
+    ...     optimizer.zero_grad()
+    ...     loss = criterion(model(x), y)
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    """
+    if warmup < 1:
+        raise ValueError(f"capture: expected warmup >= 1, got {warmup}")
+    if step is None:
+        return functools.partial(capture, warmup=warmup)
+    return Captured(step, warmup)
