@@ -12,7 +12,7 @@ Entry = Callable[..., Any]
 
 array_types: list[type] = []  # of the devices in use so far
 entries: list[tuple[Primitive, str, Entry]] = []
-FAMILIES = ("activation", "matmul", "random", "rnn")  # the modules of this package that register entries
+FAMILIES = ("activation", "attention", "matmul", "random", "rnn")  # the modules of this package that register entries
 
 
 def entry(primitive: Primitive, dtypes: str) -> Callable[[Entry], Entry]:

@@ -5,10 +5,12 @@ goes through. A kernel's rows come from the file that chooses among them; add it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from weft.backends.gpu import (
     array_configurations,
+    attention_configurations,
     attention_sm90_configurations,
     conv_sm90_configurations,
     gemm_configurations,
@@ -47,6 +49,8 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "reduce": array_configurations.reduce_,
     "scan": array_configurations.scan,
     "index": array_configurations.index_,
+    "attention_mma": partial(attention_configurations.forward, "attention_mma"),
+    "attention_simt": partial(attention_configurations.forward, "attention_simt"),
     "philox": array_configurations.philox,
     "rnn": rnn_configurations.rnn,
 }

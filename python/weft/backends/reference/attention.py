@@ -11,30 +11,32 @@ INF = float("inf")
 
 
 @primitive
-def attention(q, k, v, mask, *, scale, causal, dropout, seed, offset):
+def attention(q, k, v, mask, *, scale, causal, dropout, seed, offset, causal_offset=0):
     """q (B, H, S, D), k (B, Hkv, T, D), v (B, Hkv, T, Dv), mask -> out (B, H, S, Dv), lse (B, H, S).
 
     Row i of a head is the mean of v weighted by softmax(scale * q_i k^T + mask), lse the logarithm of its denominator.
-    mask: None, bool (True = attend) or additive, broadcastable to (B, H, S, T). causal: row i sees keys 0 to i. Head h
-    reads key head h * Hkv // H. dropout: weights are zeroed where kept() of the (B, H, S, T) elements says so. A row
-    that may attend to nothing gives 0, and lse -inf.
+    mask: None, bool (True = attend) or additive, broadcastable to (B, H, S, T). causal: row i sees keys 0 to
+    i + causal_offset. Head h reads key head h * Hkv // H. dropout: weights are zeroed where kept() of the (B, H, S, T)
+    elements says so. A row that may attend to nothing gives 0, and lse -inf.
     """
     xp, dtype = namespace(q, k, v, mask), q.dtype
     q, k, v, mask = wide(q), wide(k), wide(v), wide(mask)
-    weights, lse = softmax_scores(xp, q, k, mask, scale, causal)
+    weights, lse = softmax_scores(xp, q, k, mask, scale, causal, causal_offset)
     weights = drop(xp, weights, dropout, seed, offset)
     return narrow(xp.matmul(weights, per_head(xp, v, q.shape[1])), dtype), lse
 
 
 @primitive
-def attention_backward(g, q, k, v, mask, out, lse, *, scale, causal, dropout, seed, offset):
+def attention_backward(
+    g, q, k, v, mask, out, lse, *, scale, causal, dropout, seed, offset, causal_offset=0
+):  # fmt: skip
     """g (B, H, S, Dv) and what attention() took and gave -> gq, gk, gv, in the shapes of q, k, v.
 
     Recomputes the weights, so that its own gradients, of any order, follow from q, k, v and g alone.
     """
     xp, dtype, heads = namespace(g, q, k, v, mask), q.dtype, q.shape[1]
     g, q, k, v, mask = wide(g), wide(q), wide(k), wide(v), wide(mask)
-    weights, _ = softmax_scores(xp, q, k, mask, scale, causal)
+    weights, _ = softmax_scores(xp, q, k, mask, scale, causal, causal_offset)
     gv = xp.matmul(xp.matrix_transpose(drop(xp, weights, dropout, seed, offset)), g)  # (B, H, T, Dv)
     gw = drop(xp, xp.matmul(g, xp.matrix_transpose(per_head(xp, v, heads))), dropout, seed, offset)
     gs = weights * (gw - xp.sum(weights * gw, axis=-1, keepdims=True)) * scale  # (B, H, S, T)
@@ -44,7 +46,7 @@ def attention_backward(g, q, k, v, mask, out, lse, *, scale, causal, dropout, se
     return narrow(gq, dtype), narrow(gk, dtype), narrow(gv, dtype)
 
 
-def softmax_scores(xp, q, k, mask, scale, causal):
+def softmax_scores(xp, q, k, mask, scale, causal, causal_offset):
     """The weights (B, H, S, T) before dropout, and lse (B, H, S)."""
     (B, H, S, _), T = q.shape, k.shape[2]
     if T == 0:
@@ -54,7 +56,7 @@ def softmax_scores(xp, q, k, mask, scale, causal):
     if mask is not None:
         s = xp.where(mask, s, -INF) if mask.dtype.kind == "b" else s + mask
     if causal:
-        s = xp.where(xp.tril(xp.ones((S, T), dtype=bool, device=device_of(s))), s, -INF)
+        s = xp.where(xp.tril(xp.ones((S, T), dtype=bool, device=device_of(s)), k=causal_offset), s, -INF)
     m = constant(xp.max(s, axis=-1, keepdims=True))
     m = xp.where(m == -INF, 0.0, m)
     e = xp.exp(s - m)

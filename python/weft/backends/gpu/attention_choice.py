@@ -1,0 +1,179 @@
+"""Which kernel computes an attention, in which tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from weft.backends.gpu import gemm_choice
+
+#: What rows of q, k and v are filled up to: a kernel for each.
+HEADS = (32, 64, 96, 128, 160, 192, 256)
+#: KiB of shared memory that a block may have.
+SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 90: 227, 120: 99}
+#: Modules with kernels for one generation: `fits(problem)` says whether one takes a problem, and then
+#: `forward(call)` (attention.Call) writes call.out and call.lse.
+SPECIAL = ("attention_sm90",)
+
+#: Whether the gradient of q is added up in a fixed order, by a pass of its own.
+ordered = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """All that decides how an attention is computed, but for the arrays."""
+
+    dtype: str  #: float32, float16 or bfloat16
+    batch: int  #: sequences
+    heads: int
+    key_heads: int
+    queries: int  #: of the longest sequence
+    keys: int
+    head: int  #: columns of q and k
+    head_v: int  #: columns of v
+    visible: int  #: row i sees the keys below i + visible; `keys` or more where all are seen
+    capability: int
+    multiprocessors: int = 0  #: 0: unknown
+    mask: str = ""  #: dtype of the mask
+    dropout: bool = False
+    varlen: bool = False  #: sequences lie one after the other, cut by cumulative offsets
+    bottom_right: bool = False  #: visible counts from where the last query sees the last key
+
+    @property
+    def causal(self) -> bool:
+        return self.bottom_right or self.visible < self.keys
+
+    @property
+    def itemsize(self) -> int:
+        return 4 if self.dtype == "float32" else 2
+
+    @property
+    def padded(self) -> int:
+        return padded(self.head)
+
+    @property
+    def padded_v(self) -> int:
+        return padded(self.head_v)
+
+    @property
+    def shared(self) -> int:
+        """Bytes that a block may have."""
+        return SHARED[max(c for c in SHARED if c <= self.capability)] << 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """Rows of queries and of keys that a block multiplies at a time, and how."""
+
+    m: int
+    n: int
+    warps: int
+    stages: int = 1
+    blocks: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.m}x{self.n}w{self.warps}" + (f"s{self.stages}" if self.stages > 1 else "")
+
+
+def padded(head: int) -> int:
+    """The least of HEADS that holds `head` columns; 0 where there is none."""
+    return next((h for h in HEADS if head <= h), 0)
+
+
+def family(problem: Problem) -> str:
+    """attention_mma where tensor cores take the dtype, attention_simt for float32, "" for neither."""
+    if not problem.padded or not problem.padded_v:
+        return ""
+    if problem.dtype == "float32":
+        return "attention_simt"
+    return "attention_mma" if problem.capability >= (80 if problem.dtype == "bfloat16" else 75) else ""
+
+
+#: That sums and scores of a thread may take; masks and dropout need more of the rest.
+REGISTERS = 176
+
+#: From the one that reads shared memory least to those for few rows or little shared memory.
+FORWARD = {
+    "attention_mma": (
+        Tile(128, 64, 4, 1, 2), Tile(128, 64, 8), Tile(64, 64, 4, 1, 2), Tile(64, 32, 4),
+        Tile(64, 16, 4), Tile(16, 64, 1, 2), Tile(16, 32, 1), Tile(16, 16, 1),
+    ),
+    "attention_simt": (
+        Tile(128, 32, 4), Tile(64, 32, 4), Tile(32, 32, 2), Tile(16, 32, 1), Tile(32, 16, 2), Tile(16, 16, 1),
+    ),
+}  # fmt: skip
+
+
+def forward_bytes(problem: Problem, tile: Tile) -> int:
+    """Shared memory: the queries, the ring of keys and values, and in float32 the weights on their way."""
+    slot = tile.n * max(problem.padded, problem.padded_v) * problem.itemsize
+    scratch = tile.m * (tile.n + 4) * 4 if problem.dtype == "float32" else 0
+    return tile.m * problem.padded * problem.itemsize + 2 * tile.stages * slot + scratch
+
+
+def forward_registers(problem: Problem, tile: Tile) -> int:
+    """Of a thread's sums and scores."""
+    return tile.m // tile.warps * (tile.n + problem.padded_v) // 32
+
+
+def forward_tiles(problem: Problem) -> Iterator[Tile]:
+    """Those that run: with enough registers, and shared memory for all blocks that are to be resident."""
+    most = REGISTERS - 40 * (problem.dropout or bool(problem.mask))
+    for tile in FORWARD[family(problem)]:
+        held = (forward_bytes(problem, tile) + 1024) * tile.blocks  # each block takes one KiB more
+        if forward_registers(problem, tile) <= most and held <= problem.shared + 1024:
+            yield tile
+
+
+def choose_forward(problem: Problem, name: str | None = None) -> Tile:
+    """The first tile that gives every multiprocessor a block, or the one with most blocks; or the one of this name."""
+    return chosen(problem, list(forward_tiles(problem)), name, problem.queries, problem.heads, "m")
+
+
+def chosen(problem: Problem, tiles: list[Tile], name: str | None, rows: int, heads: int, side: str) -> Tile:
+    if name is not None:
+        tiles = [tile for tile in tiles if tile.name == name]
+    if not tiles:
+        raise ValueError(f"attention: expected a tile for {problem}, got none{f' named {name}' if name else ''}")
+    least = problem.multiprocessors or 100
+    blocks = [-(-rows // getattr(tile, side)) * heads * problem.batch for tile in tiles]
+    for tile, count in zip(tiles, blocks):
+        if count >= least:
+            return tile
+    return tiles[blocks.index(max(blocks))]
+
+
+def special(problem: Problem) -> Any:
+    """The module that has a kernel for this problem on its generation alone, or None."""
+    if gemm_choice.kernels == "portable":
+        return None
+    for name in SPECIAL:
+        try:
+            module = importlib.import_module(f"weft.backends.gpu.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"weft.backends.gpu.{name}":
+                raise
+            continue
+        if module.fits(problem):
+            return module
+    return None
+
+
+def set_ordered_attention(value: bool) -> None:
+    """Whether attention's gradient of q is added up in a fixed order on GPUs, the default, or, faster, in any order.
+
+    Unordered sums differ in their last bits from run to run.
+
+    >>> import weft
+    >>> weft.set_ordered_attention(True)
+    """
+    global ordered
+    ordered = bool(value)
+
+
+if os.environ.get("WEFT_ATTENTION") == "unordered":
+    ordered = False

@@ -1,0 +1,137 @@
+"""What every test of the attention kernels does: draw a problem, run it on the emulated device, compare with float64.
+
+The error against float64 may be twice that of attention written out in the same precision (every array between two
+operations rounded to the dtype), plus one rounding of the result. Outputs are poisoned.
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from weft.backends import reference as K
+from weft.backends.gpu import attention as device
+from weft.backends.gpu.array import from_host
+from weft.backends.reference.attention import drop, per_group, per_head
+
+DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+#: Half a unit in the last place, relative.
+ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+MASKS = ("", "bool", "rows", "keys", "added", "added32", "heads")
+
+
+def draw(rng, shape, dtype, order=(0, 1, 2, 3), margin=0):
+    """(values, device array of them): axes lie in memory in `order`, rows `margin` elements longer than they are."""
+    values = rng.standard_normal(shape).astype(np.float32).astype(dtype)
+    stored = np.zeros((*[shape[i] for i in order[:3]], shape[3] + margin), dtype)
+    stored[..., : shape[3]] = values.transpose(order)
+    back = tuple(int(i) for i in np.argsort(order))
+    return values, from_host(stored)[..., : shape[3]].transpose(back)
+
+
+def draw_mask(rng, kind, B, H, S, T, dtype):
+    """A mask of MASKS: where it broadcasts, and what it holds."""
+    if not kind:
+        return None
+    shape = {"rows": (S, 1), "keys": (B, 1, 1, T), "heads": (H, S, T)}.get(kind, (B, 1, S, T))
+    if kind.startswith("added") or kind == "heads":
+        mask = np.where(rng.random(shape) < 0.1, -np.inf, rng.standard_normal(shape))
+        return mask.astype(np.float32 if kind == "added32" else dtype)
+    mask = rng.random(shape) < 0.7
+    if S > 2 and mask.shape[-2] > 1:
+        mask[..., 1, :] = False  # a row that sees no key
+    return mask
+
+
+def written_out(q, k, v, mask, g, *, scale, causal, causal_offset, dropout, seed, offset, dtype):
+    """(out, gq, gk, gv) with every array between two operations rounded to dtype."""
+
+    def narrow(x):
+        return x.astype(dtype).astype(np.float32)
+
+    H, S, T = q.shape[1], q.shape[2], k.shape[2]
+    q, k, v, g = (x.astype(np.float32) for x in (q, k, v, g))
+    kh, vh = per_head(np, k, H), per_head(np, v, H)
+    scores = narrow(narrow(q * np.float32(scale)) @ kh.swapaxes(-1, -2))
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else narrow(scores + mask.astype(np.float32))
+    if causal:
+        scores = np.where(np.tri(S, T, causal_offset, dtype=bool), scores, -np.inf)
+    largest = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    e = np.exp(scores - np.where(np.isinf(largest), 0, largest))
+    total = e.sum(axis=-1, keepdims=True)
+    weights = narrow(e / np.where(total == 0, 1, total))
+    dropped = narrow(drop(np_namespace(), weights, dropout, seed, offset))
+    out = narrow(dropped @ vh)
+    gv = narrow(dropped.swapaxes(-1, -2) @ g)
+    gw = narrow(drop(np_namespace(), narrow(g @ vh.swapaxes(-1, -2)), dropout, seed, offset))
+    gs = narrow(narrow(weights * (gw - (weights * gw).sum(-1, keepdims=True))) * np.float32(scale))
+    gq, gk = narrow(gs @ kh), narrow(gs.swapaxes(-1, -2) @ q)
+    return out, gq, narrow(per_group(np, gk, k.shape[1])), narrow(per_group(np, gv, k.shape[1]))
+
+
+def np_namespace():
+    from weft.backends.array import namespace
+
+    return namespace(np.zeros(1))
+
+
+def close(name, got, exact, reference, dtype):
+    """Whether got errs at most twice as much as reference, beside its own rounding."""
+    if not exact.size:
+        return
+    got = got.astype(np.float64)
+    assert np.isfinite(got).all(), f"{name}: poison in the output"
+    size = np.abs(exact).max()
+    allowed = 2 * np.abs(reference.astype(np.float64) - exact).max() + 2 * ROUNDING[dtype] * size + 1e-30
+    worst = np.abs(got - exact).max()
+    assert worst <= allowed, f"{name}: error {worst:.3g}, allowed {allowed:.3g}, values to {size:.3g}"
+
+
+class Problem:
+    """Arrays on host and device, parameters, and the float64 result."""
+
+    def __init__(
+        self, rng, dtype, B, H, Hkv, S, T, D, Dv, *, mask="", causal=None, dropout=0.0, scale=None, order=(0, 1, 2, 3),
+        margin=0,
+    ):  # fmt: skip
+        self.name, self.dtype = dtype, DTYPES[dtype]
+        shapes = (B, H, S, D), (B, Hkv, T, D), (B, Hkv, T, Dv), (B, H, S, Dv)
+        drawn = [draw(rng, shape, self.dtype, order, margin) for shape in shapes]
+        self.host, self.device = [x for x, _ in drawn], [x for _, x in drawn]
+        self.mask = draw_mask(rng, mask, B, H, S, T, self.dtype)
+        self.params = {
+            "scale": D**-0.5 if scale is None else scale, "causal": causal is not None, "causal_offset": causal or 0,
+            "dropout": dropout, "seed": int(rng.integers(2**62)), "offset": 4 * int(rng.integers(1000)),
+        }  # fmt: skip
+
+    def exact(self):
+        wide = [x.astype(np.float64) for x in self.host]
+        mask = self.mask if self.mask is None or self.mask.dtype == bool else self.mask.astype(np.float64)
+        q, k, v, g = wide
+        out, lse = K.attention.reference(q, k, v, mask, **self.params)
+        return out, lse, *K.attention_backward.reference(g, q, k, v, mask, out, lse, **self.params)
+
+    def rounded(self):
+        *qkv, g = self.host
+        return written_out(*qkv, self.mask, g, **self.params, dtype=self.dtype)
+
+    def forward(self, tile=None):
+        """(out, lse) of the device, poisoned before."""
+        q, k, v, _ = self.device
+        out = device.empty_in_order((*q.shape[:3], v.shape[3]), q)
+        lse = device.empty(q.shape[:3], np.float32, "emulated")
+        out.memory[...], lse.memory[...] = np.nan, np.nan
+        mask = None if self.mask is None else from_host(self.mask)
+        device.forward(device.dense(q, k, v, mask, out, lse, self.params), tile)
+        return out, lse
+
+    def check_forward(self, tile=None):
+        out, lse = self.forward(tile)
+        exact_out, exact_lse, *_ = self.exact()
+        close("out", out.get(), exact_out, self.rounded()[0], self.name)
+        finite = np.isfinite(exact_lse)
+        np.testing.assert_array_equal(lse.get()[~finite], -np.inf)
+        np.testing.assert_allclose(lse.get()[finite], exact_lse[finite], rtol=1e-6, atol=4e-6)
+        assert not out.get()[~finite].any(), "a row that sees no key gives 0"
+        return out.get(), lse.get()
