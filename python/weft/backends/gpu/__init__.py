@@ -12,7 +12,17 @@ Entry = Callable[..., Any]
 
 array_types: list[type] = []  # of the devices in use so far
 entries: list[tuple[Primitive, str, Entry]] = []
-FAMILIES = ("activation", "attention", "matmul", "random", "rnn")  # the modules of this package that register entries
+#: The modules of this package that register entries.
+FAMILIES = (
+    "activation",
+    "attention",
+    "loss",
+    "matmul",
+    "norm",
+    "random",
+    "rnn",
+    "softmax",
+)
 
 
 def entry(primitive: Primitive, dtypes: str) -> Callable[[Entry], Entry]:

@@ -15,6 +15,7 @@ from weft.backends.gpu import (
     conv_sm90_configurations,
     gemm_configurations,
     rnn_configurations,
+    rows_configurations,
 )
 
 
@@ -53,6 +54,9 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "attention_simt": partial(attention_configurations.forward, "attention_simt"),
     "philox": array_configurations.philox,
     "rnn": rnn_configurations.rnn,
+    "softmax": rows_configurations.softmax,
+    "cross_entropy": rows_configurations.cross_entropy,
+    "norm": rows_configurations.norm_,
 }
 
 
