@@ -12,16 +12,17 @@ Entry = Callable[..., Any]
 
 array_types: list[type] = []  # of the devices in use so far
 entries: list[tuple[Primitive, str, Entry]] = []
-#: The modules of this package that register entries.
-FAMILIES = (
+FAMILIES = (  # the modules of this package that register entries
     "activation",
     "attention",
+    "conv",
     "loss",
     "matmul",
     "norm",
     "random",
     "rnn",
     "softmax",
+)
 )
 
 
