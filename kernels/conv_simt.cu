@@ -101,7 +101,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
               const Geometry geometry) {
   alignas(16) __shared__ COMPUTE shared_a[2][TILE_K][SlicesA::PITCH];
   alignas(16) __shared__ COMPUTE shared_b[2][TILE_K][SlicesB::PITCH];
-  const Task task(problem, geometry);
+  __shared__ TileIndex at;  // divided out once, and kept out of the registers of the main loop
+  if (threadIdx.x == 0) at = tile_index(problem, blockIdx.x);
+  __syncthreads();
+  const Task task(problem, geometry, at);
   const int first_m = task.at.m * TILE_M, first_n = task.at.n * TILE_N, group = task.at.inner;
   if (first_m >= task.rows) return;  // phases differ in size
 

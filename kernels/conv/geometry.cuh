@@ -148,16 +148,16 @@ struct Pixel {
 struct Task {
   const Problem& problem;
   const Geometry& geometry;
-  TileIndex at;
+  const TileIndex& at;
   int phase_h, phase_w;
   Windows windows;
   int rows;  // of the phase's product
   int k_first, k_end;
 
-  DEVICE_INLINE Task(const Problem& problem, const Geometry& geometry)
+  DEVICE_INLINE Task(const Problem& problem, const Geometry& geometry, const TileIndex& at)
       : problem(problem),
         geometry(geometry),
-        at(tile_index(problem, blockIdx.x)),
+        at(at),
         phase_h(INPUT_GRAD ? at.outer / geometry.width.stride : 0),
         phase_w(INPUT_GRAD ? at.outer - phase_h * geometry.width.stride : 0),
         windows(geometry, phase_h, phase_w),

@@ -12,7 +12,8 @@ Entry = Callable[..., Any]
 
 array_types: list[type] = []  # of the devices in use so far
 entries: list[tuple[Primitive, str, Entry]] = []
-FAMILIES = (  # the modules of this package that register entries
+#: The modules of this package that register entries.
+FAMILIES = (
     "activation",
     "attention",
     "conv",
@@ -22,7 +23,6 @@ FAMILIES = (  # the modules of this package that register entries
     "random",
     "rnn",
     "softmax",
-)
 )
 
 

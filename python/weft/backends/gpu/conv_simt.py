@@ -13,9 +13,10 @@ from weft.backends.launch import kernel, launch
 if TYPE_CHECKING:
     from weft.backends.gpu.conv_choice import Run
 
+#: A thread has 64 to 16 sums. Where windows lie takes registers: with 64 sums, no more than 128 threads share them.
 CONFIGURATIONS = (
-    Configuration(128, 128, 8, 4, 2, 2, blocks=2),
     Configuration(128, 64, 8, 4, 1, 2, blocks=3),
+    Configuration(64, 128, 8, 2, 2, 2, blocks=3),
     Configuration(64, 64, 16, 2, 2, 2, blocks=4),
     Configuration(64, 32, 16, 2, 1, 2, blocks=6),
     Configuration(32, 64, 16, 1, 2, 2, blocks=6),
