@@ -46,6 +46,12 @@ void rmsprop(const Tensors& t, const RmsProp& s) {
   });
 }
 
+void lion(const Tensors& t, const Lion& s) {
+  each_range(t.starts, [&](size_t k, long a, long b) {
+    WEFT_DISPATCH(lion_part, s, t.params[k], t.grads[k], state(t, 0, k), a, b);
+  });
+}
+
 double sum_of_squares(const std::vector<const float*>& arrays, const std::vector<long>& sizes) {
   constexpr long piece = 4096;  // fixed pieces, so that the order of additions is fixed
   std::vector<long> starts{0};  // of the pieces of each array

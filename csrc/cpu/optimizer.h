@@ -26,10 +26,15 @@ struct RmsProp {
   float lr, alpha, one_minus_alpha, eps, weight_decay, momentum;
   bool centered, maximize;
 };
+struct Lion {
+  float lr, beta1, beta2, one_minus_beta1, one_minus_beta2, keep;  // keep: 1 - lr * decay
+  bool maximize;
+};
 
 void sgd(const Tensors& t, const Sgd& s);          // states: momentum buffers, or none
 void adam(const Tensors& t, const Adam& s);        // states: m, v, and the largest v with amsgrad
 void rmsprop(const Tensors& t, const RmsProp& s);  // states: squares, averages if centered, momentum buffers or none
+void lion(const Tensors& t, const Lion& s);        // states: m
 
 // In float64, in an order that does not depend on the threads.
 double sum_of_squares(const std::vector<const float*>& arrays, const std::vector<long>& sizes);

@@ -91,6 +91,16 @@ bool rmsprop_of(const py::list& params, const py::list& grads, const py::list& s
   return true;
 }
 
+bool lion_of(const py::list& params, const py::list& grads, const py::list& m, double lr, double beta1, double beta2,
+             double weight_decay, bool maximize) {
+  Tensors t;
+  if (!collect(t, params, grads, {&m})) return false;
+  Unlocked others(worth_unlocking(t));
+  lion(t, {float(lr), float(beta1), float(beta2), float(1 - beta1), float(1 - beta2), float(1 - lr * weight_decay),
+           maximize});
+  return true;
+}
+
 // The sum, or None where an array is not plain.
 py::object sum_of_squares_of(const py::list& arrays) {
   std::vector<const float*> data(arrays.size());
@@ -114,6 +124,7 @@ void bind_optimizer(py::module_& m) {
   m.def("sgd", &sgd_of, "One SGD step in place; False, with nothing written, where an array is not plain float32.");
   m.def("adam", &adam_of, "One Adam step in place; False, with nothing written, where an array is not plain float32.");
   m.def("rmsprop", &rmsprop_of, "One RMSprop step in place; False, with nothing written, where an array is not plain.");
+  m.def("lion", &lion_of, "One Lion step in place; False, with nothing written, where an array is not plain float32.");
   m.def("sum_of_squares", &sum_of_squares_of, "The sum of all squares in float64; None where an array is not plain.");
 }
 

@@ -29,6 +29,8 @@ def options_of(rng, name):
         amsgrad, step = flip(), int(rng.choice([1, 2, 1000]))
         extra = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decoupled": flip(), "step": step, "amsgrad": amsgrad}
         return {**some, **extra}, (True, True, amsgrad)
+    if name == "lion":
+        return {**some, "beta1": 0.9, "beta2": 0.99}, (True,)
     momentum, centered = float(rng.choice([0, 0.9])), flip()
     extra = {"alpha": 0.99, "eps": 1e-8, "momentum": momentum, "centered": centered}
     return {**some, **extra}, (True, centered, momentum != 0)
@@ -50,7 +52,7 @@ def lists(rng, shapes, states):
 def check(seed):
     rng = np.random.default_rng(seed)
     shapes = [SHAPES[i] for i in rng.integers(0, len(SHAPES), rng.integers(1, 12))]
-    for name in ("sgd", "adam", "rmsprop"):
+    for name in ("sgd", "adam", "rmsprop", "lion"):
         options, states = options_of(rng, name)
         mine = lists(rng, shapes, states)
         exact = [[a.astype(np.float64) for a in one] for one in mine]
@@ -83,7 +85,7 @@ def test_on_every_instruction_set():
 def digest():
     rng = np.random.default_rng(0)
     found = []
-    for name in ("sgd", "adam", "rmsprop"):
+    for name in ("sgd", "adam", "rmsprop", "lion"):
         options, states = options_of(rng, name)
         made = lists(rng, [(129, 300), (7,), (40000,)], states)
         getattr(K, name)(*made, **options)

@@ -72,6 +72,28 @@ def test_twenty_steps(name, options):
         run.check(f"step {i + 1}")
 
 
+@pytest.mark.parametrize("options", [{}, {"lr": 0.02, "betas": (0.7, 0.9), "weight_decay": 0.3}, {"maximize": True}])
+def test_lion_is_its_papers(options):
+    """Algorithm 2 of Chen et al. (2023), in float64 and word for word."""
+    rng = np.random.default_rng(0)
+    params = [nn.Parameter(rng.standard_normal(s)) for s in SHAPES]
+    optimizer = optim.Lion(params, **options)
+    lr, (b1, b2) = options.get("lr", 1e-4), options.get("betas", (0.9, 0.99))
+    theta = [p.numpy().copy() for p in params]
+    m = [np.zeros_like(p) for p in theta]
+    for _ in range(20):
+        for k, p in enumerate(params):
+            g = np.asarray(rng.standard_normal(p.shape))
+            p.grad = weft.asarray(g)
+            g = -g if options.get("maximize") else g
+            update = np.sign(b1 * m[k] + (1 - b1) * g)
+            m[k] = b2 * m[k] + (1 - b2) * g
+            theta[k] = theta[k] - lr * (update + options.get("weight_decay", 0.0) * theta[k])
+        optimizer.step()
+    for p, t in zip(params, theta):
+        close(p.data, t, "lion")
+
+
 @pytest.mark.parametrize("name, options", CONFIGURATIONS, ids=str)
 def test_state_is_pytorchs(name, options):
     run = Run(name, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,9 +42,7 @@ def clip_grad_norm_(
     on_device = isinstance(norm, OnDevice)
     if on_device:  # the host does not wait for it
         xp = namespace(norm)
-        scale = xp.minimum(max_norm / (norm + 1e-6), 1.0)  # NaN scales too, so that it is seen
-        for g in grads:
-            g *= xp.astype(scale, g.dtype)
+        K.scale_arrays(grads, factor=xp.minimum(max_norm / (norm + 1e-6), 1.0))  # NaN scales too, so that it is seen
         return Tensor(xp.astype(norm, np.dtype(np.float32)))
     norm = float(norm)
     scale = max_norm / (norm + 1e-6)
@@ -52,6 +50,34 @@ def clip_grad_norm_(
         for g in grads:
             g *= g.dtype.type(scale)
     return Tensor(np.asarray(norm, np.float32))
+
+
+class GradientScale(NamedTuple):
+    """What `gradient_scale` finds, all of no axes: norm and scale float32, skip int32."""
+
+    norm: Tensor
+    scale: Tensor
+    skip: Tensor
+
+
+def gradient_scale(
+    parameters: Tensor | Iterable[Tensor], max_norm: float | None = None, loss_scale: Tensor | None = None
+) -> GradientScale:
+    """The norm of all gradients together, and what a step is to do about it; nothing is written, nobody waits.
+
+    max_norm: the largest norm, as in `clip_grad_norm_`; None: any. loss_scale: what the loss was multiplied by, float32
+    (); norm and scale undo it. skip: 1 where a gradient is not finite.
+
+        norm, scale, skip = nn.utils.gradient_scale(model.parameters(), max_norm=1.0)
+        optimizer.step(scale=scale, skip=skip)
+    """
+    grads = gradients(parameters)
+    if not grads:
+        raise ValueError("gradient_scale: expected parameters with gradients, got none")
+    squares = K.sum_of_squares(grads)
+    squares = squares if isinstance(squares, OnDevice) else np.asarray(squares)
+    found = K.gradient_scale(squares, None if loss_scale is None else loss_scale.data, max_norm=max_norm)
+    return GradientScale(*map(Tensor, found))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -3,6 +3,7 @@
 from weft.optim import lr_scheduler
 from weft.optim.adam import Adam, AdamW
 from weft.optim.grad_scaler import GradScaler
+from weft.optim.lion import Lion
 from weft.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,

@@ -57,7 +57,12 @@ class Adam(Optimizer):
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
     def update(
-        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+        self,
+        group: dict[str, Any],
+        data: list[Any],
+        grads: list[Any],
+        states: list[dict[str, Any]],
+        options: dict[str, Any],
     ) -> None:
         beta1, beta2 = group["betas"]
         K.adam(
@@ -66,15 +71,14 @@ class Adam(Optimizer):
             [s["exp_avg"] for s in states],
             [s["exp_avg_sq"] for s in states],
             [s["max_exp_avg_sq"] for s in states] if group["amsgrad"] else [],
-            lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
             eps=group["eps"],
             weight_decay=group["weight_decay"],
             decoupled=group["decoupled_weight_decay"],
-            step=step,
             amsgrad=group["amsgrad"],
             maximize=group["maximize"],
+            **options,
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from weft.autograd import Tensor, enable_grad
 from weft.backends import capturing, writes
+from weft.backends import reference as K
 from weft.backends.array import ARRAYS, OnDevice, device_of, namespace
 from weft.backends.device import host_copy, on_host, place
 
@@ -96,17 +97,25 @@ class Optimizer:
             for p in group["params"]:
                 p.grad = None if set_to_none or p.grad is None else Tensor(p.grad.data * 0)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move every parameter that has a gradient; with a closure, call it first and return its loss."""
+    def step(
+        self, closure: Callable[[], Any] | None = None, *, scale: Tensor | None = None, skip: Tensor | None = None
+    ) -> Any:
+        """Move every parameter that has a gradient; with a closure, call it first and return its loss.
+
+        scale: a factor () for the gradients, applied as they are read. skip: int32 (); where it is not 0, nothing moves
+        and the step does not count. Both, as `nn.utils.gradient_scale` makes them, stay on their device.
+        """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         by = f"{type(self).__name__}.step"
         recorder = capturing.state.recorder
+        given = {"scale": None if scale is None else scale.data, "skip": None if skip is None else skip.data}
         for group in self.param_groups:
-            runs: dict[tuple[str, int, str], tuple[list[Any], list[Any], list[dict[str, Any]]]] = {}
-            probe = next(iter(self.slots(group)), None)
+            runs: dict[tuple[Any, ...], tuple[list[Any], list[Any], list[dict[str, Any]], Any]] = {}
+            counters: dict[tuple[int, str], Any] = {}
+            probe = next(iter(self.slots(group)), "momentum_buffer")
             for p in group["params"]:
                 grad = p.grad
                 if grad is None:
@@ -117,49 +126,71 @@ class Optimizer:
                 if state is None:
                     capturing.refuse(f"the first gradient of a Tensor {p.shape}", "let the step warm up with it")
                     state = self.state[p] = {"step": 0, **{k: self.zeros(p.data) for k in self.slots(group)}}
-                state["step"] += 1
+                if p.data.dtype.itemsize == 2 and state.get("master") is None:
+                    state["master"] = namespace(p.data).astype(p.data, np.dtype(np.float32))
                 where = "cpu" if type(p.data) is np.ndarray else p.device
-                if probe is not None and lives_elsewhere(state.get(probe), p.data, where):  # after Module.to
+                if lives_elsewhere(state.get(probe, state.get("master")), p.data, where):  # after Module.to
+                    state["step"] = int(state["step"])
                     state.update({k: place(v, where) for k, v in state.items() if isinstance(v, ARRAYS)})
-                key = (p.data.dtype.char, state["step"], where)  # nearly always one: as dtypes and steps are the same
-                run = runs.get(key)
-                if run is None:
-                    run = runs[key] = ([], [], [])
+                step = state["step"]
+                if isinstance(step, int) and where != "cpu" and skip is not None:
+                    key = (step, where)  # parameters at one step share its counter
+                    if key not in counters:
+                        counters[key] = place(np.full((), step, np.int32), where)
+                    step = state["step"] = counters[key]
+                counted = not isinstance(step, int)
+                if not counted and (skip is None or not int(skip.data)):
+                    step = state["step"] = step + 1
+                # nearly always one run: as dtypes and steps are the same
+                run = runs.setdefault((p.data.dtype.char, id(step) if counted else step, where), ([], [], [], step))
                 run[0].append(p.data)
                 run[1].append(grad.data)
                 run[2].append(state)
                 p.touch(by)
-            for (_, step, _), (data, grads, states) in runs.items():
-                if recorder is None:
-                    self.update(group, data, grads, states, step)
-                else:
-                    self.record(recorder, group, data, grads, states)
+            for data, grads, states, step in runs.values():
+                if not isinstance(step, int):
+                    K.count_step(step, given["skip"])
+                options = {"lr": group["lr"], "step": step, **given}
+                if data[0].dtype.itemsize == 2:
+                    options["masters"] = [state["master"] for state in states]
+                if recorder is not None:
+                    options.update(self.recorded(recorder, group, states, step))
+                self.update(group, data, grads, states, options)
         return loss
 
-    def record(
-        self, recorder: Any, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]]
-    ) -> None:
-        """An update in a step that is being recorded: learning rate and step count come from the host, step by step."""
+    def recorded(self, recorder: Any, group: dict[str, Any], states: list[dict[str, Any]], step: Any) -> dict[str, Any]:
+        """What an update of a step that is being recorded is given by the host, step by step.
+
+        That is the learning rate, and the number of the step unless the device counts.
+        """
         held = self.state
         fixed = {k: v for k, v in group.items() if k not in ("params", "lr")}
         recorder.assume(f"the state of {type(self).__name__}", lambda: self.state is held)
         recorder.assume(f"a hyperparameter of {type(self).__name__}", lambda: fixed.items() <= group.items())
+        live = {"lr": recorder.live(np.float32, lambda: group["lr"])}
+        if not isinstance(step, int):
+            return live
 
         def count(by: int) -> None:
             for state in states:
                 state["step"] += by
 
         recorder.each_step(lambda: count(1), lambda: count(-1))
-        lr, step = recorder.live(np.float32, lambda: group["lr"]), recorder.live(np.int32, lambda: states[0]["step"])
-        self.update({**group, "lr": lr}, data, grads, states, step)
+        return {**live, "step": recorder.live(np.int32, lambda: states[0]["step"])}
 
     def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of the arrays kept for each parameter."""
         return ()
 
     def update(
-        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+        self,
+        group: dict[str, Any],
+        data: list[Any],
+        grads: list[Any],
+        states: list[dict[str, Any]],
+        options: dict[str, Any],
     ) -> None:
+        """One call of the primitive; options: lr, step, scale and skip, numbers or arrays, and masters where used."""
         raise NotImplementedError(f"{type(self).__name__}: expected a method `update`, got none")
 
     @staticmethod
@@ -179,10 +210,7 @@ class Optimizer:
         as JSON.
         """
         order = {id(p): i for i, p in enumerate(self.parameters())}
-        state = {
-            order[id(p)]: {k: host_copy(v) if isinstance(v, ARRAYS) else v for k, v in values.items()}
-            for p, values in self.state.items()
-        }
+        state = {order[id(p)]: {k: saved(k, v) for k, v in values.items()} for p, values in self.state.items()}
         groups = [{**group, "params": [order[id(p)] for p in group["params"]]} for group in self.param_groups]
         return {"state": dict(sorted(state.items())), "param_groups": groups}
 
@@ -235,3 +263,10 @@ def lives_elsewhere(held: Any, data: Any, where: str) -> bool:
     if held is None or type(held) is type(data) is np.ndarray:
         return False
     return device_of(held) != where
+
+
+def saved(key: str, value: Any) -> Any:
+    """A value of the state on the host; the number of steps as an int, wherever it is counted."""
+    if key == "step":
+        return int(value)
+    return host_copy(value) if isinstance(value, ARRAYS) else value

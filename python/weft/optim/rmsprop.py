@@ -49,19 +49,25 @@ class RMSprop(Optimizer):
         return ("square_avg", *["momentum_buffer"] * bool(group["momentum"]), *["grad_avg"] * bool(group["centered"]))
 
     def update(
-        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+        self,
+        group: dict[str, Any],
+        data: list[Any],
+        grads: list[Any],
+        states: list[dict[str, Any]],
+        options: dict[str, Any],
     ) -> None:
+        del options["step"]  # its means are not corrected
         K.rmsprop(
             data,
             grads,
             [s["square_avg"] for s in states],
             [s["grad_avg"] for s in states] if group["centered"] else [],
             [s["momentum_buffer"] for s in states] if group["momentum"] else [],
-            lr=group["lr"],
             alpha=group["alpha"],
             eps=group["eps"],
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             centered=group["centered"],
             maximize=group["maximize"],
+            **options,
         )

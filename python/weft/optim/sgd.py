@@ -56,8 +56,14 @@ class SGD(Optimizer):
         return ()  # momentum_buffer comes with the first step that has momentum
 
     def update(
-        self, group: dict[str, Any], data: list[Any], grads: list[Any], states: list[dict[str, Any]], step: int
+        self,
+        group: dict[str, Any],
+        data: list[Any],
+        grads: list[Any],
+        states: list[dict[str, Any]],
+        options: dict[str, Any],
     ) -> None:
+        step, masters = options.pop("step"), options.pop("masters", None)
         runs: list[tuple[bool, list[int]]] = [(False, list(range(len(data))))]
         buffers: list[Any] = []
         if group["momentum"]:
@@ -73,13 +79,14 @@ class SGD(Optimizer):
                 K.sgd(
                     *(
                         arrays if whole else [arrays[i] for i in which] if arrays else []
-                        for arrays in (data, grads, buffers)
+                        for arrays in (data, grads, buffers, masters)
                     ),
-                    lr=group["lr"],
                     momentum=group["momentum"],
                     dampening=group["dampening"],
                     weight_decay=group["weight_decay"],
                     nesterov=group["nesterov"],
                     maximize=group["maximize"],
-                    first=first,
+                    first=first and isinstance(step, int),
+                    step=None if isinstance(step, int) else step,
+                    **options,
                 )

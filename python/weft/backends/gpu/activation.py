@@ -1,4 +1,4 @@
-"""ReLU, GELU, SiLU, their gradients, and sums of squares: one map or reduction each."""
+"""ReLU, GELU, SiLU and their gradients: one map each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from weft.backends import reference as K
 from weft.backends.gpu import entry
 from weft.backends.gpu.maps import apply
-from weft.backends.gpu.reduce import sum_of_squares as squares_of
 
 ONE, TWO = "[fdeE]", "ff|dd|ee|EE"
 
@@ -40,8 +39,3 @@ def silu(x: Any) -> Any:
 @entry(K.silu_backward, TWO)
 def silu_backward(g: Any, x: Any) -> Any:
     return apply("silu_backward", g, x)
-
-
-@entry(K.sum_of_squares, ONE)
-def sum_of_squares(arrays: Any) -> Any:
-    return squares_of(arrays)

@@ -17,6 +17,7 @@ from weft.backends.gpu import (
     gemm_configurations,
     rnn_configurations,
     rows_configurations,
+    training_configurations,
 )
 
 
@@ -59,6 +60,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "softmax": rows_configurations.softmax,
     "cross_entropy": rows_configurations.cross_entropy,
     "norm": rows_configurations.norm_,
+    "optimizer": training_configurations.optimizer,
 }
 
 

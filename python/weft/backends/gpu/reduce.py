@@ -191,11 +191,3 @@ def cumulative_sum(x: Any, axis: int = -1) -> Any:
     grid = (outer,) if inner == 1 else (-(-outer * inner // THREADS),)
     launch(kernel("scan.cu", name, **types), grid, (THREADS,), (out, source, outer, n, inner))
     return out
-
-
-def sum_of_squares(arrays: Sequence[Any]) -> Any:
-    """The sum of the squares of all elements of arrays on one device, in float64, as an array of no axes there."""
-    parts = empty((len(arrays),), np.float64, arrays[0].device_name)
-    for k, x in enumerate(arrays):
-        reduce("sum_of_squares", x, out=parts.basic(slice(k, k + 1)))
-    return reduce("sum", parts)

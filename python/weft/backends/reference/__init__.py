@@ -9,7 +9,16 @@ from weft.backends.reference.embedding import scatter_add  # noqa: F401
 from weft.backends.reference.loss import cross_entropy, cross_entropy_backward  # noqa: F401
 from weft.backends.reference.matmul import linear, matmul  # noqa: F401
 from weft.backends.reference.norm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward  # noqa: F401
-from weft.backends.reference.optimizer import adam, rmsprop, sgd, sum_of_squares  # noqa: F401
+from weft.backends.reference.optimizer import (  # noqa: F401
+    adam,
+    count_step,
+    gradient_scale,
+    lion,
+    rmsprop,
+    scale_arrays,
+    sgd,
+    sum_of_squares,
+)
 from weft.backends.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward  # noqa: F401
 from weft.backends.reference.random import random_bits, random_normal, random_uniform  # noqa: F401
 from weft.backends.reference.rnn import (  # noqa: F401

@@ -1,0 +1,23 @@
+"""The kernels of optimizers and of what stands around the products of a model, in their shipped kinds, for
+configurations.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by its name)
+import numpy as np
+
+from weft.backends.gpu import optimizer as steps
+
+Compiled = tuple[Any, ...]
+REAL = tuple(map(np.dtype, ("float32", "float16", "bfloat16", "float64")))
+
+
+def optimizer() -> Iterator[Compiled]:
+    for dtype in REAL:
+        for name in ("sgd", "adam", "rmsprop", "lion", "squares", "scale"):
+            yield "optimizer.cu", name, steps.optimizer_kernel(name, dtype, dtype).defines, 75, 128
+    for name in ("count_step", "gradient_scale"):
+        yield "optimizer.cu", name, steps.optimizer_kernel(name, REAL[0], REAL[0]).defines, 75, 64
