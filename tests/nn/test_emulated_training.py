@@ -35,7 +35,7 @@ def losses(make_model, make_optimizer, inputs, targets, device, steps):
 def check(device, make_model, make_optimizer, inputs, targets, steps, classes):
     on_cpu = losses(make_model, make_optimizer, inputs, targets, "cpu", steps)
     on_device = losses(make_model, make_optimizer, inputs, targets, device, steps)
-    np.testing.assert_allclose(on_device, on_cpu, rtol=1e-3)
+    np.testing.assert_allclose(on_device, on_cpu, rtol=1e-3, atol=5e-7)  # a loss of 1e-5 is a difference of logits
     assert on_cpu[-1] < 0.8 * on_cpu[0], on_cpu  # it learns, so that later steps depend on earlier ones
     assert targets.max() < classes
 
