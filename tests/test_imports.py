@@ -26,7 +26,7 @@ LAYERS = (
     ("methods", "gradients", "testing"),
     ("custom",),
     ("nn",),
-    ("guard",),
+    ("guard", "models"),
     ("optim",),
     ("captured",),
     ("io", "metrics", "data"),

@@ -19,7 +19,8 @@ SOURCES = [
 
 # What runs text or bytes as code: neither a checkpoint nor a data set may ever reach one of these.
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch"}
-PEERS = {"python/weft/bench/gemm.py": {"torch"}}  # `weft bench` times the peers that are installed and loads no file
+# `weft bench` times the peers that are installed and loads no file
+PEERS = {f"python/weft/bench/{name}.py": {"torch"} for name in ("gemm", "train")}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 

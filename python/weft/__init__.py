@@ -44,7 +44,7 @@ from weft.ops import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-LAZY = {"nn", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli", "cuda"}
+LAZY = {"nn", "models", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli", "cuda"}
 LAZY_NAMES = {
     "save": "io",
     "load": "io",

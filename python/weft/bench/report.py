@@ -39,11 +39,18 @@ def heading(names: list[str]) -> str:
     return f"  {'M x N x K, type, layout':26s} {cells} {'weft':>8s}         to best  error"
 
 
-def save(kind: str, facts: dict[str, Any], rows: list[dict[str, Any]], folder: Path, **extra: Any) -> Path:
-    """Write the report beside earlier ones of its kind and device; the name tells device, time and commit."""
+def save(
+    kind: str, facts: dict[str, Any], rows: list[dict[str, Any]], folder: Path, *, replaces: Path | None = None,
+    **extra: Any,
+) -> Path:  # fmt: skip
+    """Write the report beside earlier ones of its kind and device; the name tells device, time and commit.
+
+    replaces: the path of the same report with fewer rows, which this one takes.
+    """
     now = datetime.datetime.now(datetime.UTC)
     device = facts.get("gpu") or facts["cpu"]
-    path = folder / f"{kind}-{file_name(device)}-{now:%Y%m%dT%H%M%S}-{facts['commit'].rstrip('+') or 'none'}.json"
+    name = f"{kind}-{file_name(device)}-{now:%Y%m%dT%H%M%S}-{facts['commit'].rstrip('+') or 'none'}.json"
+    path = replaces or folder / name
     folder.mkdir(parents=True, exist_ok=True)
     report = {"kind": kind, "device": device, "when": now.isoformat(timespec="seconds"), "machine": facts, **extra}
     partial = path.with_suffix(".partial")

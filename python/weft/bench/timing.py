@@ -18,16 +18,22 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "p10": at(0.1), "p90": at(0.9)}
 
 
-def alternate(functions: dict[str, Callable[[], Any]], *, seconds: float = 2.0, rounds: int = 9) -> Times:
+def alternate(
+    functions: dict[str, Callable[[], Any]], *, seconds: float = 2.0, rounds: int = 9,
+    wait: Callable[[], Any] = lambda: None,
+) -> Times:  # fmt: skip
     """Seconds per call of each function, measured in turns on the CPU's clock.
 
     seconds: about how long it may take in all. Each round rests, calls once more unmeasured, then measures a batch.
+    wait: returns when the device has done all that it was given; called before the clock is read.
     """
     calls = {}
     for name, f in functions.items():
         f(), f(), f()
+        wait()
         start = time.perf_counter()
         f()
+        wait()
         once = max(time.perf_counter() - start, 1e-7)
         calls[name] = max(1, int(seconds / rounds / len(functions) / once))
     samples: dict[str, list[float]] = {name: [] for name in functions}
@@ -35,9 +41,11 @@ def alternate(functions: dict[str, Callable[[], Any]], *, seconds: float = 2.0, 
         for name, f in functions.items():
             time.sleep(REST)
             f()
+            wait()
             start = time.perf_counter()
             for _ in range(calls[name]):
                 f()
+            wait()
             samples[name].append((time.perf_counter() - start) / calls[name])
     return {name: spread(values) for name, values in samples.items()}
 

@@ -1,24 +1,25 @@
-"""`weft bench [NAME...]`: gemm on this machine's GPU or CPU, or the benchmarks of a checkout, one process each."""
+"""`weft bench [NAME...]`: what this machine's GPU or CPU reaches, or the benchmarks of a checkout; a process each."""
 
 from __future__ import annotations
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[3] / "benchmarks"
-GEMM = "Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, JSON, roofline."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="gemm, bench_NAME.py, kernel FILE:NAME; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="see --list, or kernel FILE:NAME; default: all")
     parser.add_argument("--list", action="store_true", help="name them, with their first line, and run none")
-    parser.add_argument("--device", help="of gemm: cpu, cuda, cuda:1 ...; default: a GPU where there is one")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of gemm: about how long each row is timed")
-    parser.add_argument("--match", default="", help="of gemm: only rows whose name contains this, such as 'bf16 NT'")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: a GPU where there is one")
+    parser.add_argument("--seconds", type=float, default=1.0, help="about how long each row is timed")
+    parser.add_argument("--match", default="", help="only rows whose name contains this, such as 'bf16 NT'")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of reports (default: %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="of train: torch.compile on a CPU, too (minutes)")
     parser.add_argument("--history", action="store_true", help="draw the reports in --out, name what became slower")
 
 
@@ -32,21 +33,21 @@ def run(options: argparse.Namespace) -> int:
     if options.names[:1] == ["kernel"]:
         return kernels(options)
     known = scripts()
-    unknown = [name for name in options.names if name != "gemm" and name not in known]
+    unknown = [name for name in options.names if name not in OWN and name not in known]
     if unknown:
-        raise ValueError(f"expected one of gemm, {', '.join(known)}, got {unknown[0]}")
-    chosen = options.names or ["gemm", *known]
+        raise ValueError(f"expected one of {', '.join((*OWN, *known))}, got {unknown[0]}")
+    chosen = options.names or [*OWN, *known]
     if options.list:
         for name in chosen:
-            first = GEMM if name == "gemm" else known[name].read_text().splitlines()[0].strip('"')
+            first = OWN[name][0] if name in OWN else known[name].read_text().splitlines()[0].strip('"')
             print(f"{name:14s} {first}")
         return 0
-    if chosen == ["gemm"]:
-        return gemm(options)
+    if len(chosen) == 1 and chosen[0] in OWN:
+        return OWN[chosen[0]][1](options)
     failed = []
     for name in chosen:
         print(f"== {name}", flush=True)
-        command = [sys.executable, "-m", "weft", "bench", "gemm"] if name == "gemm" else [sys.executable, known[name]]
+        command = [sys.executable, "-m", "weft", "bench", name] if name in OWN else [sys.executable, known[name]]
         if subprocess.run(list(map(str, command)), cwd=CHECKOUT.parent).returncode:
             failed.append(name)
     if failed:
@@ -54,17 +55,25 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def gemm(options: argparse.Namespace) -> int:
-    """Measure every product of the device, print and keep what came out."""
+def where(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The device to measure on, and the facts of its machine."""
     from weft.backends.device import check_device
-    from weft.bench import facts, report
-    from weft.bench import gemm as products
+    from weft.bench import facts
 
     device = check_device(options.device)
     if device == "emulated":
         raise ValueError("expected a device whose time means something, cpu or cuda, got emulated")
     on_gpu = device != "cpu"
-    found: dict[str, Any] = facts.machine() | (facts.gpu(int(device.partition(":")[2] or 0)) if on_gpu else {})
+    return device, facts.machine() | (facts.gpu(int(device.partition(":")[2] or 0)) if on_gpu else {})
+
+
+def gemm(options: argparse.Namespace) -> int:
+    """Measure every product of the device, print and keep what came out."""
+    from weft.bench import facts, report
+    from weft.bench import gemm as products
+
+    device, found = where(options)
+    on_gpu = device != "cpu"
     facts.announce(f"Matrix products on {device}: median time, spread, error of Weft's against float64", found)
     rows: list[dict[str, Any]] = []
     for product in products.gpu_products() if on_gpu else products.cpu_products():
@@ -87,6 +96,28 @@ def gemm(options: argparse.Namespace) -> int:
         print(f"  drawn in {picture}")
     except ImportError:
         print("  no picture: matplotlib is not installed (pip install 'weft[examples]')")
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Measure the training steps of the device, print and keep them, row by row."""
+    from weft.bench import facts, report
+    from weft.bench import train as training
+
+    device, found = where(options)
+    facts.announce(f"Training steps on {device}: median time, spread, rate, peak memory", found)
+    rows: list[dict[str, Any]] = []
+    kept = None
+    for i, work in enumerate(training.gpu_workloads() if device != "cpu" else training.cpu_workloads()):
+        if options.match not in str(work):
+            continue
+        compiled = options.compile or device != "cpu"
+        rows.append(training.measured(work, i, device, 4 * options.seconds, compiled=compiled))
+        print("\n".join(training.lines(rows[-1])), flush=True)
+        kept = report.save("train", found, rows, options.out, replaces=kept)
+    if not rows:
+        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    print(f"  kept in {kept}")
     return 0
 
 
@@ -146,3 +177,10 @@ def history(folder: Path) -> int:
             earlier.draw(runs, picture)
             print(f"  drawn in {picture}")
     return 1 if slower else 0
+
+
+#: The benchmarks of the package: what each is, and what runs it.
+OWN: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
+    "gemm": ("Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, JSON, roofline.", gemm),
+    "train": ("Training steps of an MNIST CNN, ResNets and GPT-2 beside PyTorch, eager and compiled.", train),
+}

@@ -1,0 +1,121 @@
+"""Models of images."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import weft
+
+
+def mnist_cnn(framework: Any = weft) -> Any:
+    """Two convolutions and two linear layers for handwritten digits.  (N, 1, 28, 28) -> (N, 10)
+
+    framework: weft or torch.
+    """
+    nn = framework.nn
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64 * 7 * 7, 128), nn.ReLU(), nn.Linear(128, 10),
+    )  # fmt: skip
+
+
+def resnet18(classes: int = 1000, *, small: bool = False, framework: Any = weft) -> Any:
+    """A residual network of 18 layers.  (N, 3, H, W) -> (N, classes)
+
+    small: a stem for images of about 32 pixels, without the stride and the pooling that 224 pixels allow. Parameters
+    have torchvision's names and shapes. framework: weft or torch. He et al., "Deep residual learning" (2015).
+    """
+    kinds = residual(framework)
+    return kinds["ResNet"](kinds["Basic"], (2, 2, 2, 2), classes, small)
+
+
+def resnet50(classes: int = 1000, *, small: bool = False, framework: Any = weft) -> Any:
+    """A residual network of 50 layers; the stride of a block is at its 3x3 convolution.  (N, 3, H, W) -> (N, classes)
+
+    Arguments and source as `resnet18`.
+    """
+    kinds = residual(framework)
+    return kinds["ResNet"](kinds["Bottleneck"], (3, 4, 6, 3), classes, small)
+
+
+@functools.cache
+def residual(framework: Any) -> dict[str, Any]:
+    """The classes of residual networks, of a framework's layers."""
+    nn: Any = framework.nn
+
+    def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> Any:
+        layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        return layer
+
+    def shortcut(inputs: int, outputs: int, stride: int) -> Any:
+        """What makes a block's input addable to its output; None where it is."""
+        if stride == 1 and inputs == outputs:
+            return None
+        return nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+    class Basic(nn.Module):  # type: ignore[misc, name-defined]
+        """Two 3x3 convolutions beside a shortcut."""
+
+        expansion = 1
+
+        def __init__(self, inputs: int, width: int, stride: int):
+            super().__init__()
+            self.conv1, self.bn1 = convolution(inputs, width, 3, stride), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = convolution(width, width, 3), nn.BatchNorm2d(width)
+            self.relu = nn.ReLU()
+            self.downsample = shortcut(inputs, width, stride)
+
+        def forward(self, x: Any) -> Any:
+            y = self.relu(self.bn1(self.conv1(x)))
+            y = self.bn2(self.conv2(y))
+            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+    class Bottleneck(nn.Module):  # type: ignore[misc, name-defined]
+        """A 3x3 convolution between two of 1x1, beside a shortcut."""
+
+        expansion = 4
+
+        def __init__(self, inputs: int, width: int, stride: int):
+            super().__init__()
+            self.conv1, self.bn1 = convolution(inputs, width, 1), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = convolution(width, width, 3, stride), nn.BatchNorm2d(width)
+            self.conv3, self.bn3 = convolution(width, 4 * width, 1), nn.BatchNorm2d(4 * width)
+            self.relu = nn.ReLU()
+            self.downsample = shortcut(inputs, 4 * width, stride)
+
+        def forward(self, x: Any) -> Any:
+            y = self.relu(self.bn1(self.conv1(x)))
+            y = self.relu(self.bn2(self.conv2(y)))
+            y = self.bn3(self.conv3(y))
+            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+    class ResNet(nn.Module):  # type: ignore[misc, name-defined]
+        """A stem, four stages of blocks, the mean over all pixels, and a linear layer."""
+
+        def __init__(self, block: Any, blocks: tuple[int, ...], classes: int, small: bool):
+            super().__init__()
+            self.conv1 = convolution(3, 64, 3 if small else 7, 1 if small else 2)
+            self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU()
+            self.maxpool = None if small else nn.MaxPool2d(3, stride=2, padding=1)
+            inputs, stages = 64, []
+            for stage, count in enumerate(blocks):
+                width, layers = 64 << stage, []
+                for i in range(count):
+                    layers.append(block(inputs, width, 2 if stage and not i else 1))
+                    inputs = width * block.expansion
+                stages.append(nn.Sequential(*layers))
+            self.layer1, self.layer2, self.layer3, self.layer4 = stages
+            self.avgpool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+            self.fc = nn.Linear(inputs, classes)
+
+        def forward(self, x: Any) -> Any:
+            x = self.relu(self.bn1(self.conv1(x)))
+            if self.maxpool is not None:
+                x = self.maxpool(x)
+            x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+            return self.fc(self.flatten(self.avgpool(x)))
+
+    return {"Basic": Basic, "Bottleneck": Bottleneck, "ResNet": ResNet}
