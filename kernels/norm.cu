@@ -40,15 +40,16 @@ DEVICE_INLINE Moments shuffle_xor(const Moments& m, int distance) {
   return {shuffle_xor(m.count, distance), shuffle_xor(m.mean, distance), shuffle_xor(m.squares, distance)};
 }
 
-DEVICE_INLINE Moments moments_of(const Share<1>& x) {
+// The mean of a row and its sum of squared deviations: in two passes over what registers hold, or in one over memory.
+DEVICE_INLINE Moments moments_of(const Share<1>& x, Moments* scratch) {
   Moments all = {0, 0, 0};
   if constexpr (KEEP > 0) {
+    Real* const sums = reinterpret_cast<Real*>(scratch);
     x.each([&](int, const Pack(&part)[1], int) {
 #pragma unroll
       for (int v = 0; v < VECTOR; v++) all.mean += Real(part[0].at[v]);
-      all.count += VECTOR;
     });
-    if (all.count > 0) all.mean /= all.count;
+    all.mean = team_reduce(all.mean, sums, Plus()) / x.columns;
     x.each([&](int, const Pack(&part)[1], int) {
 #pragma unroll
       for (int v = 0; v < VECTOR; v++) {
@@ -56,6 +57,8 @@ DEVICE_INLINE Moments moments_of(const Share<1>& x) {
         all.squares += d * d;
       }
     });
+    all.squares = team_reduce(all.squares, sums, Plus());
+    return all;
   } else {
     x.each([&](int, const Pack(&part)[1], int) {
       Moments here = {VECTOR, 0, 0};
@@ -69,8 +72,8 @@ DEVICE_INLINE Moments moments_of(const Share<1>& x) {
       }
       all = JoinMoments()(all, here);
     });
+    return team_reduce(all, scratch, JoinMoments());
   }
-  return all;
 }
 
 template <bool RMS>
@@ -86,7 +89,7 @@ DEVICE_INLINE void forward(TYPE* out, Real* mean, Real* rstd, const TYPE* in, co
     });
     squares = team_reduce(squares, reinterpret_cast<Real*>(scratch), Plus());
   } else {
-    const Moments moments = team_reduce(moments_of(x), scratch, JoinMoments());
+    const Moments moments = moments_of(x, scratch);
     centre = moments.mean, squares = moments.squares;
   }
   const Real scale = inverse_root(squares / columns + eps);

@@ -98,3 +98,12 @@ def write_gradient(
         step = int(g.size != 1)
         call.launch("cross_entropy_backward", out, g, step, logits, call.labels, rows.dense(lse))
     return out
+
+
+def in_place(logits: Any, labels: Any, weight: Any, ignore_index: int, label_smoothing: float) -> Any:
+    """The losses of dense `logits` (N, C), whose memory then holds the gradient of each row's loss."""
+    losses = empty(logits.shape[:1], logits.dtype, logits.device_name)
+    if logits.size:
+        call = Call(logits, labels, weight, ignore_index, label_smoothing)
+        call.launch("cross_entropy_in_place", losses, logits, call.labels)
+    return losses
