@@ -25,31 +25,32 @@ DEVICE_INLINE void load_rows(unsigned to, const TensorMap* map, unsigned full, i
 }
 
 // The producer, one thread: queries, keys and values of every tile of this block, in the order in which they are used.
-DEVICE_INLINE void produce(const Problem& p, const TensorMap* map_q, const TensorMap* map_k, const TensorMap* map_v,
-                           unsigned shared) {
+DEVICE_INLINE void produce(const Problem& p, const Until& until, const TensorMap* map_q, const TensorMap* map_k,
+                           const TensorMap* map_v, unsigned shared) {
   Ring keys, values;
   unsigned q_phase = 0;
-  Schedule schedule = {p};
+  Schedule schedule = {p, until};
   Tile tile;
   while (schedule.next(tile)) {
-    const int head = tile.head / p.group;
+    const int head = tile.head / p.group, outer = tile.outer();
     auto load_keys = [&](int step) {
       mbarrier_wait(shared + K_EMPTY_AT + 8 * keys.stage, keys.phase ^ 1);
       load_rows<BOXES, TALL_BOX_BYTES>(shared + K_AT + keys.stage * K_BYTES, map_k, shared + K_FULL_AT + 8 * keys.stage,
-                                       step * TILE_N, head, tile.batch);
+                                       tile.first_key + step * TILE_N, head, outer);
       keys.advance();
     };
     auto load_values = [&](int step) {
       mbarrier_wait(shared + V_EMPTY_AT + 8 * values.stage, values.phase ^ 1);
       load_rows<BOXES_V, TALL_BOX_BYTES>(shared + V_AT + values.stage * V_BYTES, map_v,
-                                         shared + V_FULL_AT + 8 * values.stage, step * TILE_N, head, tile.batch);
+                                         shared + V_FULL_AT + 8 * values.stage, tile.first_key + step * TILE_N, head,
+                                         outer);
       values.advance();
     };
     load_keys(tile.steps - 1);
     for (int i = 0; i < CONSUMERS; i++) {
       mbarrier_wait(shared + Q_EMPTY_AT + 8 * i, q_phase ^ 1);
-      load_rows<BOXES, BOX_BYTES>(shared + Q_AT + i * Q_BYTES, map_q, shared + Q_FULL_AT + 8 * i, tile.row + i * ROWS,
-                                  tile.head, tile.batch);
+      load_rows<BOXES, BOX_BYTES>(shared + Q_AT + i * Q_BYTES, map_q, shared + Q_FULL_AT + 8 * i,
+                                  tile.first_query + tile.row + i * ROWS, tile.head, outer);
     }
     q_phase ^= 1;
     for (int step = tile.steps - 1; step > 0; step--) {
@@ -96,10 +97,10 @@ struct Rows {
 
 // Hides the keys from `first` on that the rows from `row` on do not see. A thread has the scores of rows `row` and
 // `row` + 8, of the keys 8j, 8j + 1 after `first`.
-DEVICE_INLINE void hide(const Problem& p, float (&s)[TILE_N / 2], int row, int first) {
+DEVICE_INLINE void hide(const Tile& tile, float (&s)[TILE_N / 2], int row, int first) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    const int seen = min(p.keys, row + 8 * half + p.visible) - first;
+    const int seen = min(tile.keys, row + 8 * half + tile.visible) - first;
 #pragma unroll
     for (int j = 0; j < TILE_N / 8; j++)
 #pragma unroll
@@ -138,18 +139,25 @@ DEVICE_INLINE void round_weights(unsigned (&weights)[TILE_N / 16][4], const floa
 // A consumer warpgroup: its 64 rows of every tile.
 struct Consumer {
   const Problem& p;
+  const Until until;
   const TensorMap* map_out;
+  TYPE* out;
   float* lse;
+  unsigned char* memory;
   unsigned shared;
   int warpgroup, thread, warp, lane;
   Ring keys, values;
   unsigned q_phase = 0;
 
-  DEVICE_INLINE Consumer(const Problem& p, const TensorMap* map_out, float* lse, unsigned shared, int consumer_warp)
+  DEVICE_INLINE Consumer(const Problem& p, const Until& until, const TensorMap* map_out, TYPE* out, float* lse,
+                         unsigned char* memory, int consumer_warp)
       : p(p),
+        until(until),
         map_out(map_out),
+        out(out),
         lse(lse),
-        shared(shared),
+        memory(memory),
+        shared(smem_u32(memory)),
         warpgroup(consumer_warp / 4),
         thread(threadIdx.x % 128),
         warp(consumer_warp % 4),
@@ -175,18 +183,18 @@ struct Consumer {
     const unsigned long long q = smem_descriptor(q_at, 0, 8 * ROW, 128);
     const unsigned long long k0 = smem_descriptor(shared + K_AT, 0, 8 * ROW, 128);
     const unsigned long long v0 = smem_descriptor(shared + V_AT, TALL_BOX_BYTES, 8 * ROW, 128);
-    float s[TILE_N / 2], out[HEAD_V / 2], scale[2];
+    float s[TILE_N / 2], sums[HEAD_V / 2], scale[2];
     unsigned weights[TILE_N / 16][4];
     Rows rows;
     bool first_turn = true;
 
-    Schedule schedule = {p};
-    Tile tile;
-    while (schedule.next(tile)) {
+    Schedule schedule = {p, until};
+    Tile tile, next;
+    for (bool more = schedule.next(tile); more; tile = next) {
       const int first_row = tile.row + warpgroup * ROWS, row = first_row + 16 * warp + lane / 4;
-      const int seen_by_all = min(p.keys, first_row + p.visible);
+      const int seen_by_all = min(tile.keys, first_row + tile.visible);
       auto hide_at = [&](int step) {
-        if ((step + 1) * TILE_N > seen_by_all) hide(p, s, row, step * TILE_N + lane % 4 * 2);
+        if ((step + 1) * TILE_N > seen_by_all) hide(tile, s, row, step * TILE_N + lane % 4 * 2);
       };
 
       mbarrier_wait(q_full, q_phase);
@@ -202,6 +210,7 @@ struct Consumer {
       rows.soften<true>(s, scale, p.scale_log2);
       round_weights(weights, s);
       mbarrier_wait(shared + V_FULL_AT + 8 * values.stage, values.phase);
+      if constexpr (VARLEN) clear_values(tile.keys - (tile.steps - 1) * TILE_N);
 
       for (int step = tile.steps - 2; step >= 0; step--) {
         mbarrier_wait(shared + K_FULL_AT + 8 * keys.stage, keys.phase);
@@ -209,7 +218,7 @@ struct Consumer {
         first_turn = false;
         wgmma_fence();
         multiply_keys(s, q, k0 + keys.stage * (K_BYTES / 16));
-        multiply_values(out, weights, v0 + values.stage * (V_BYTES / 16), step == tile.steps - 2);
+        multiply_values(sums, weights, v0 + values.stage * (V_BYTES / 16), step == tile.steps - 2);
         pass_turn();
         wgmma_wait<1>();
         wgmma_hold(s);
@@ -222,21 +231,22 @@ struct Consumer {
         values.advance();
         mbarrier_wait(shared + V_FULL_AT + 8 * values.stage, values.phase);
         wgmma_wait<0>();
-        wgmma_hold(out);
+        wgmma_hold(sums);
         release(v_empty);
 #pragma unroll
-        for (int i = 0; i < HEAD_V / 2; i++) out[i] *= scale[i / 2 % 2];
+        for (int i = 0; i < HEAD_V / 2; i++) sums[i] *= scale[i / 2 % 2];
         round_weights(weights, s);
       }
       if constexpr (!OUT_IN_Q) release(q_empty);
 
       wgmma_fence();
-      multiply_values(out, weights, v0 + values.stage * (V_BYTES / 16), tile.steps == 1);
+      multiply_values(sums, weights, v0 + values.stage * (V_BYTES / 16), tile.steps == 1);
+      more = schedule.next(next);  // worked out while the last product runs
       wgmma_wait<0>();
-      wgmma_hold(out);
+      wgmma_hold(sums);
       release(shared + V_EMPTY_AT + 8 * values.stage);
       values.advance();
-      finish(tile, out, rows);
+      finish(tile, sums, rows);
       if constexpr (OUT_IN_Q) {
         if (speaks()) bulk_wait_read<0>();
         __syncwarp();
@@ -247,17 +257,32 @@ struct Consumer {
     if (speaks()) bulk_wait<0>();
   }
 
+  // The last tile of a sequence's values goes on with those of the next one, or with what nobody has written. Their
+  // weights are 0, but they need not be finite.
+  DEVICE_INLINE void clear_values(int there) const {
+    if (there >= TILE_N) return;
+    uint4* const at = reinterpret_cast<uint4*>(memory + V_AT + values.stage * V_BYTES);
+    constexpr int UNITS = ROW / 16;
+#pragma unroll
+    for (int box = 0; box < BOXES_V; box++)
+      for (int i = there * UNITS + warpgroup * 128 + thread; i < TILE_N * UNITS; i += CONSUMERS * 128)
+        at[box * (TALL_BOX_BYTES / 16) + i] = uint4{0, 0, 0, 0};
+    fence_proxy_async();
+    bar_sync(1 + 2 * CONSUMERS, 128 * CONSUMERS);
+  }
+
   // Divides by the sums and sends the rows away.
-  DEVICE_INLINE void finish(const Tile& tile, float (&out)[HEAD_V / 2], const Rows& rows) const {
+  DEVICE_INLINE void finish(const Tile& tile, const float (&sums)[HEAD_V / 2], const Rows& rows) const {
+    const int first_row = tile.row + warpgroup * ROWS;
+    float* const lse_rows = lse + tile.batch * p.lse_batch + tile.head * p.lse_head + tile.first_query;
     float inverse[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const float sum = warp_reduce<4>(rows.sum[half], [](float x, float y) { return x + y; });
       inverse[half] = sum != 0.0f ? 1.0f / sum : 0.0f;
-      const int row = tile.row + warpgroup * ROWS + 16 * warp + lane / 4 + 8 * half;
-      if (lane % 4 == 0 && row < p.queries)
-        lse[(long long)(tile.pair) * p.queries + row] =
-            sum != 0.0f ? rows.largest[half] * (p.scale_log2 * LN_2) + logf(sum) : -INFINITY;
+      const int row = first_row + 16 * warp + lane / 4 + 8 * half;
+      if (lane % 4 == 0 && row < tile.queries)
+        lse_rows[row] = sum != 0.0f ? rows.largest[half] * (p.scale_log2 * LN_2) + logf(sum) : -INFINITY;
     }
     const unsigned buffer = shared + OUT_AT + warpgroup * OUT_STEP;
     const int line = 16 * warp + lane % 16;
@@ -269,25 +294,40 @@ struct Consumer {
       unsigned r[4] = {};  // behind the last column
 #pragma unroll
       for (int i = 0; i < 4 && j < HEAD_V / 16; i++)
-        r[i] = pack<TYPE>(out[8 * j + 2 * i] * inverse[i % 2], out[8 * j + 2 * i + 1] * inverse[i % 2]);
+        r[i] = pack<TYPE>(sums[8 * j + 2 * i] * inverse[i % 2], sums[8 * j + 2 * i + 1] * inverse[i % 2]);
       stmatrix_x4((at ^ j % 4 << 5) + j / 4 * BOX_BYTES, r);
     }
     fence_proxy_async();
     warpgroup_sync();
-    if (speaks()) {
+    const int rows_left = tile.queries - first_row;
+    if (VARLEN && rows_left < ROWS) {  // what follows is of the next sequence
+      copy_rows(tile, memory + OUT_AT + warpgroup * OUT_STEP, first_row, rows_left);
+    } else if (speaks()) {
 #pragma unroll
       for (int box = 0; box < BOXES_V; box++)
-        tma_store_4d(map_out, buffer + box * BOX_BYTES, box * COLUMNS, tile.row + warpgroup * ROWS, tile.head,
-                     tile.batch);
+        tma_store_4d(map_out, buffer + box * BOX_BYTES, box * COLUMNS, tile.first_query + first_row, tile.head,
+                     tile.outer());
       bulk_commit();
     }
+  }
+
+  // The first `count` rows of a buffer to out, by 16 bytes.
+  DEVICE_INLINE void copy_rows(const Tile& tile, const unsigned char* buffer, int first_row, int count) const {
+    TYPE* const to = out + (tile.first_query + first_row) * p.out_row + tile.head * p.out_head;
+    const int unit = thread % 8;
+    for (int r = thread / 8; r < count; r += 16)
+#pragma unroll
+      for (int box = 0; box < BOXES_V; box++)
+        if (box * COLUMNS + unit * 8 < p.head_v)
+          *reinterpret_cast<uint4*>(to + r * p.out_row + box * COLUMNS + unit * 8) =
+              *reinterpret_cast<const uint4*>(buffer + box * BOX_BYTES + r * ROW + ((unit ^ r % 8) << 4));
   }
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention_sm90(const __grid_constant__ TensorMap map_q, const __grid_constant__ TensorMap map_k,
-                   const __grid_constant__ TensorMap map_v, const __grid_constant__ TensorMap map_out, float* lse,
-                   const __grid_constant__ Problem p) {
+                   const __grid_constant__ TensorMap map_v, const __grid_constant__ TensorMap map_out, TYPE* out,
+                   float* lse, const int* queries_until, const int* keys_until, const __grid_constant__ Problem p) {
   DYNAMIC_SHARED(unsigned char, shared_memory, 1024);
   const unsigned shared = smem_u32(shared_memory);
   const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);  // one value per warp, and the compiler knows it
@@ -312,15 +352,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   __syncthreads();
   grid_dependency_wait();
 
+  const Until until = {queries_until, keys_until};
   if (warp < 4) {
     setmaxnreg_dec<CONSUMERS == 2 ? 40 : 32>();
     if (warp == 0 && elect_one()) {
-      produce(p, &map_q, &map_k, &map_v, shared);
+      produce(p, until, &map_q, &map_k, &map_v, shared);
       grid_dependency_launch();
     }
   } else {
     setmaxnreg_inc<CONSUMERS == 2 ? 232 : 160>();
-    Consumer(p, &map_out, lse, shared, warp - 4).run();
+    Consumer(p, until, &map_out, out, lse, shared_memory, warp - 4).run();
   }
 }
 EXPORT_KERNEL(attention_sm90)

@@ -8,6 +8,7 @@
 //   TILE_N           keys that they take at a time
 //   STAGES           of the ring of keys, and of that of values
 //   TURNS            1: the warpgroups issue their products one after the other
+//   VARLEN           1: sequences of different lengths lie one after the other
 //   OUT_IN_Q         1: results leave through the memory of the queries, for want of more
 //   SHARED_BYTES     what the host reserves
 #pragma once
@@ -44,41 +45,70 @@ static_assert(SHARED_BYTES <= 232448, "what a block may have");
 
 // `problem_of` of python/weft/backends/gpu/attention_sm90.py packs the same.
 struct Problem {
-  int queries, keys;
-  int visible;       // row i sees the keys below min(keys, i + visible)
-  int heads, group;  // of q; query heads per head of keys
-  int pairs;         // of sequence and head
-  int tiles;         // of TILE_M rows, per pair
-  int section;       // pairs whose tiles run together, because their keys and values fit into L2
-  float scale_log2;  // scores times this are logarithms to base two
+  int queries, keys;              // of the longest sequence
+  int visible;                    // row i sees the keys below i + visible, ...
+  int bottom_right;               // ... 1: counted from where the last row sees the last key
+  int heads, group;               // of q; query heads per head of keys
+  int pairs;                      // of sequence and head
+  int tiles;                      // of TILE_M rows, per pair
+  int section;                    // pairs whose tiles run together, because their keys and values fit into L2
+  int head_v;                     // columns of v and out
+  float scale_log2;               // scores times this are logarithms to base two
+  long long out_row, out_head;    // strides of out, in elements
+  long long lse_batch, lse_head;  // and of lse
+};
+
+// Where sequences end that lie one after the other: sequence b has the rows until[b] to until[b + 1]; or null.
+struct Until {
+  const int *queries, *keys;
 };
 
 // TILE_M rows of one head of one sequence.
 struct Tile {
-  int batch, head, pair, row;
-  int steps;  // tiles of keys that its rows see, at least one, taken from the last to the first
+  int batch, head, row;
+  int steps;                   // tiles of keys that its rows see, at least one, taken from the last to the first
+  int queries, keys, visible;  // of the sequence: row i sees the keys below min(keys, i + visible)
+  int first_query, first_key;  // of the sequence, in arrays of all
+
+  DEVICE_INLINE int outer() const { return VARLEN ? 0 : batch; }
 };
 
 // The tiles of a launch in the order in which they start. Those that see most keys come first, so that short ones fill
 // the end; round by round the blocks take them back and forth, so that no block gets the longer one each time.
 struct Schedule {
   const Problem& p;
+  Until until;
   int round = 0;
 
   DEVICE_INLINE bool next(Tile& tile) {
     const int block = int(blockIdx.x), blocks = int(gridDim.x);
-    const int index = round * blocks + (round % 2 ? blocks - 1 - block : block);
-    round++;
-    if (index >= p.pairs * p.tiles) return false;
-    const int first = index / (p.section * p.tiles) * p.section, in_section = index - first * p.tiles;
-    const int pairs = min(p.section, p.pairs - first);
-    tile.pair = first + in_section % pairs;
-    tile.batch = tile.pair / p.heads;
-    tile.head = tile.pair % p.heads;
-    tile.row = (p.tiles - 1 - in_section / pairs) * TILE_M;
-    const int seen = min(p.keys, min(tile.row + TILE_M, p.queries) - 1 + p.visible);
-    tile.steps = (max(seen, 1) + TILE_N - 1) / TILE_N;
-    return true;
+    while (true) {
+      const int index = round * blocks + (round % 2 ? blocks - 1 - block : block);
+      round++;
+      if (index >= p.pairs * p.tiles) return false;
+      const int first = index / (p.section * p.tiles) * p.section, in_section = index - first * p.tiles;
+      const int pairs = min(p.section, p.pairs - first), pair = first + in_section % pairs;
+      tile.batch = pair / p.heads;
+      tile.head = pair % p.heads;
+      tile.row = (p.tiles - 1 - in_section / pairs) * TILE_M;
+      tile.queries = p.queries, tile.keys = p.keys, tile.visible = p.visible;
+      tile.first_query = tile.first_key = 0;
+      if constexpr (VARLEN) {
+        if (until.queries != nullptr) {
+          tile.first_query = until.queries[tile.batch];
+          tile.queries = until.queries[tile.batch + 1] - tile.first_query;
+        }
+        if (until.keys != nullptr) {
+          tile.first_key = until.keys[tile.batch];
+          tile.keys = until.keys[tile.batch + 1] - tile.first_key;
+        }
+        if (tile.row >= tile.queries) continue;  // of a shorter sequence
+        if (p.bottom_right) tile.visible += tile.keys - tile.queries;
+      }
+      const int seen = min(tile.keys, min(tile.row + TILE_M, tile.queries) - 1 + tile.visible);
+      tile.steps = (max(seen, 1) + TILE_N - 1) / TILE_N;
+      return true;
+    }
   }
 };
 

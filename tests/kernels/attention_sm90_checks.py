@@ -41,7 +41,7 @@ def weights(q, k, visible, scale):
     queries, keys = q.shape[2], k.shape[2]
     s = q * q.dtype.type(scale) @ np.repeat(k, q.shape[1] // k.shape[1], 1).swapaxes(2, 3)
     s = np.where(np.arange(keys) < np.arange(queries)[:, None] + visible, s, -np.inf)
-    highest = s.max(-1, keepdims=True)
+    highest = s.max(-1, keepdims=True, initial=-np.inf)
     highest = np.where(highest == -np.inf, 0, highest)
     e = np.exp(s - highest)
     z = e.sum(-1, keepdims=True)
@@ -53,12 +53,13 @@ def attended(w, v, heads):
     return w @ np.repeat(v, heads // v.shape[1], 1)
 
 
-def run(p, q, k, v, scale, device, *, tile=None, lie=lambda x: x, out=None):
+def run(p, q, k, v, scale, device, *, tile=None, lie=lambda x: x, out=None, **until):
     """out and lse of the kernel; q, k, v lie in memory as `lie` puts them, out in that of `out` if it is given."""
     out = empty((*q.shape[:3], v.shape[3]), q.dtype, device) if out is None else out
     lse = empty(q.shape[:3], np.float32, device)
     q, k, v = (lie(on(device, x)) for x in (q, k, v))
-    attention_sm90.forward(SimpleNamespace(problem=p, q=q, k=k, v=v, out=out, lse=lse, scale=scale), tile)
+    call = {"q": q, "k": k, "v": v, "out": out, "lse": lse, "queries_until": None, "keys_until": None, **until}
+    attention_sm90.forward(SimpleNamespace(problem=p, scale=scale, **call), tile)
     return out.get(), lse.get()
 
 
@@ -81,3 +82,33 @@ def check(shape, device, *, char="E", visible=None, seed=None, spread=1.0, **opt
     np.testing.assert_allclose(lse[seen], exact_lse[seen], rtol=1e-5, atol=1e-5)
     assert not np.any(out[~seen]), "rows that see nothing are 0"
     return out.tobytes() + lse.tobytes()
+
+
+def check_varlen(lengths, device, *, heads=(2, 1), columns=(32, 32), visible=None, bottom_right=False, tile=TINY,
+                 seed=None):  # fmt: skip
+    """Sequences (queries, keys) one after the other, in memory that is poisoned behind them, each against float64."""
+    queries, keys = zip(*lengths)
+    shape = (1, *heads, sum(queries), sum(keys), *columns)
+    q, k, v = draw(np.random.default_rng(seed), shape, "E")
+    until = [np.cumsum([0, *n]).astype(np.int32) for n in (queries, keys)]
+    longest = max(keys) if visible is None else visible
+    p = problem(
+        (len(lengths), *heads, max(queries), max(keys), *columns), visible=longest, varlen=True,
+        bottom_right=bottom_right, causal=visible is not None,
+    )  # fmt: skip
+    poisoned = lambda x: np.concatenate([x, np.full((1, x.shape[1], 40, x.shape[3]), np.nan, x.dtype)], 2)
+    out, lse = run(
+        p, poisoned(q), poisoned(k), poisoned(v), 0.2, device, tile=tile,
+        queries_until=on(device, until[0]), keys_until=on(device, until[1]),
+    )  # fmt: skip
+    for b, (n, m) in enumerate(lengths):
+        rows, seen = slice(until[0][b], until[0][b + 1]), slice(until[1][b], until[1][b + 1])
+        if not n:
+            continue
+        w, exact_lse = weights(
+            q[:, :, rows].astype("d"), k[:, :, seen].astype("d"), longest + (m - n if bottom_right else 0), 0.2
+        )
+        exact = attended(w, v[:, :, seen].astype("d"), heads[0])
+        np.testing.assert_allclose(out[:, :, rows].astype("d"), exact, atol=0.03)
+        np.testing.assert_allclose(lse[:, :, rows], exact_lse, rtol=1e-5, atol=1e-5)
+    return out[:, :, : until[0][-1]].tobytes() + lse[:, :, : until[0][-1]].tobytes()

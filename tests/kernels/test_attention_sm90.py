@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import policy
-from kernels.array_checks import build, dtype, on
-from kernels.attention_sm90_checks import TINY, attended, check, draw, problem, run, weights
+from kernels.array_checks import build, dtype, on, require
+from kernels.attention_sm90_checks import TINY, attended, check, check_varlen, draw, problem, run, weights
 from weft.backends import emulator
-from weft.backends.gpu import attention_sm90
+from weft.backends.gpu import attention_sm90, namespace
 from weft.backends.gpu.array import empty
 from weft.backends.gpu.attention_sm90 import Tile
 
-pytestmark = [policy.needs("emulator"), pytest.mark.gpu]
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(autouse=True)
 def hopper(device):
     """The emulated device as an H100; of GPUs, only that one."""
+    require(device)
     if device != "emulated":
         from weft.backends.launch import capability
 
@@ -33,6 +33,7 @@ def hopper(device):
 @pytest.fixture(scope="module", autouse=True)
 def built(device):
     """The kernels of the quick cases, on all cores."""
+    require(device)
     if device == "emulated":
         wanted = [((1, 1, 1, 1, 1, 128, 128), c, v) for c, v in (("E", None), ("E", 0), ("e", None))]
         wanted += [((1, 1, 1, 200, 1, 64, 64), "E", None)]
@@ -103,7 +104,7 @@ def test_repeated_heads_are_copied(device):
     shape = (1, 3, 3, 70, 40, 32, 32)
     q, k, v = draw(np.random.default_rng(), shape, "E")
     k, v = k[:, :1], v[:, :1]
-    repeat = lambda x: x if x.shape[1] == 3 else x.broadcast_to((1, 3, 40, 32))
+    repeat = lambda x: x if x.shape[1] == 3 else namespace.broadcast_to(x, (1, 3, 40, 32))
     out, _ = run(problem(shape), q, k, v, 0.2, device, tile=TINY, lie=repeat)
     w, _ = weights(q.astype("d"), k.astype("d"), 40, 0.2)
     np.testing.assert_allclose(out.astype("d"), attended(w, v.astype("d"), 3), atol=0.02)
@@ -142,6 +143,24 @@ def test_more_tiles_than_blocks(device):
     check((3, 4, 2, 300, 70, 32, 32), device, tile=TINY, visible=-20)
 
 
+LENGTHS = [(130, 97), (1, 1), (0, 5), (64, 32), (70, 0), (200, 33)]
+
+
+@pytest.mark.parametrize("visible, bottom_right", [(None, False), (1, False), (1, True), (-3, True)])
+def test_sequences_of_different_lengths(visible, bottom_right, device):
+    """Next to each other: a sequence's values never meet another's, and its rows overwrite nobody's."""
+    check_varlen(LENGTHS, device, visible=visible, bottom_right=bottom_right)
+    check_varlen(LENGTHS[::-1], device, visible=visible, bottom_right=bottom_right, columns=(64, 40))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", [64, 128, 256])
+def test_sequences_in_every_tile(head, device):
+    wide = next(w for w in attention_sm90.TILES if head <= w)
+    for tile in attention_sm90.TILES[wide]["full"]:
+        check_varlen([(tile.m + 10, tile.n + 7), (5, 9), (70, 100)], device, columns=(head, head), tile=tile)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("head", [64, 96, 128, 192, 256])
 @pytest.mark.parametrize("char", "Ee")
@@ -155,9 +174,10 @@ def test_every_tile(char, head, device):
 
 def test_what_fits():
     good = (1, 2, 1, 128, 64, 64, 64)
+    assert attention_sm90.fits(problem(good, varlen=True, bottom_right=True))
     assert attention_sm90.fits(problem(good)) and attention_sm90.fits(problem(good, "e", visible=1))
-    no = [{"capability": 80}, {"capability": 100}, {"mask": "bool"}, {"dropout": True}, {"varlen": True},
-          {"padded": 0}, {"head_v": 60}, {"queries": 32}, {"keys": 0}, {"dtype": "float32"}]  # fmt: skip
+    no = [{"capability": 80}, {"capability": 100}, {"mask": "bool"}, {"dropout": True}, {"padded": 0},
+          {"head_v": 60}, {"queries": 32}, {"keys": 0}, {"dtype": "float32"}]  # fmt: skip
     for options in no:
         assert not attention_sm90.fits(problem(good, **options)), options
 

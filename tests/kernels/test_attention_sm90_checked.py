@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import policy
-from kernels.attention_sm90_checks import TINY, check
+from kernels.attention_sm90_checks import TINY, check, check_varlen
 from weft.backends import emulator, launch, source
 from weft.backends.gpu import attention_sm90
 from weft.backends.gpu.attention_sm90 import Tile
@@ -42,6 +42,14 @@ def test_no_report_and_the_same_bits(kind):
     same_bits(*KINDS[kind], MODES if kind == "two in turn" else [("random", True), ("lifo", False), ("reverse", True)])
 
 
+def test_sequences_of_different_lengths():
+    seen = set()
+    for schedule, late in (("random", True), ("lifo", False), ("reverse", True)):
+        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=3):
+            seen.add(check_varlen([(130, 97), (0, 5), (70, 33)], "emulated", visible=1, bottom_right=True, seed=1))
+    assert len(seen) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("head", list(attention_sm90.TILES))
 def test_every_tile(head):
@@ -54,7 +62,7 @@ def test_every_tile(head):
 
 KERNEL, TILE = "attention_sm90.cu", "attention_sm90/tile.cuh"
 K_READ = "        wgmma_wait<1>();\n        wgmma_hold(s);\n        release(shared + K_EMPTY_AT + 8 * keys.stage);\n"
-V_READ = "        wgmma_wait<0>();\n        wgmma_hold(out);\n        release(v_empty);\n"
+V_READ = "        wgmma_wait<0>();\n        wgmma_hold(sums);\n        release(v_empty);\n"
 
 #: what is wrong -> (file, text, its replacement, tile), and what is said of it where. That products wait for keys
 #: cannot be tested here: whoever waited for a later load, of queries or values, counts as having waited for the keys.
@@ -93,7 +101,7 @@ BUGS = {
     "results are not fenced for TMA": (
         (KERNEL, "    fence_proxy_async();\n", "", TINY), {"checked late": "without fence_proxy_async"}),
     "TMA stores before all have written": (
-        (KERNEL, "    warpgroup_sync();\n    if (speaks()) {\n", "    if (speaks()) {\n", TINY),
+        (KERNEL, "    warpgroup_sync();\n    const int rows_left", "    const int rows_left", TINY),
         {"checked late": "race", "checked early": "race"}),
     "results are written before TMA has read the last ones": (
         (KERNEL, "    if (speaks()) bulk_wait_read<0>();\n    warpgroup_sync();", "    warpgroup_sync();", TINY),
@@ -113,6 +121,14 @@ BUGS = {
 }  # fmt: skip
 
 
+#: One of each kind runs every time.
+QUICK = ("keys are loaded over those that are read", "products start before values have come",
+         "scores are read before their product ends", "keys are released before they are read",
+         "sums are scaled before their product ends", "queries are released before the last scores",
+         "results are not fenced for TMA", "results are written before TMA has read the last ones",
+         "a turn is not passed on", "the diagonal is one further")  # fmt: skip
+
+
 @pytest.fixture
 def patched(tmp_path, monkeypatch):
     """Takes kernels from a copy of their folder, with one text replaced."""
@@ -130,7 +146,31 @@ def patched(tmp_path, monkeypatch):
     launch.KERNELS.clear()
 
 
-@pytest.mark.parametrize("bug", BUGS)
+#: The same of sequences that lie one after the other.
+VARLEN_BUGS = {
+    "values of the next sequence": (
+        ("      if constexpr (VARLEN) clear_values(tile.keys - (tile.steps - 1) * TILE_N);\n", ""), {"fast late": ""}),
+    "zeros are not fenced": (
+        ("    fence_proxy_async();\n    bar_sync(1 + 2", "    bar_sync(1 + 2"),
+        {"checked late": "without fence_proxy_async"}),
+    "zeros are not waited for": (
+        ("    bar_sync(1 + 2 * CONSUMERS, 128 * CONSUMERS);\n", ""), {"checked late": "race"}),
+    "rows of the next sequence": (("VARLEN && rows_left < ROWS", "false"), {"checked late": "race"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bug", VARLEN_BUGS)
+def test_bugs_of_sequences_are_caught(patched, bug):
+    change, said = VARLEN_BUGS[bug]
+    patched(KERNEL, *change)
+    for mode, words in said.items():
+        with emulator.settings(arch=90, checked="checked" in mode, late="late" in mode, multiprocessors=2, workers=1):
+            with pytest.raises((emulator.EmulatorError, AssertionError)) as caught:
+                check_varlen([(130, 97), (70, 33)], "emulated", seed=1)
+        assert re.search(words, str(caught.value)), f"{mode}: {caught.value}"
+
+
+@pytest.mark.parametrize("bug", [pytest.param(bug, marks=[pytest.mark.slow] * (bug not in QUICK)) for bug in BUGS])
 def test_bugs_are_caught(patched, bug):
     (file, text, replacement, tile), said = BUGS[bug]
     patched(file, text, replacement)

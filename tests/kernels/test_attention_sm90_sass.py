@@ -84,7 +84,7 @@ def test_the_softmax_runs_behind_the_product_of_the_values(case):
 def test_ptxas_tells_of_a_missing_wait(wait):
     """A bug that the emulated device finds by values alone has its message in the compiler's log."""
     whole = source.read("attention_sm90.cu")
-    hold = "wgmma_hold(s);" if wait == "<1>" else "wgmma_hold(out);"
+    hold = "wgmma_hold(s);" if wait == "<1>" else "wgmma_hold(sums);"
     text = f"        wgmma_wait{wait}();\n        {hold}"
     assert text in whole.text
     without = whole._replace(text=whole.text.replace(text, f"        {hold}"))

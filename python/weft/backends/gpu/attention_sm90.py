@@ -62,7 +62,7 @@ def fits(problem: Any) -> bool:
     return bool(
         90 <= problem.capability < 100
         and problem.dtype in TYPES
-        and not (problem.mask or problem.dropout or problem.varlen or problem.bottom_right)
+        and not (problem.mask or problem.dropout)
         and problem.padded and problem.padded_v
         and problem.head_v % 8 == 0  # rows of out are whole 16 bytes
         and problem.queries >= FEWEST_QUERIES and problem.keys > 0
@@ -94,27 +94,30 @@ def shared_bytes(head: int, head_v: int, tile: Tile) -> tuple[int, bool]:
     return (apart, False) if apart <= SHARED else (ring + queries + barriers, True)
 
 
-def defines(dtype: str, head: int, head_v: int, tile: Tile) -> dict[str, Any]:
+def defines(dtype: str, head: int, head_v: int, tile: Tile, varlen: bool = False) -> dict[str, Any]:
     shared, in_q = shared_bytes(head, head_v, tile)
     return {
         "TYPE": TYPES[dtype], "HEAD": head, "HEAD_V": head_v, "CONSUMERS": tile.consumers, "TILE_N": tile.n,
-        "STAGES": tile.stages, "TURNS": int(tile.turns), "OUT_IN_Q": int(in_q), "SHARED_BYTES": shared,
+        "STAGES": tile.stages, "TURNS": int(tile.turns), "VARLEN": int(varlen), "OUT_IN_Q": int(in_q),
+        "SHARED_BYTES": shared,
     }  # fmt: skip
 
 
 def compiled(problem: Any, tile: Tile) -> Kernel:
-    which = defines(problem.dtype, problem.padded, problem.padded_v, tile)
+    which = defines(problem.dtype, problem.padded, problem.padded_v, tile, problem.varlen)
     return kernel("attention_sm90.cu", "attention_sm90", **which)
 
 
-def problem_of(problem: Any, tile: Tile, scale: float) -> bytes:
+def problem_of(call: Any, tile: Tile) -> bytes:
     """`Problem` of kernels/attention_sm90/tile.cuh."""
-    group, pairs = problem.heads // problem.key_heads, problem.batch * problem.heads
-    near = NEAR // (problem.keys * (problem.head + problem.head_v) * 2)  # heads of keys
-    section = min(pairs, max(1, near) * group)
+    p, rows = call.problem, call.lse.shape[2]
+    group, pairs = p.heads // p.key_heads, p.batch * p.heads
+    near = NEAR // (max(p.keys, 1) * (p.head + p.head_v) * 2)  # heads of keys
+    size = call.out.dtype.itemsize
     return struct.pack(
-        "<8if", problem.queries, problem.keys, problem.visible, problem.heads, group, pairs,
-        math.ceil(problem.queries / tile.m), section, scale * LOG2_E,
+        "<10if4x4q", p.queries, p.keys, p.visible, p.bottom_right, p.heads, group, pairs,
+        math.ceil(p.queries / tile.m), min(pairs, max(1, near) * group), p.head_v, call.scale * LOG2_E,
+        call.out.strides[2] // size, call.out.strides[1] // size, 0 if p.varlen else p.heads * rows, rows,
     )  # fmt: skip
 
 
@@ -141,6 +144,6 @@ def forward(call: Any, tile: Tile | None = None) -> None:
     blocks = problem.batch * problem.heads * math.ceil(problem.queries / chosen.m)
     launch(
         compiled(problem, chosen), (min(blocks, multiprocessors(q)),), (chosen.threads,),
-        (*maps, call.lse, problem_of(problem, chosen, call.scale)),
+        (*maps, call.out, call.lse, call.queries_until, call.keys_until, problem_of(call, chosen)),
         shared=shared_bytes(problem.padded, problem.padded_v, chosen)[0],
     )  # fmt: skip
