@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import sys
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
 NAMES = ("weft.backends.cupy_device", "cupy", "cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.stream")
@@ -55,6 +56,13 @@ class FakeCupy(ModuleType):
             def __exit__(self, *raised):
                 fake.stack.pop()
 
+            def begin_capture(self, mode=None):
+                calls.append(("begin", self.name, mode))
+
+            def end_capture(self):
+                calls.append(("end", self.name))
+                return SimpleNamespace(launch=lambda stream: calls.append(("graph", stream.name)))
+
             def wait_event(self, event):
                 calls.append(("stream wait", self.name, event.name))
 
@@ -76,6 +84,7 @@ class FakeCupy(ModuleType):
             def __init__(self, size):
                 if fake.taken + size > fake.total:
                     raise OutOfMemory
+                self.ptr = 0x10000 + fake.taken
                 fake.taken += size
                 self.size = size
 
@@ -114,6 +123,13 @@ class FakeCupy(ModuleType):
                 self.free.clear()
 
         null = SimpleNamespace(name="null", ptr=0)
+        null.wait_event = lambda event: calls.append(("stream wait", "null", event.name))
+
+        @contextmanager
+        def using_allocator(allocator):
+            before, fake.allocator = fake.allocator, allocator
+            yield
+            fake.allocator = before
 
         def copy(destination, source, size, kind, stream):
             calls.append(("copy", size, kind, stream))
@@ -124,6 +140,7 @@ class FakeCupy(ModuleType):
             MemoryPointer=lambda memory, offset: memory,
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemory),
             set_allocator=lambda allocator: setattr(self, "allocator", allocator),
+            using_allocator=using_allocator,
             get_current_stream=lambda device=-1: self.stack[-1] if self.stack else null,
             get_elapsed_time=lambda start, end: 1500.0,
             alloc_pinned_memory=lambda size: bytearray(size),

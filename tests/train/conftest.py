@@ -15,7 +15,7 @@ from weft.train import Trainer, trainer
 rng = np.random.default_rng(0)
 LABELS = rng.integers(0, 3, 50)
 IMAGES = (rng.standard_normal((50, 1, 6, 6)) + LABELS[:, None, None, None]).astype("f")
-TIMES = ("seconds", "samples_per_second")
+TIMES = ("seconds", "samples_per_second", "idle")
 
 
 class Task:

@@ -85,7 +85,7 @@ def test_records_and_files(tmp_path, capsys):
     assert records == trainer.records and [r for r in records if r["event"] == "epoch"] == rounds
     assert [r["event"] for r in records] == ["step", "epoch"] * 3 and [r["epoch"] for r in rounds] == [1, 2, 3]
     wanted = ["event", "epoch", "step", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate",
-              "seconds", "samples_per_second"]  # fmt: skip
+              "seconds", "samples_per_second", "idle"]  # fmt: skip
     assert list(rounds[0]) == wanted and rounds[-1]["loss"] < rounds[0]["loss"]
     assert records[0].keys() == {"event", "step", "loss", "gradient_norm", "learning_rate"}
     assert np.array_equal(load(tmp_path / "run" / "model.safetensors")["weight"], model.weight.data)

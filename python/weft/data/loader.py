@@ -7,7 +7,6 @@ the caller keeps is never written over.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor
-from weft.backends.device import check_device, default_device, place
+from weft.backends.device import check_device, default_device
+from weft.backends.lanes import lane
 from weft.data.dataset import Array, Dataset, Layout, get_sample
+from weft.data.feeder import Feeder, unused
 from weft.data.samplerandom import SampleRandom
 from weft.random import Generator, fold
 
@@ -28,7 +29,9 @@ class DataLoader:
     dataset: a Dataset, or anything with a length and an index. shuffle: a new order each epoch, from `seed`.
     drop_last: leave out a smaller last batch. workers: threads that make batches ahead; 0 makes them when asked for.
     transform: `transform(x, rng) -> x` over the first field of a whole batch (see `weft.data.augment`).
-    device: where the batches go, the default device unless one is given; samples are made on the CPU.
+    device: where the batches go, the default device unless one is given; samples are made on the CPU, in pinned memory
+    for a GPU, and copied on a stream of their own. prefetch: batches on the way to a device ahead of the one in use,
+    and made ahead by each worker.
     An error in a sample is raised again here, with the sample's index in its notes.
 
     A loop that is left early starts that epoch anew; after `load_state_dict` the first loop continues where the saved
@@ -64,6 +67,7 @@ class DataLoader:
         self.position = 0  # batches of this epoch that were handed out
         self.resumed_at = 0
         self.ring: Ring | None = None
+        self.feeder: Feeder | None = None
         self.names: Any = None  # keys of a dict sample, the number of fields of a tuple, or None for a single value
 
     def __len__(self) -> int:
@@ -95,9 +99,8 @@ class DataLoader:
         self.resumed_at = self.position
 
     def __iter__(self) -> Iterator[Any]:
-        device = self.device or default_device()
-        for arrays in self.arrays():
-            tensors = [Tensor(place(array, device)) for array in arrays]
+        for arrays in self.batches(self.device or default_device()):
+            tensors = [Tensor(array) for array in arrays]
             del arrays  # else a batch that the caller has dropped would still count as held
             batch = self.structure(tensors)
             del tensors
@@ -112,12 +115,20 @@ class DataLoader:
 
     def arrays(self) -> Iterator[list[Array]]:
         """The batches of one epoch as lists of NumPy arrays."""
+        return self.batches("cpu")
+
+    def batches(self, device: str) -> Iterator[list[Any]]:
+        """The batches of one epoch as lists of arrays on a device."""
         start, self.resumed_at = self.resumed_at, 0
         self.position = start
         epoch, order = self.epoch, self.order(self.epoch)
+        if device != "cpu" and (self.feeder is None or self.feeder.lane.device != device):
+            self.feeder, self.ring = Feeder(lane(device), self.prefetch), None
         if self.ring is None and len(self) > start:
-            self.ring = Ring(self.find_layout(epoch, int(order[0])), self.batch_size)
-        for batch in self.make_all(epoch, order, start):
+            allocate = np.empty if device == "cpu" or self.feeder is None else self.feeder.lane.host
+            self.ring = Ring(self.find_layout(epoch, int(order[0])), self.batch_size, allocate)
+        made = self.make_all(epoch, order, start)
+        for batch in made if device == "cpu" or self.feeder is None else self.feeder.feed(made):
             self.position += 1
             yield batch
             del batch
@@ -209,8 +220,8 @@ class DataLoader:
 class Ring:
     """Arrays of batches, used again once nobody else refers to them; a view or a Tensor refers to its base."""
 
-    def __init__(self, layout: Layout, rows: int):
-        self.layout, self.rows = layout, rows
+    def __init__(self, layout: Layout, rows: int, allocate: Callable[..., Array] = np.empty):
+        self.layout, self.rows, self.allocate = layout, rows, allocate
         self.slots: list[tuple[Array, ...]] = []
         self.lock = threading.Lock()
 
@@ -218,9 +229,9 @@ class Ring:
         """Arrays (rows, *shape) that nobody refers to; new ones where all are held."""
         with self.lock:
             for i in range(len(self.slots)):
-                if max(references(self.slots[i])) <= ALONE:
+                if unused(self.slots[i]):
                     return self.slots.pop(i)
-        return tuple(np.empty((self.rows, *shape), dtype) for shape, dtype in self.layout)
+        return tuple(self.allocate((self.rows, *shape), dtype) for shape, dtype in self.layout)
 
     def give(self, slot: tuple[Array, ...]) -> None:
         """Put a slot back, filled: from now on its references tell whether it is held."""
@@ -229,11 +240,6 @@ class Ring:
                 self.slots.append(slot)
 
 
-def references(slot: tuple[Array, ...]) -> list[int]:
-    return [sys.getrefcount(array) for array in slot]
-
-
-ALONE = references((np.empty(0),))[0]  # what this Python counts for an array that only its slot refers to
 MAX_SLOTS = 64
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from weft.autograd import Tensor
 from weft.backends import reference as K
 from weft.backends import writes
-from weft.backends.array import device_of, namespace
+from weft.backends.array import OnDevice, device_of, namespace
 from weft.backends.device import on_host, place
 from weft.optim.optimizer import Optimizer
 
@@ -48,7 +48,7 @@ class GradScaler:
         self.growth_interval, self.enabled = growth_interval, enabled
         self.scale_array: Any = np.asarray(init_scale, np.float32)  # (), on the device of the losses
         self.growth: Any = np.asarray(0, np.int32)  # good steps since the scale last changed
-        self.found: dict[int, Any] = {}  # id of an optimizer -> whether a gradient of this step is not finite, ()
+        self.found: dict[int, Any] = {}  # id of an optimizer -> int32 (): 1 where a gradient is not finite
         self.stepped: set[int] = set()
 
     # ---- one step
@@ -80,13 +80,13 @@ class GradScaler:
         if any(g.dtype == np.float16 for g in grads):
             raise ValueError("unscale_: expected gradients of float32 parameters, got float16; keep parameters float32")
         self.move_to(device_of(grads[0].data))
-        xp = namespace(self.scale_array)
-        inverse = xp.divide(1.0, self.scale_array)
+        arrays = [g.data for g in grads]
+        K.scale_arrays(arrays, factor=namespace(self.scale_array).divide(1.0, self.scale_array))
         for g in grads:
-            g.data *= inverse
             g.touch("GradScaler.unscale_")
-        total = K.sum_of_squares([g.data for g in grads])
-        self.found[id(optimizer)] = xp.logical_not(xp.isfinite(total))
+        squares = K.sum_of_squares(arrays)
+        squares = squares if isinstance(squares, OnDevice) else np.asarray(squares)
+        _, _, self.found[id(optimizer)] = K.gradient_scale(squares, max_norm=None)
 
     def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """`optimizer.step(...)`, unless a gradient is not finite: then parameters and state stay as they are.
@@ -102,7 +102,10 @@ class GradScaler:
         if id(optimizer) not in self.found:
             self.unscale_(optimizer)
         self.stepped.add(id(optimizer))
-        return None if bool(self.found[id(optimizer)]) else optimizer.step(**kwargs)
+        found = self.found[id(optimizer)]
+        if isinstance(found, OnDevice):  # the device reads it, and the host goes on
+            return optimizer.step(skip=Tensor(found), **kwargs)
+        return None if int(found) else optimizer.step(**kwargs)
 
     def update(self, new_scale: float | None = None) -> None:
         """Adapt the scale to what the steps since the last update have found, or set it.

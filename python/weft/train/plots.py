@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 INK, GREY, BLUE, ORANGE = "#222222", "#8a8a8a", "#2166ac", "#d95f0e"
-NOT_FIGURES = ("epoch", "step", "seconds", "samples_per_second", "learning_rate")
+NOT_FIGURES = ("epoch", "step", "seconds", "samples_per_second", "learning_rate", "idle")
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, list[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-HIDDEN = ("event", "seconds", "samples_per_second", "learning_rate", "epoch", "step")
+HIDDEN = ("event", "seconds", "samples_per_second", "idle", "learning_rate", "epoch", "step")
 
 
 class Progress:
@@ -49,5 +49,7 @@ def describe(record: dict[str, Any], goal: str) -> str:
     own = {key.removeprefix("validation_"): value for key, value in here.items() if key.startswith("validation_")}
     checked = "  ".join(f"{key} {value:.4f}" for key, value in own.items())
     rate = f"{record['samples_per_second']:,.0f} samples/s" if record.get("samples_per_second") else ""
+    if "idle" in record:
+        rate += f"  idle {record['idle']:.0%}"
     parts = [goal, train, f"validation: {checked}" if checked else "", f"{record['seconds']:.1f} s  {rate}"]
     return "  |  ".join(part for part in parts if part)

@@ -21,6 +21,7 @@ from weft.data import ArrayDataset, DataLoader
 from weft.io import CheckpointError, CheckpointWarning, load, save
 from weft.metrics import F1, Accuracy, ConfusionMatrix, Metric, Precision, Recall
 from weft.train.callbacks import Callback, improves, monitored
+from weft.train.idle import Idle
 from weft.train.journal import Journal, Record
 from weft.train.plots import draw_confusion, draw_curves
 from weft.train.progress import Progress, describe
@@ -95,6 +96,7 @@ class Trainer:
             self.saver = Saver(self.out, self.journal, self.progress, checkpoint_steps, checkpoint_seconds)
         self.signals: Signals | None = None
         self.train_step = Step(self, autocast)
+        self.idle = Idle()
         # What a checkpoint holds beside the states of the objects above:
         self.step = 0
         self.first_epoch = 0
@@ -141,7 +143,7 @@ class Trainer:
         self.first_epoch = train_loader.epoch
         self.open(resume)
         self.begun = time.perf_counter() - self.seconds
-        self.round_begun, self.round_seen = time.perf_counter(), 0
+        self.begin_round()
         with Signals() as self.signals:
             try:
                 self.run()
@@ -167,7 +169,9 @@ class Trainer:
             self.progress.start(len(self.train_loader), self.train_loader.resumed_at, self.goal())
             self.model.train()
             for group in self.groups():
+                self.idle.begin(self.device())
                 self.train_step(group)
+                self.idle.end(self.device())
                 self.after_step()
                 if self.finished():
                     break
@@ -192,6 +196,11 @@ class Trainer:
             if len(group) == self.accumulate or self.train_loader.position == len(self.train_loader):
                 yield group
                 group = []
+
+    def device(self) -> str:
+        """Where the model is."""
+        first = next(iter(self.model.parameters()), None)
+        return "cpu" if first is None else str(first.device)
 
     def placed(self, batch: Any) -> tuple[Any, ...]:
         """A batch, checked, where the model is."""
@@ -238,9 +247,13 @@ class Trainer:
         if self.saver is not None and self.saver.due(self.step):
             self.save()
 
+    def begin_round(self) -> None:
+        self.round_begun, self.round_seen = time.perf_counter(), 0
+        self.idle.reset()
+
     def end_round(self) -> None:
         """Validate, write the round's record, and begin the next round."""
-        trained = time.perf_counter() - self.round_begun
+        trained, idle = time.perf_counter() - self.round_begun, self.idle.fraction()
         position = 0 if self.train_loader.position == 0 else self.train_loader.position / len(self.train_loader)
         record: Record = {"event": "epoch", "epoch": round(self.train_loader.epoch - self.first_epoch + position, 4)}
         record |= {"step": self.step, "loss": self.loss_sum / self.samples, **self.figures(self.metrics)}
@@ -249,7 +262,7 @@ class Trainer:
             record |= {f"validation_{name}": value for name, value in figures.items()}
         record["learning_rate"] = self.learning_rate()
         self.seconds = time.perf_counter() - self.begun
-        record |= {"seconds": self.seconds, "samples_per_second": self.round_seen / trained}
+        record |= {"seconds": self.seconds, "samples_per_second": self.round_seen / trained, "idle": idle}
         if self.schedule is not None and self.schedule_every == "round":
             self.schedule.step()
         if self.restore_best:
@@ -261,7 +274,7 @@ class Trainer:
         self.loss_sum, self.samples, self.round_due = 0.0, 0, False
         for metric in self.metrics.values():
             metric.reset()
-        self.round_begun, self.round_seen = time.perf_counter(), 0
+        self.begin_round()
 
     def goal(self, epoch: float | None = None) -> str:
         if self.steps is not None:
@@ -352,6 +365,7 @@ class Trainer:
 
     def save(self) -> bool:
         """Take a checkpoint; True once the state after this step is on the disk, False (and a warning) if it is not."""
+        self.idle.pause()
         self.seconds = time.perf_counter() - self.begun
         place = (len(self.records), self.round_due)
         return self.saver is not None and self.saver.save(self.state_dict, self.step, place)
