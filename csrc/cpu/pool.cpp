@@ -228,6 +228,34 @@ void run_tasks(long n, Task task, void* context) {
   for (long i = 0; i < n; i++) task(context, i, 0);
 }
 
+void run_steps(long steps, long parts, Part part, void* context) {
+  if (parts <= 1) {
+    for (long step = 0; step < steps; step++) part(context, step, 0);
+    return;
+  }
+  // Tasks are drawn in order, so those that one waits for are done or being done, whatever the number of threads.
+  std::vector<std::atomic<bool>> taken(size_t(steps * parts));
+  std::vector<std::atomic<long>> done(size_t(steps) + 1);
+  std::atomic<bool> stopped{false};
+  parallel_for(steps * parts, [&](long i, int thread) {
+    const long step = i / parts;
+    long mine = thread % parts;
+    while (taken[size_t(step * parts + mine)].exchange(true)) mine = (mine + 1) % parts;
+    for (int turn = 0; step && done[size_t(step - 1)].load(std::memory_order_acquire) < parts; turn++) {
+      if (stopped.load(std::memory_order_relaxed)) return;
+      relax();
+      if (turn > 2000) sched_yield();
+    }
+    try {
+      part(context, step, mine);
+    } catch (...) {
+      stopped.store(true);
+      throw;
+    }
+    done[size_t(step)].fetch_add(1, std::memory_order_release);
+  });
+}
+
 float* scratch(int slot, size_t floats) {
   Scratch::Buffer& b = buffers.slots[slot];
   if (b.floats < floats || !b.data) {

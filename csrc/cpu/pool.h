@@ -27,6 +27,18 @@ void parallel_for(long n, F&& f) {
       const_cast<void*>(static_cast<const void*>(std::addressof(f))));
 }
 
+// Calls f(step, part) for every part of step 0, then of step 1, and so on, all in one region: for chains of steps too
+// short for a region each. A part begins when the step before is done, and a thread keeps to its part where it can.
+using Part = void (*)(void* context, long step, long part);
+void run_steps(long steps, long parts, Part part, void* context);
+template <class F>
+void parallel_steps(long steps, long parts, F&& f) {
+  using Body = std::remove_reference_t<F>;
+  run_steps(
+      steps, parts, [](void* context, long step, long part) { (*static_cast<Body*>(context))(step, part); },
+      const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+}
+
 // Cuts n items into ranges of at least `grain` and calls f(begin, end) on them; small n runs at once on the caller.
 // Ranges start at multiples of 64 items, so no two threads write the same cache line of an aligned array.
 template <class F>

@@ -12,39 +12,28 @@
 namespace weft {
 
 void lstm_cell(const float* gates, const float* c, float* h, float* c_new, long N, long H) {
-  parallel_rows(N, 5 * H, [=](long a, long b) { WEFT_DISPATCH(lstm_rows, gates, c, h, c_new, a, b, H); });
+  parallel_rows(N, 5 * H, [=](long a, long b) { WEFT_DISPATCH(lstm_rows, gates, c, h, c_new, a, b, H, 0, H); });
 }
 
 void lstm_cell_backward(const float* gh, const float* more_gh, const float* gc, const float* gates, const float* c,
                         const float* c_new, float* ggates, float* gc_old, long N, long H) {
   parallel_rows(N, 5 * H, [=](long a, long b) {
-    WEFT_DISPATCH(lstm_rows_backward, gh, more_gh, gc, gates, c, c_new, ggates, gc_old, a, b, H);
+    WEFT_DISPATCH(lstm_rows_backward, gh, more_gh, gc, gates, c, c_new, ggates, gc_old, a, b, H, 0, H);
   });
 }
 
 void gru_cell(const float* gi, const float* gh, const float* h, float* h_new, long N, long H) {
-  parallel_rows(N, 5 * H, [=](long a, long b) { WEFT_DISPATCH(gru_rows, gi, gh, h, h_new, a, b, H); });
+  parallel_rows(N, 5 * H, [=](long a, long b) { WEFT_DISPATCH(gru_rows, gi, gh, h, h_new, a, b, H, 0, H); });
 }
 
 void gru_cell_backward(const float* g, const float* more_g, const float* gi, const float* gh, const float* h,
                        float* ggi, float* ggh, float* gh_old, long N, long H) {
   parallel_rows(N, 5 * H, [=](long a, long b) {
-    WEFT_DISPATCH(gru_rows_backward, g, more_g, gi, gh, h, ggi, ggh, gh_old, a, b, H);
+    WEFT_DISPATCH(gru_rows_backward, g, more_g, gi, gh, h, ggi, ggh, gh_old, a, b, H, 0, H);
   });
 }
 
 namespace {
-
-// w (rows, columns) transposed into a buffer of this thread: a product by w^T at every step would pack it every time.
-const float* transposed(const float* w, long rows, long columns) {
-  constexpr long block = 16;
-  float* t = scratch(16, size_t(rows * columns));
-  for (long r = 0; r < rows; r += block)
-    for (long c = 0; c < columns; c += block)
-      for (long i = r; i < std::min(r + block, rows); i++)
-        for (long j = c; j < std::min(c + block, columns); j++) t[j * rows + i] = w[i * columns + j];
-  return t;
-}
 
 void copy_or_zero(float* to, const float* from, long n) {
   if (from)
@@ -53,63 +42,131 @@ void copy_or_zero(float* to, const float* from, long n) {
     std::memset(to, 0, size_t(n) * sizeof(float));
 }
 
+constexpr int weights_slot = 16, operands_slot = 17;
+
+// The steps of one layer: how each is shared among threads, and the weights, packed once for all of them.
+struct Steps {
+  long T, N, H, gates, row_panels, blocks, row_parts, block_parts;
+
+  Steps(const Sequence& s, long gates) : T(s.T), N(s.N), H(s.H), gates(gates) {
+    row_panels = WEFT_DISPATCH(row_panels, N), blocks = WEFT_DISPATCH(unit_blocks, H);
+    const double flops = 2.0 * double(N) * double(gates) * double(H) * double(H);
+    const long wanted = flops < 2e5 ? 1 : num_threads();
+    block_parts = std::min(wanted, blocks);
+    row_parts = std::min(wanted / block_parts, row_panels);
+  }
+
+  long parts() const { return row_parts * block_parts; }
+  StepShare share(long part) const {
+    StepShare s{N, H, 0, 0, 0, 0};
+    split(row_panels, part / block_parts, row_parts, s.p0, s.p1);
+    split(blocks, part % block_parts, block_parts, s.b0, s.b1);
+    return s;
+  }
+  float* weights() const {
+    constexpr long widest = 32;  // a block of units is at most this wide
+    return scratch(weights_slot, size_t((H + widest) * gates * H));
+  }
+  const float* pack_weights(const float* w) const {
+    float* to = weights();
+    parallel_for(blocks, [&](long b, int) { WEFT_DISPATCH(pack_gates, w, gates, H, b, to); });
+    return to;
+  }
+  const float* pack_weights_backward(const float* w) const {
+    float* to = weights();
+    parallel_for(blocks, [&](long b, int) { WEFT_DISPATCH(pack_gates_backward, w, gates, H, b, to); });
+    return to;
+  }
+  long size(long K) const { return N * WEFT_DISPATCH(padded, K); }
+  // Room for what two steps multiply, K columns each.
+  float* operands(long K) const { return scratch(operands_slot, size_t(2 * size(K))); }
+  // The same of states, the first one in its place.
+  float* states(const float* first) const {
+    float* to = operands(H);
+    WEFT_DISPATCH(copy_rows, StepShare{N, H, 0, row_panels, 0, blocks}, first, H, 0, H, to);
+    return to;
+  }
+  // The gradient of the first state: what comes through the gates of the first step, added to gh or in its place.
+  void last_product(long part, const float* after, const float* packed, float* gh, bool add) const {
+    const StepShare s = share(part);
+    WEFT_DISPATCH(first_state_backward, s, after, gates * H, packed, gh, add);
+  }
+};
+
 }  // namespace
 
 void lstm_layer(const Sequence& s, const float* x, const float* h0, const float* c0, const float* w_ih,
                 const float* w_hh, const float* bias, float* hs, float* gates, float* cs) {
   const long G = 4 * s.H, state = s.N * s.H;
+  if (!state) return;
   sgemm(s.T * s.N, G, s.I, x, s.I, 1, w_ih, 1, s.I, gates, G, false, bias);
-  const float *wt = transposed(w_hh, G, s.H), *h = h0, *c = c0;
-  for (long k = 0; k < s.T; k++) {
+  const Steps steps(s, 4);
+  const float* weights = steps.pack_weights(w_hh);
+  float* states = steps.states(h0);
+  const long size = steps.size(s.H);
+  parallel_steps(s.T, steps.parts(), [&](long k, long part) {
     const long t = s.at(k);
-    float* now = gates + t * s.N * G;
-    sgemm(s.N, G, s.H, h, s.H, 1, wt, G, 1, now, G, true);
-    lstm_cell(now, c, hs + t * state, cs + t * state, s.N, s.H);
-    h = hs + t * state, c = cs + t * state;
-  }
+    const float* c = k ? cs + s.at(k - 1) * state : c0;
+    WEFT_DISPATCH(lstm_step, steps.share(part), states + k % 2 * size, weights, gates + t * s.N * G, c, hs + t * state,
+                  cs + t * state, states + (k + 1) % 2 * size);
+  });
 }
 
 void lstm_layer_backward(const Sequence& s, const float* gates, const float* cs, const float* c0, const float* w_hh,
                          const float* gy, const float* gh, const float* gc, float* ggates, float* gh0, float* gc0) {
-  const long G = 4 * s.H, state = s.N * s.H;
+  const long G = 4 * s.H, state = s.N * s.H, all = s.N * G;
+  if (!state) return;
   copy_or_zero(gh0, gh, state);
   copy_or_zero(gc0, gc, state);
-  for (long k = s.T - 1; k >= 0; k--) {
-    const long t = s.at(k);
+  const Steps steps(s, 4);
+  const float* weights = steps.pack_weights_backward(w_hh);
+  float* operands = steps.operands(G);
+  const long size = steps.size(G);
+  parallel_steps(s.T + 1, steps.parts(), [&](long step, long part) {
+    const long k = s.T - 1 - step, t = s.at(k);
+    const float* after = step ? operands + (step - 1) % 2 * size : nullptr;
+    if (k < 0) return steps.last_product(part, after, weights, gh0, false);
     const float* c = k ? cs + s.at(k - 1) * state : c0;
-    float* now = ggates + t * s.N * G;
-    lstm_cell_backward(gh0, gy ? gy + t * state : nullptr, gc0, gates + t * s.N * G, c, cs + t * state, now, gc0, s.N,
-                       s.H);
-    sgemm(s.N, s.H, G, now, G, 1, w_hh, s.H, 1, gh0, s.H);
-  }
+    WEFT_DISPATCH(lstm_step_backward, steps.share(part), after, weights, gy ? gy + t * state : nullptr, gates + t * all,
+                  c, cs + t * state, gh0, gc0, ggates + t * all, operands + step % 2 * size);
+  });
 }
 
 void gru_layer(const Sequence& s, const float* x, const float* h0, const float* w_ih, const float* w_hh,
                const float* b_ih, const float* b_hh, float* hs, float* inputs, float* recurrents) {
   const long G = 3 * s.H, state = s.N * s.H;
+  if (!state) return;
   sgemm(s.T * s.N, G, s.I, x, s.I, 1, w_ih, 1, s.I, inputs, G, false, b_ih);
-  const float *wt = transposed(w_hh, G, s.H), *h = h0;
-  for (long k = 0; k < s.T; k++) {
-    const long t = s.at(k);
-    float* now = recurrents + t * s.N * G;
-    sgemm(s.N, G, s.H, h, s.H, 1, wt, G, 1, now, G, false, b_hh);
-    gru_cell(inputs + t * s.N * G, now, h, hs + t * state, s.N, s.H);
-    h = hs + t * state;
-  }
+  const Steps steps(s, 3);
+  const float* weights = steps.pack_weights(w_hh);
+  float* states = steps.states(h0);
+  const long size = steps.size(s.H);
+  parallel_steps(s.T, steps.parts(), [&](long k, long part) {
+    const long t = s.at(k), gate = t * s.N * G;
+    const float* h = k ? hs + s.at(k - 1) * state : h0;
+    WEFT_DISPATCH(gru_step, steps.share(part), states + k % 2 * size, weights, b_hh, inputs + gate, recurrents + gate,
+                  h, hs + t * state, states + (k + 1) % 2 * size);
+  });
 }
 
 void gru_layer_backward(const Sequence& s, const float* inputs, const float* recurrents, const float* hs,
                         const float* h0, const float* w_hh, const float* gy, const float* gh, float* ginputs,
                         float* grecurrents, float* gh0) {
-  const long G = 3 * s.H, state = s.N * s.H;
+  const long G = 3 * s.H, state = s.N * s.H, all = s.N * G;
+  if (!state) return;
   copy_or_zero(gh0, gh, state);
-  for (long k = s.T - 1; k >= 0; k--) {
-    const long t = s.at(k), gate = t * s.N * G;
+  const Steps steps(s, 3);
+  const float* weights = steps.pack_weights_backward(w_hh);
+  float* operands = steps.operands(G);
+  const long size = steps.size(G);
+  parallel_steps(s.T + 1, steps.parts(), [&](long step, long part) {
+    const long k = s.T - 1 - step, t = s.at(k);
+    const float* after = step ? operands + (step - 1) % 2 * size : nullptr;
+    if (k < 0) return steps.last_product(part, after, weights, gh0, true);
     const float* h = k ? hs + s.at(k - 1) * state : h0;
-    gru_cell_backward(gh0, gy ? gy + t * state : nullptr, inputs + gate, recurrents + gate, h, ginputs + gate,
-                      grecurrents + gate, gh0, s.N, s.H);
-    sgemm(s.N, s.H, G, grecurrents + gate, G, 1, w_hh, s.H, 1, gh0, s.H, true);
-  }
+    WEFT_DISPATCH(gru_step_backward, steps.share(part), after, weights, gy ? gy + t * state : nullptr, inputs + t * all,
+                  recurrents + t * all, h, gh0, ginputs + t * all, grecurrents + t * all, operands + step % 2 * size);
+  });
 }
 
 }  // namespace weft

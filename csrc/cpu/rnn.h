@@ -23,6 +23,11 @@ struct Sequence {
   long at(long k) const { return reverse ? T - 1 - k : k; }  // the time of step k
 };
 
+// What one task does of a step of a layer with N rows and H units: panels [p0, p1) of rows, blocks [b0, b1) of units.
+struct StepShare {
+  long N, H, p0, p1, b0, b1;
+};
+
 // x (T, N, I), h0, c0 (N, H), w_ih (4H, I), w_hh (4H, H), bias (4H,) or null -> hs, cs (T, N, H) and the preactivations
 // gates (T, N, 4H).
 void lstm_layer(const Sequence& s, const float* x, const float* h0, const float* c0, const float* w_ih,

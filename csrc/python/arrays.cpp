@@ -1,6 +1,9 @@
 #include "arrays.h"
 
+#include <cstring>
+
 #include "alloc.h"
+#include "pool.h"
 
 namespace weft {
 namespace {
@@ -61,6 +64,26 @@ py::array empty(const py::ssize_t* shape, int ndim, const py::dtype& dtype) {
 }
 
 py::array empty(const py::ssize_t* shape, int ndim) { return new_array(shape, ndim, float32(), sizeof(float)); }
+
+py::array in_c_order(const py::array& a) {
+  constexpr long worth_a_thread = 16384;
+  if (a.flags() & py::array::c_style) return a;
+  const py::ssize_t n = a.ndim(), item = sizeof(float);
+  if (!n || !a.size() || a.strides(n - 1) != item) return py::array_t<float, py::array::c_style>(a);
+  py::array out = empty(a.shape(), int(n));
+  const py::ssize_t *shape = a.shape(), *strides = a.strides(), row = shape[n - 1];
+  const auto* from = static_cast<const char*>(a.data());
+  auto* to = static_cast<float*>(out.mutable_data());
+  Unlocked others(a.size() > worth_a_thread);
+  parallel_ranges(a.size() / row, worth_a_thread / row + 1, [=](long first, long last) {
+    for (long r = first; r < last; r++) {
+      long rest = r, at = 0;
+      for (py::ssize_t i = n - 2; i >= 0; rest /= shape[i], i--) at += rest % shape[i] * strides[i];
+      std::memcpy(to + r * row, from + at, size_t(row * item));
+    }
+  });
+  return out;
+}
 
 const float* floats(const py::array& a, const char* name) {
   if (!is_float32(a) || !(a.flags() & py::array::c_style)) wrong_array(a, name, "float32");

@@ -41,6 +41,9 @@ py::array empty_of(const Shape& shape) {
   return empty(shape.data(), int(shape.size()), py::dtype::of<T>());
 }
 
+// A float32 array in C order: itself, or a copy, made by all threads where its rows are contiguous.
+py::array in_c_order(const py::array& a);
+
 // Optional arrays: None is a null pointer.
 inline const float* floats_or_null(const py::object& a, const char* name) {
   return a.is_none() ? nullptr : floats(py::reinterpret_borrow<py::array>(a), name);

@@ -125,7 +125,7 @@ py::array linear(const py::array& x_in, const py::array& weight_in, py::object b
     throw py::value_error("linear: expected bias (" + std::to_string(O) + ",) to match weight " + shape_text(w) +
                           ", got " + shape_text(py::reinterpret_borrow<py::array>(bias)));
   long step = I;
-  if (n >= 2 && !collapses(x, step)) x = py::array_t<float, py::array::c_style>(x), step = I;
+  if (n >= 2 && !collapses(x, step)) x = in_c_order(x), step = I;
   Shape shape(x.shape(), x.shape() + n);
   shape.back() = O;
   py::array out = empty(shape);

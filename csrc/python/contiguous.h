@@ -8,8 +8,7 @@ namespace weft {
 inline py::array contiguous(const py::array& a, const char* name) {
   if (!is_float32(a))
     throw py::type_error(std::string(name) + ": expected float32, got " + py::str(a.dtype()).cast<std::string>());
-  if (a.flags() & py::array::c_style) return a;
-  return py::array_t<float, py::array::c_style>(a);
+  return in_c_order(a);
 }
 
 inline const float* pointer(const py::array& a) { return static_cast<const float*>(a.data()); }

@@ -41,6 +41,9 @@ void bind_core(py::module_& m) {
       "empty", [](const Shape& shape) { return empty(shape); }, py::arg("shape"),
       "A float32 array of this shape, contents unspecified, from the caching allocator.");
   m.def(
+      "in_c_order", [](const py::array& a) { return is_float32(a) ? py::object(in_c_order(a)) : py::none(); },
+      py::arg("a"), "A float32 array in C order, itself if it already is; None for another dtype.");
+  m.def(
       "memory",
       [] {
         MemoryUse use = memory_use();

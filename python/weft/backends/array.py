@@ -176,6 +176,11 @@ def reduction(name: str) -> Callable[..., Any]:
 sum, mean, prod = reduction("sum"), reduction("mean"), reduction("prod")
 
 
+def in_c_order(x: Any) -> Any:
+    """x, or a copy of it in C order if it lies otherwise."""
+    return np.ascontiguousarray(x) if x.ndim else x
+
+
 def accumulate(total: Any, x: Any) -> None:
     """total += x, in place."""
     np.add(total, x, out=total)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from weft.autograd import Tensor, agree, op
+from weft.backends import array
 from weft.backends import reference as K
-from weft.backends.array import namespace
+from weft.backends.array import namespace, ndarray
 
 
 def swapped(x: Any) -> Any:
@@ -53,6 +54,8 @@ def matmul(a: Any, b: Any, /) -> Any:
 @op
 def linear_arrays(x, weight, bias):
     outputs, inputs = weight.shape  # plain numbers, so that each closure holds only the array it names
+    if x.ndim > 2 and type(x) is ndarray:  # one copy for both products that want rows
+        x = array.in_c_order(x)
 
     def weight_gradient(g):
         xp = namespace(g)

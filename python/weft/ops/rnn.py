@@ -36,13 +36,6 @@ def check_sequence(name: str, gates: int, x: Any, states: tuple[Any, ...], w_ih:
             raise ValueError(f"{name}: expected a bias ({rows},), got {bias.shape}")
 
 
-def before(first: Any, after: Any, reverse: bool) -> Any:
-    """The states that the steps started from, (T, N, H): `first`, then all of `after` but the last."""
-    xp = namespace(after)
-    first = xp.reshape(first, (1, *first.shape))
-    return xp.concat((after[1:], first) if reverse else (first, after[:-1]), axis=0)
-
-
 def empty_output(x: Any, h0: Any) -> Any:
     return namespace(x).full((0, *h0.shape), 0.0, dtype=x.dtype, device=device_of(x))
 
@@ -52,16 +45,24 @@ def rows_of(x: Any) -> Any:
     return namespace(x).reshape(x, (-1, x.shape[2]))
 
 
-def weight_gradients(g_gates: Any, x: Any, w_ih: Any, hs: Any, g_recurrent: Any = None) -> tuple[Any, ...]:
-    """Gradients of x, w_ih, w_hh and of the two biases from those of the gates (T, N, G), over all steps at once."""
+def recurrent_gradient(g: Any, h0: Any, hs: Any, reverse: bool) -> Any:
+    """The gradient of w_hh from g (T, N, G), over all steps at once: the first one multiplied h0, the others the state
+    before them."""
+    mt = namespace(g).matrix_transpose
+    first, after, states = (g[-1], g[:-1], hs[1:]) if reverse else (g[0], g[1:], hs[:-1])
+    return K.matmul(mt(rows_of(after)), rows_of(states)) + K.matmul(mt(first), h0)
+
+
+def gradients(g_gates: Any, x: Any, w_ih: Any, h0: Any, hs: Any, reverse: bool, g_recurrent: Any = None) -> Any:
+    """Gradients of x, w_ih, w_hh and of the two biases from those of the gates (T, N, G)."""
     xp = namespace(g_gates)
     flat = rows_of(g_gates)
-    recurrent = flat if g_recurrent is None else rows_of(g_recurrent)
+    recurrent = g_gates if g_recurrent is None else g_recurrent
     gx = xp.reshape(K.matmul(flat, w_ih), x.shape)
     gw_ih = K.matmul(xp.matrix_transpose(flat), rows_of(x))
-    gw_hh = K.matmul(xp.matrix_transpose(recurrent), rows_of(hs))
     gb = xp.sum(flat, axis=0)
-    return gx, gw_ih, gw_hh, gb, gb if g_recurrent is None else xp.sum(recurrent, axis=0)
+    gb_hh = gb if g_recurrent is None else xp.sum(rows_of(g_recurrent), axis=0)
+    return gx, gw_ih, recurrent_gradient(recurrent, h0, hs, reverse), gb, gb_hh
 
 
 @op
@@ -78,7 +79,7 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
 
     def vjp(g: Any) -> Any:
         g_gates, gh, gc = K.lstm_layer_backward(gates, cs, c0, w_hh, *g, reverse=reverse)
-        gx, gw_ih, gw_hh, gb, _ = weight_gradients(g_gates, x, w_ih, before(h0, hs, reverse))
+        gx, gw_ih, gw_hh, gb, _ = gradients(g_gates, x, w_ih, h0, hs, reverse)
         return gx, gh, gc, gw_ih, gw_hh, gb, gb
 
     last = 0 if reverse else -1
@@ -99,7 +100,7 @@ def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
 
     def vjp(g: Any) -> Any:
         g_inputs, g_recurrents, gh = K.gru_layer_backward(inputs, recurrents, hs, h0, w_hh, *g, reverse=reverse)
-        gx, gw_ih, gw_hh, gb_ih, gb_hh = weight_gradients(g_inputs, x, w_ih, before(h0, hs, reverse), g_recurrents)
+        gx, gw_ih, gw_hh, gb_ih, gb_hh = gradients(g_inputs, x, w_ih, h0, hs, reverse, g_recurrents)
         return gx, gh, gw_ih, gw_hh, gb_ih, gb_hh
 
     return (hs, hs[0 if reverse else -1]), vjp
@@ -133,7 +134,7 @@ def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse
             h = hs[k + 1]
             parts.append(into_h * (1 - h * h) if smooth else K.relu_backward(into_h, h))
             gh = K.matmul(parts[-1], w_hh)
-        gx, gw_ih, gw_hh, gb, _ = weight_gradients(over_time(parts, not reverse), x, w_ih, over_time(hs[:-1], reverse))
+        gx, gw_ih, gw_hh, gb, _ = gradients(over_time(parts, not reverse), x, w_ih, h0, out, reverse)
         return gx, gh, gw_ih, gw_hh, gb, gb
 
     return (out, hs[-1]), vjp

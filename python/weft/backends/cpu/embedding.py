@@ -10,4 +10,4 @@ from weft.backends import reference as K
 
 @K.scatter_add.on(np.ndarray, "f[bBhHiIlLqQ]")
 def scatter_add(g, indices, *, rows):
-    return _cpu.scatter_add(np.asarray(g, np.float32, order="C"), np.asarray(indices, np.int64, order="C"), rows)
+    return _cpu.scatter_add(_cpu.in_c_order(g), np.asarray(indices, np.int64, order="C"), rows)

@@ -49,6 +49,22 @@ def empty_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     return empty
 
 
+def take_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def take(x: Any, indices: Any, *, axis: int) -> Any:
+        y = _cpu.take_rows(x, indices) if axis == 0 and type(indices) is np.ndarray else None
+        return otherwise(x, indices, axis=axis) if y is None else y
+
+    return take
+
+
+def in_c_order_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    def in_c_order(x: Any) -> Any:
+        y = _cpu.in_c_order(x)
+        return otherwise(x) if y is None else y
+
+    return in_c_order
+
+
 def zeros_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """Zeros in memory that is reused: fresh pages cost more than writing them."""
 
@@ -69,6 +85,8 @@ for name, or_numpy in {
     "mean": mean_or,
     "accumulate": accumulate_or,
     "empty": empty_or,
+    "in_c_order": in_c_order_or,
+    "take": take_or,
     "zeros": zeros_or,
 }.items():
     setattr(array, name, or_numpy(getattr(array, name)))
