@@ -21,6 +21,7 @@ FAMILIES = (
     "matmul",
     "norm",
     "optimizer",
+    "pool",
     "random",
     "rnn",
     "softmax",

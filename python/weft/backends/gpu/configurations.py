@@ -61,6 +61,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "cross_entropy": rows_configurations.cross_entropy,
     "norm": rows_configurations.norm_,
     "optimizer": training_configurations.optimizer,
+    "pool": training_configurations.pool_,
 }
 
 

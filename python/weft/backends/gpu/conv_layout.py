@@ -10,9 +10,9 @@ from weft.backends.gpu.maps import apply
 in_c_order = contiguous
 
 
-def new_image(like: Any, images: int, channels: int, size: tuple[int, ...]) -> Any:
-    """Memory of (N, C, H, W), channels last."""
-    return empty_like(like, (images, *size, channels)).transpose(0, 3, 1, 2)
+def new_image(like: Any, images: int, channels: int, size: tuple[int, ...], dtype: Any = None) -> Any:
+    """Memory of (N, C, H, W), channels last, of the dtype of `like` unless another is given."""
+    return empty_like(like, (images, *size, channels), dtype).transpose(0, 3, 1, 2)
 
 
 def lies_channels_last(x: Any) -> bool:

@@ -10,6 +10,7 @@ import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by its name)
 import numpy as np
 
 from weft.backends.gpu import optimizer as steps
+from weft.backends.gpu import pool
 
 Compiled = tuple[Any, ...]
 REAL = tuple(map(np.dtype, ("float32", "float16", "bfloat16", "float64")))
@@ -21,3 +22,11 @@ def optimizer() -> Iterator[Compiled]:
             yield "optimizer.cu", name, steps.optimizer_kernel(name, dtype, dtype).defines, 75, 128
     for name in ("count_step", "gradient_scale"):
         yield "optimizer.cu", name, steps.optimizer_kernel(name, REAL[0], REAL[0]).defines, 75, 64
+
+
+def pool_() -> Iterator[Compiled]:
+    for dtype in REAL:
+        for tap in ("uint8_t", "int32_t"):
+            for name in ("max_pool", "max_pool_backward", "mean_pool", "mean_pool_backward"):
+                if tap == "uint8_t" or name.startswith("max"):
+                    yield "pool.cu", name, pool.pool_kernel(name, dtype, tap).defines, 75, 96
