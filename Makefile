@@ -3,7 +3,8 @@ SHELL := /bin/bash
 # What may not be skipped is installed (tests/policy.py).
 PEERS := $(if $(or $(filter true,$(CI)),$(WEFT_DATA)),peers,)
 WEFT := .venv/bin/weft
-PYTEST := .venv/bin/python -m pytest
+# A file of tests stays in one process: its kernels are compiled once.
+PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help train test test-full bench gpu lint format native clean
 
