@@ -40,12 +40,12 @@ lint:
 	@tools/setup.sh lint
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.inc' | xargs -r .venv/bin/clang-format --dry-run -Werror
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.inc' 'kernels/*.cu' 'kernels/*.cuh' | xargs -r .venv/bin/clang-format --dry-run -Werror
 
 format:
 	@tools/setup.sh lint
 	.venv/bin/ruff check --fix .
-	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.inc' | xargs -r .venv/bin/clang-format -i
+	git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.inc' 'kernels/*.cu' 'kernels/*.cuh' | xargs -r .venv/bin/clang-format -i
 
 native:
 	@tools/setup.sh
