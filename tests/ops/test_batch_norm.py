@@ -33,6 +33,23 @@ def scaled(x, weight, bias, mean, var, eps=1e-2):
     return y if bias is None else y + column(bias, x)
 
 
+def fused_norm(x, weight, bias, residual, relu=True):
+    return ops.batch_norm(x, weight, bias, None, None, residual, training=True, relu=relu)[0]
+
+
+def fused_oracle(x, weight, bias, residual, relu=True):
+    y = oracle(x, weight, bias) + (0 if residual is None else residual)
+    return np.maximum(y, 0) if relu else y
+
+
+def fused_running_norm(x, weight, bias, mean, var, residual):
+    return ops.batch_norm(x, weight, bias, mean, var, residual, training=False, eps=1e-2, relu=True)[0]
+
+
+def fused_scaled(x, weight, bias, mean, var, residual):
+    return np.maximum(scaled(x, weight, bias, mean, var) + (0 if residual is None else residual), 0)
+
+
 def with_statistics(x, weight, bias, eps):
     axes = (0, *range(2, x.ndim))
     return scaled(x, weight, bias, x.mean(axes), x.var(axes), eps), x.mean(axes), x.var(axes)
@@ -46,6 +63,11 @@ CASES = [
     Case(normalise_batch, (3, 2, 4), (2,), (2,), oracle=with_statistics, params={"eps": 1e-3}),
     Case(running_norm, (3, 2, 4), (2,), (2,), (2,), positive(2), oracle=scaled),
     Case(running_norm, (3, 2), None, None, (2,), positive(2), oracle=scaled),
+    Case(fused_norm, (4, 3, 2, 3), (3,), (3,), (4, 3, 2, 3), oracle=fused_oracle),
+    Case(fused_norm, (5, 3), (3,), (3,), None, oracle=fused_oracle),
+    Case(fused_norm, (3, 2, 4), None, None, (3, 2, 4), params={"relu": False}, oracle=fused_oracle),
+    Case(fused_running_norm, (3, 2, 4), (2,), (2,), (2,), positive(2), (3, 2, 4), oracle=fused_scaled),
+    Case(fused_running_norm, (3, 2), None, (2,), (2,), positive(2), None, oracle=fused_scaled),
 ]
 globals().update(checks(CASES))
 
@@ -102,6 +124,10 @@ def test_integers_are_refused(training):
         (
             lambda x, v: ops.batch_norm(x[:1], None, None, None, None, training=True),
             r"expected more than one value per",
+        ),
+        (
+            lambda x, v: ops.batch_norm(x, None, None, None, None, v, training=True),
+            r"expected residual float32 \(4, 3\), got float32 \(2,\)",
         ),
         (
             lambda x, v: ops.batch_norm(x, None, None, x[0], None, training=True),

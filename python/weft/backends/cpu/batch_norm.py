@@ -8,6 +8,7 @@ import numpy as np
 
 from weft import _cpu  # type: ignore[attr-defined]
 from weft.backends import reference as K
+from weft.backends.array import namespace
 
 
 @K.batch_norm.on(np.ndarray, "f+")
@@ -19,3 +20,19 @@ def batch_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
 def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, var: Any, *, eps: float) -> Any:
     run = _cpu.batch_norm_backward if x.size else K.batch_norm_backward.reference
     return run(g, x, weight, mean, var, eps=eps)
+
+
+@K.batch_norm_act.on(np.ndarray, "f+")
+def batch_norm_act(x: Any, weight: Any, bias: Any, residual: Any, *, eps: float, relu: bool) -> Any:
+    out, mean, var = batch_norm(x, weight, bias, eps=eps)
+    if residual is not None:
+        out = namespace(out).add(out, residual)
+    return K.relu(out) if relu else out, mean, var
+
+
+@K.batch_norm_act_backward.on(np.ndarray, "f+")
+def batch_norm_act_backward(
+    g: Any, x: Any, weight: Any, mean: Any, var: Any, out: Any, *, eps: float, residual: bool
+) -> Any:
+    g = g if out is None else K.relu_backward(g, out)
+    return (*batch_norm_backward(g, x, weight, mean, var, eps=eps), g if residual else None)

@@ -16,6 +16,7 @@ entries: list[tuple[Primitive, str, Entry]] = []
 FAMILIES = (
     "activation",
     "attention",
+    "batch_norm",
     "conv",
     "loss",
     "matmul",

@@ -60,6 +60,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "softmax": rows_configurations.softmax,
     "cross_entropy": rows_configurations.cross_entropy,
     "norm": rows_configurations.norm_,
+    "batch_norm": rows_configurations.batch_norm_,
     "optimizer": training_configurations.optimizer,
     "pool": training_configurations.pool_,
 }

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by its name)
 import numpy as np
 
-from weft.backends.gpu import loss, norm, rows
+from weft.backends.gpu import batch_norm, loss, norm, rows
 from weft.backends.gpu import softmax as softmax_
 from weft.backends.gpu.expressions import STORAGE
 
@@ -62,3 +62,14 @@ def norm_() -> Iterator[Compiled]:
                         yield "norm.cu", "norm_parameters", defines, 75, OF_1024
                         if not team.keep:
                             yield "norm.cu", "norm_partials", defines, 75, REGISTERS
+
+
+def batch_norm_() -> Iterator[Compiled]:
+    by_parts = ("batch_norm_partials", "batch_norm_apply", "batch_norm_backward_partials", "batch_norm_backward_apply")
+    for dtype in REAL:
+        for channels in (64, 63):
+            walk = batch_norm.walk_over(1 << 14, channels, dtype.itemsize)
+            for parameter in dict.fromkeys((dtype.char, "d" if dtype.char == "d" else "f")):
+                defines = walk.defines(dtype.char, parameter)
+                for name in (*by_parts, "batch_norm_moments", "batch_norm_sums", "batch_norm_running"):
+                    yield "batch_norm.cu", name, defines, 75, REGISTERS

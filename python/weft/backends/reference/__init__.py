@@ -2,7 +2,14 @@
 
 from weft.backends.reference.activation import gelu, gelu_backward, relu, relu_backward, silu, silu_backward  # noqa: F401
 from weft.backends.reference.attention import attention, attention_backward  # noqa: F401
-from weft.backends.reference.batch_norm import batch_norm, batch_norm_backward  # noqa: F401
+from weft.backends.reference.batch_norm import (  # noqa: F401
+    batch_norm,
+    batch_norm_act,
+    batch_norm_act_backward,
+    batch_norm_backward,
+    batch_norm_inference,
+    running_statistics,
+)
 from weft.backends.reference.conv import conv2d, conv2d_input_grad, conv2d_weight_grad  # noqa: F401
 from weft.backends.reference.dropout import dropout  # noqa: F401
 from weft.backends.reference.embedding import scatter_add  # noqa: F401

@@ -39,6 +39,58 @@ def batch_norm_backward(g, x, weight, mean, var, *, eps):
     return narrow(gx, g.dtype), narrow(xp.reshape(gw, var.shape), kind), narrow(xp.reshape(gb, var.shape), kind)
 
 
+@primitive
+def batch_norm_act(x, weight, bias, residual, *, eps, relu):
+    """batch_norm, plus residual (N, C, ...) or None, then ReLU if asked for -> out, mean (C,), biased variance (C,)."""
+    out, mean, var = batch_norm.reference(wide(x), weight, bias, eps=eps)
+    return narrow(activated(out, residual, relu), x.dtype), mean, var
+
+
+@primitive
+def batch_norm_act_backward(g, x, weight, mean, var, out, *, eps, residual):
+    """As batch_norm_backward; out: of a ReLU, or None -> gradients of x, weight, bias, and residual (or None)."""
+    if out is not None:
+        g = passed(g, out)
+    return (*batch_norm_backward(g, x, weight, mean, var, eps=eps), g if residual else None)
+
+
+@primitive
+def batch_norm_inference(x, weight, bias, mean, var, residual, *, eps, relu):
+    """(x - mean) / sqrt(var + eps) * weight + bias, mean and var (C,) given, plus residual, then ReLU -> (N, C, ...)"""
+    xp, column = namespace(x), channel_column(x)
+    scale = 1 / xp.sqrt(var + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    out = x * xp.reshape(scale, column) + xp.reshape(shift, column)
+    return narrow(activated(out, residual, relu), x.dtype)
+
+
+@primitive
+def running_statistics(old_mean, old_var, mean, var, *, momentum, count):
+    """All (C,) -> old + momentum * (new - old) of both, for a batch of `count` values per channel; var is biased."""
+    unbiased = var * (count / max(count - 1, 1))
+    return mixed(old_mean, mean, momentum), mixed(old_var, unbiased, momentum)
+
+
+def mixed(old, new, momentum):
+    return narrow(old + momentum * (new - old), old.dtype)
+
+
+def activated(out, residual, relu):
+    """out + residual, without what is negative."""
+    xp = namespace(out)
+    if residual is not None:
+        out = out + wide(residual)
+    return xp.maximum(out, xp.zeros_like(out)) if relu else out
+
+
+def passed(g, out):
+    """What of the gradient g passes a ReLU that returned `out`."""
+    xp = namespace(g, out)
+    return xp.where(out > 0, g, xp.zeros_like(g))
+
+
 def all_but_channels(x):
     """The axes that a channel's mean runs over: 0, 2, 3, ..."""
     return (0, *range(2, x.ndim))

@@ -129,14 +129,18 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    residual: Any = None,
+    relu: bool = False,
 ) -> Any:
     """(N, C, ...) -> same shape: each channel normalised by the batch (training) or by the running statistics.
 
-    In training the running ones, (C,) or None, are moved towards the batch's by `momentum`, in place.
+    In training the running ones, (C,) or None, are moved towards the batch's by `momentum`, in place. residual, of the
+    input's shape, is added to the result; with relu, what is negative then becomes 0.
     """
     out, mean, var = ops.batch_norm(
-        input, weight, bias, running_mean, running_var, training=training, momentum=momentum, eps=eps
-    )
+        input, weight, bias, running_mean, running_var, residual, training=training, momentum=momentum, eps=eps,
+        relu=relu,
+    )  # fmt: skip
     if training and running_mean is not None:
         running_mean.assign(mean, by="batch_norm")
         running_var.assign(var, by="batch_norm")
