@@ -157,7 +157,9 @@ def test_any_damage_to_idx_is_a_value_error(tmp_path, good, data):
         assert str(path) in str(error)
 
 
-@pytest.mark.parametrize("content", [b"", b"\1" * 3072, b"\1" * 3074, b"\x0a" + bytes(3072), gzip.compress(b"x", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\1" * 3072, b"\1" * 3074, b"\x0a" + bytes(3072), gzip.compress(b"x", mtime=0)]
+)
 def test_hostile_cifar(content, tmp_path):
     path = tmp_path / "hostile"
     path.write_bytes(content)
