@@ -16,12 +16,11 @@
 
 constexpr float LN_2 = 0.6931471805599453f;
 
-// The boxes of a tile of rows of one head, side by side.
+// The boxes of a tile of rows of one head.
 template <int COUNT, int BYTES>
 DEVICE_INLINE void load_rows(unsigned to, const TensorMap* map, unsigned full, int row, int head, int batch) {
   mbarrier_arrive_expect_tx(full, COUNT * BYTES);
-#pragma unroll
-  for (int box = 0; box < COUNT; box++) tma_load_4d(to + box * BYTES, map, full, box * COLUMNS, row, head, batch);
+  load_boxes<COUNT, BYTES>(to, map, full, row, head, batch);
 }
 
 // The producer, one thread: queries, keys and values of every tile of this block, in the order in which they are used.
@@ -109,33 +108,6 @@ DEVICE_INLINE void hide(const Tile& tile, float (&s)[TILE_N / 2], int row, int f
   }
 }
 
-// s = q k^T. Descriptors count in 16 bytes: 16 columns are two of them, the next 64 columns lie in the next box.
-DEVICE_INLINE void multiply_keys(float (&s)[TILE_N / 2], unsigned long long q, unsigned long long k) {
-#pragma unroll
-  for (int step = 0; step < HEAD / 16; step++) {
-    const int box = step / 4, at = step % 4 * 2;
-    wgmma<TILE_N, TYPE, 0, 0>(s, q + box * (BOX_BYTES / 16) + at, k + box * (TALL_BOX_BYTES / 16) + at, step > 0);
-  }
-  wgmma_commit();
-}
-
-// out (+)= weights v, whose 16 keys of a step are 16 rows.
-DEVICE_INLINE void multiply_values(float (&out)[HEAD_V / 2], const unsigned (&weights)[TILE_N / 16][4],
-                                   unsigned long long v, bool overwrite) {
-#pragma unroll
-  for (int step = 0; step < TILE_N / 16; step++)
-    wgmma<HEAD_V, TYPE, 1>(out, weights[step], v + step * (16 * ROW / 16), step > 0 || !overwrite);
-  wgmma_commit();
-}
-
-// Scores of eight columns are half of a fragment of the left factor.
-DEVICE_INLINE void round_weights(unsigned (&weights)[TILE_N / 16][4], const float (&s)[TILE_N / 2]) {
-#pragma unroll
-  for (int step = 0; step < TILE_N / 16; step++)
-#pragma unroll
-    for (int i = 0; i < 4; i++) weights[step][i] = pack<TYPE>(s[8 * step + 2 * i], s[8 * step + 2 * i + 1]);
-}
-
 // A consumer warpgroup: its 64 rows of every tile.
 struct Consumer {
   const Problem& p;
@@ -201,14 +173,14 @@ struct Consumer {
       q_phase ^= 1;
       mbarrier_wait(shared + K_FULL_AT + 8 * keys.stage, keys.phase);
       wgmma_fence();
-      multiply_keys(s, q, k0 + keys.stage * (K_BYTES / 16));
+      multiply_rows<TYPE, TILE_N, HEAD>(s, q, k0 + keys.stage * (K_BYTES / 16));
       wgmma_wait<0>();
       wgmma_hold(s);
       release(shared + K_EMPTY_AT + 8 * keys.stage);
       keys.advance();
       hide_at(tile.steps - 1);
       rows.soften<true>(s, scale, p.scale_log2);
-      round_weights(weights, s);
+      round_weights<TYPE, TILE_N>(weights, s);
       mbarrier_wait(shared + V_FULL_AT + 8 * values.stage, values.phase);
       if constexpr (VARLEN) clear_values(tile.keys - (tile.steps - 1) * TILE_N);
 
@@ -217,8 +189,9 @@ struct Consumer {
         take_turn(first_turn);
         first_turn = false;
         wgmma_fence();
-        multiply_keys(s, q, k0 + keys.stage * (K_BYTES / 16));
-        multiply_values(sums, weights, v0 + values.stage * (V_BYTES / 16), step == tile.steps - 2);
+        multiply_rows<TYPE, TILE_N, HEAD>(s, q, k0 + keys.stage * (K_BYTES / 16));
+        multiply_weights<TYPE, TILE_N, HEAD_V>(sums, weights, v0 + values.stage * (V_BYTES / 16),
+                                               step == tile.steps - 2);
         pass_turn();
         wgmma_wait<1>();
         wgmma_hold(s);
@@ -235,12 +208,12 @@ struct Consumer {
         release(v_empty);
 #pragma unroll
         for (int i = 0; i < HEAD_V / 2; i++) sums[i] *= scale[i / 2 % 2];
-        round_weights(weights, s);
+        round_weights<TYPE, TILE_N>(weights, s);
       }
       if constexpr (!OUT_IN_Q) release(q_empty);
 
       wgmma_fence();
-      multiply_values(sums, weights, v0 + values.stage * (V_BYTES / 16), tile.steps == 1);
+      multiply_weights<TYPE, TILE_N, HEAD_V>(sums, weights, v0 + values.stage * (V_BYTES / 16), tile.steps == 1);
       more = schedule.next(next);  // worked out while the last product runs
       wgmma_wait<0>();
       wgmma_hold(sums);
@@ -285,29 +258,16 @@ struct Consumer {
         lse_rows[row] = sum != 0.0f ? rows.largest[half] * (p.scale_log2 * LN_2) + logf(sum) : -INFINITY;
     }
     const unsigned buffer = shared + OUT_AT + warpgroup * OUT_STEP;
-    const int line = 16 * warp + lane % 16;
-    const unsigned at = buffer + line * ROW + ((lane / 16 ^ line % 8) << 4);
     if (speaks()) bulk_wait_read<0>();
     warpgroup_sync();  // the rows of the tile before have left the buffer
-#pragma unroll
-    for (int j = 0; j < BOXES_V * COLUMNS / 16; j++) {
-      unsigned r[4] = {};  // behind the last column
-#pragma unroll
-      for (int i = 0; i < 4 && j < HEAD_V / 16; i++)
-        r[i] = pack<TYPE>(sums[8 * j + 2 * i] * inverse[i % 2], sums[8 * j + 2 * i + 1] * inverse[i % 2]);
-      stmatrix_x4((at ^ j % 4 << 5) + j / 4 * BOX_BYTES, r);
-    }
+    put_rows<TYPE, HEAD_V>(buffer, sums, inverse);
     fence_proxy_async();
     warpgroup_sync();
     const int rows_left = tile.queries - first_row;
     if (VARLEN && rows_left < ROWS) {  // what follows is of the next sequence
       copy_rows(tile, memory + OUT_AT + warpgroup * OUT_STEP, first_row, rows_left);
     } else if (speaks()) {
-#pragma unroll
-      for (int box = 0; box < BOXES_V; box++)
-        tma_store_4d(map_out, buffer + box * BOX_BYTES, box * COLUMNS, tile.first_query + first_row, tile.head,
-                     tile.outer());
-      bulk_commit();
+      store_boxes<BOXES_V>(map_out, buffer, tile.first_query + first_row, tile.head, tile.outer());
     }
   }
 

@@ -12,20 +12,17 @@
 //   OUT_IN_Q         1: results leave through the memory of the queries, for want of more
 //   SHARED_BYTES     what the host reserves
 #pragma once
-#include "common.cuh"
+#include "attention_sm90/products.cuh"
 
-constexpr int ROW = 128;          // bytes of a row of shared memory, all swizzled by 128 bytes
-constexpr int COLUMNS = ROW / 2;  // elements in such a row: a head lies in boxes of so many columns
-constexpr int ROWS = 64;          // of q that a warpgroup owns
 constexpr int TILE_M = ROWS * CONSUMERS;
 constexpr int THREADS = 128 * (1 + CONSUMERS);
-constexpr int BOXES = (HEAD + COLUMNS - 1) / COLUMNS, BOXES_V = (HEAD_V + COLUMNS - 1) / COLUMNS;
+constexpr int BOXES = boxes(HEAD), BOXES_V = boxes(HEAD_V);
 static_assert(HEAD % 16 == 0 && HEAD_V % 16 == 0 && HEAD <= 256 && HEAD_V <= 256, "whole steps of wgmma");
 static_assert(TILE_N % 16 == 0 && TILE_N <= 256, "whole steps of wgmma");
 static_assert(CONSUMERS == 2 || CONSUMERS == 3);
 
 // Shared memory, in bytes from its start, which is aligned to 1,024 as the swizzle wants.
-constexpr int BOX_BYTES = ROWS * ROW, TALL_BOX_BYTES = TILE_N * ROW;
+constexpr int TALL_BOX_BYTES = TILE_N * ROW;
 constexpr int Q_BYTES = BOXES * BOX_BYTES, OUT_BYTES = BOXES_V * BOX_BYTES;  // of a warpgroup
 constexpr int K_BYTES = BOXES * TALL_BOX_BYTES, V_BYTES = BOXES_V * TALL_BOX_BYTES;
 constexpr int K_AT = 0;

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from kernels.array_checks import ROUNDING, dtype, on
-from weft.backends.gpu import attention_sm90
+from weft.backends.gpu import attention_sm90, attention_sm90_backward
 from weft.backends.gpu.array import empty
 
 WIDTHS = (32, 64, 96, 128, 160, 192, 256)
@@ -112,3 +112,52 @@ def check_varlen(lengths, device, *, heads=(2, 1), columns=(32, 32), visible=Non
         np.testing.assert_allclose(out[:, :, rows].astype("d"), exact, atol=0.03)
         np.testing.assert_allclose(lse[:, :, rows], exact_lse, rtol=1e-5, atol=1e-5)
     return out[:, :, : until[0][-1]].tobytes() + lse[:, :, : until[0][-1]].tobytes()
+
+
+# -- gradients --------------------------------------------------------------------------------------------------------
+
+TINY_BACKWARD = (attention_sm90_backward.Tile(32, 2), attention_sm90_backward.Tile(32, 2))
+
+
+def gradients(q, k, v, g, visible, scale, rounded):
+    """gq, gk, gv in float64, or, `rounded` to a dtype between any two operations, in float32."""
+    narrow = (lambda x: x) if rounded is None else (lambda x: x.astype(rounded).astype("f"))
+    q, k, v, g = (x.astype("d" if rounded is None else "f") for x in (q, k, v, g))
+    heads, group = q.shape[1], q.shape[1] // k.shape[1]
+    w = narrow(weights(q, k, visible, scale)[0])
+    kh, vh = np.repeat(k, group, 1), np.repeat(v, group, 1)
+    gv = w.swapaxes(2, 3) @ g
+    delta = (narrow(w @ vh) * g).sum(-1, keepdims=True)
+    gs = narrow(w * (narrow(g @ vh.swapaxes(2, 3)) - delta)) * scale
+    gk = gs.swapaxes(2, 3) @ q
+    fold = lambda x: x.reshape(x.shape[0], heads // group, group, *x.shape[2:]).sum(2)
+    return [narrow(x.astype(q.dtype)) for x in (gs @ kh, fold(gk), fold(gv))]
+
+
+def check_backward(shape, device, *, char="E", visible=None, seed=None, tiles=None, lie=lambda x: x):
+    """Each gradient within twice the error of one whose every array is rounded to 16 bits, in mean square too."""
+    p, kind = problem(shape, char, visible), dtype(char)
+    rng = np.random.default_rng(seed)
+    q, k, v = draw(rng, shape, char)
+    g = rng.standard_normal((*q.shape[:3], shape[6])).astype(kind)
+    scale = float(shape[5] ** -0.5)
+    w, lse = weights(q.astype("d"), k.astype("d"), p.visible, scale)
+    out = attended(w, v.astype("d"), p.heads)
+    logs = np.where(np.isinf(lse), np.inf, lse / np.log(2)).astype("f")
+    deltas = (out * g.astype("d")).sum(-1).astype("f")
+    found = [empty(x.shape, kind, device) for x in (q, k, v)]
+    for x in found:
+        x.fill(np.nan)
+    call = SimpleNamespace(problem=p, scale=scale, **{n: lie(on(device, x)) for n, x in zip("qkv", (q, k, v))})
+    arrays = dict(zip(("gq", "gk", "gv"), found), logs=on(device, logs), deltas=on(device, deltas))
+    attention_sm90_backward.run(SimpleNamespace(call=call, g=lie(on(device, g)), **arrays), tiles)
+    exact = gradients(q, k, v, g, p.visible, scale, None)
+    narrow = gradients(q, k, v, g, p.visible, scale, kind)
+    for name, got, e, n in zip(("gq", "gk", "gv"), found, exact, narrow):
+        got = got.get().astype("d")
+        size = np.abs(e).max()
+        worst, bound = np.abs(got - e).max(), 2 * np.abs(n - e).max() + 2 * ROUNDING[char] * size
+        assert worst <= bound, (name, worst, bound)
+        spread, usual = np.sqrt(np.mean((got - e) ** 2)), np.sqrt(np.mean((n - e) ** 2))
+        assert spread <= 2 * usual + ROUNDING[char] * size, (name, spread, usual)
+    return b"".join(x.get().tobytes() for x in found)

@@ -48,6 +48,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "conv_simt": conv_configurations.simt,
     "conv_sm90": conv_sm90_configurations.sm90,
     "attention_sm90": attention_sm90_configurations.sm90,
+    "attention_sm90_backward": attention_sm90_configurations.backward,
     "map": array_configurations.map_,
     "transpose": array_configurations.transpose,
     "reduce": array_configurations.reduce_,
