@@ -29,7 +29,7 @@ DEVICE_INLINE void load_operand(const Operand& x, unsigned at, unsigned full, in
 }
 
 struct Matrices {
-  static constexpr int PIECE = ROW;
+  static constexpr int A_PIECE = ROW, B_PIECE = ROW;
   Operand a, b;
   Tile tile;
   int rank_m, rank_n;

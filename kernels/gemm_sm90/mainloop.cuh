@@ -8,8 +8,8 @@
 //
 // What is loaded is a Loader's affair, which the kernel brings:
 //
-//   PIECE                           bytes of K in a row of one box, where rows run along K: 128, or 64, 32 or 16, and
-//                                   128 / PIECE boxes lie one after the other
+//   A_PIECE, B_PIECE                bytes of a row of a box: 128, or 64, 32 or 16, and as many more boxes; each operand is
+//                                   boxes of its tile's rows, or, where rows do not run along K, of 64 rows
 //   prefetch()                      of its tensor maps
 //   begin(tile, schedule, slice)    of each tile, with its first slice of K
 //   load(stage, full, slice)        one slice to the shared address `stage`, which counts to the barrier `full`
@@ -40,27 +40,25 @@ DEVICE_INLINE void produce(const Problem& p, const Schedule& schedule, int clust
 // How an operand of a stage lies in shared memory, for the descriptors of wgmma.
 template <bool ROWS_ALONG_K, int TILE_MN, int PIECE>
 struct Placement {
-  static constexpr int BLOCK_BYTES = ROWS_ALONG_K ? 64 * PIECE : BOX_BYTES;  // from 64 rows of m or n to the next
+  static constexpr int BLOCK_BYTES = ROWS_ALONG_K ? 64 * PIECE : BOX_BYTES;  // from 64 rows of A to the next
 
   // Descriptors count in 16 bytes. 32 bytes of K are that far apart along a row and, where it ends, a box further on;
-  // or, where rows do not run along K, 16 rows of 128 bytes.
+  // or, where rows do not run along K, 16 rows.
   static constexpr int step(int i) {
-    return (ROWS_ALONG_K ? i * 32 / PIECE * TILE_MN * PIECE + i * 32 % PIECE : i * 16 * ROW) / 16;
+    return (ROWS_ALONG_K ? i * 32 / PIECE * TILE_MN * PIECE + i * 32 % PIECE : i * 16 * PIECE) / 16;
   }
 
-  // Between boxes of 64 columns, where rows do not run along K, lies a box; between columns of 16 bytes, where the rows
-  // of a box are no longer, a box, too.
+  // Rows of 16 bytes are not swizzled: 8 of them are a block, and to the other side the next one lies a box further on.
   DEVICE_INLINE static unsigned long long descriptor(unsigned at) {
-    if constexpr (!ROWS_ALONG_K) return smem_descriptor(at, BOX_BYTES, 8 * ROW, 128);
-    return smem_descriptor(at, TILE_MN * PIECE, 8 * PIECE, PIECE == 16 ? 0 : PIECE);
+    constexpr int BOX = (ROWS_ALONG_K ? TILE_MN : 64) * PIECE, EIGHT = 8 * PIECE;
+    if constexpr (PIECE > 16) return smem_descriptor(at, BOX, EIGHT, PIECE);
+    return ROWS_ALONG_K ? smem_descriptor(at, BOX, EIGHT, 0) : smem_descriptor(at, EIGHT, BOX, 0);
   }
 };
 
 // sums (+)= A B over one stage. The first stage of a tile overwrites the sums, which therefore need no zeros.
-template <bool FIRST, int PIECE>
+template <bool FIRST, class A, class B>
 DEVICE_INLINE void multiply(float (&sums)[ROWS_M][TILE_N / 2], unsigned long long a, unsigned long long b) {
-  using A = Placement<A_ROWS_K, TILE_M, PIECE>;
-  using B = Placement<B_ROWS_K, TILE_N, PIECE>;
   wgmma_fence();
 #pragma unroll
   for (int step = 0; step < STEPS; step++)
@@ -72,11 +70,11 @@ DEVICE_INLINE void multiply(float (&sums)[ROWS_M][TILE_N / 2], unsigned long lon
 }
 
 // A consumer warpgroup: its rows of every tile of its team.
-template <int PIECE>
+template <class Loader>
 DEVICE_INLINE void consume(const Problem& p, const Schedule& schedule, int cluster, int clusters, unsigned shared,
                            int warpgroup, Writer& writer) {
-  using A = Placement<A_ROWS_K, TILE_M, PIECE>;
-  using B = Placement<B_ROWS_K, TILE_N, PIECE>;
+  using A = Placement<A_ROWS_K, TILE_M, Loader::A_PIECE>;
+  using B = Placement<B_ROWS_K, TILE_N, Loader::B_PIECE>;
   const int team = warpgroup / CONSUMERS, member = warpgroup % CONSUMERS, lane = threadIdx.x % 32;
   const unsigned long long a0 = A::descriptor(shared + member * ROWS_M * A::BLOCK_BYTES);
   const unsigned long long b0 = B::descriptor(shared + A_BYTES);
@@ -108,14 +106,14 @@ DEVICE_INLINE void consume(const Problem& p, const Schedule& schedule, int clust
     if constexpr (PINGPONG)
       mbarrier_wait(my_turn, (turn / TEAMS & 1) ^ (team == 0));  // the first has no one to wait for
     wait_full();
-    multiply<true, PIECE>(sums, a0 + ring.stage * (STAGE_BYTES / 16), b0 + ring.stage * (STAGE_BYTES / 16));
+    multiply<true, A, B>(sums, a0 + ring.stage * (STAGE_BYTES / 16), b0 + ring.stage * (STAGE_BYTES / 16));
     const Tile tile = schedule(p, index);  // worked out while the first products run
     writer.begin(tile);
     int previous = ring.stage;
     ring.advance();
     for (int i = 1; i < count; i++) {
       wait_full();
-      multiply<false, PIECE>(sums, a0 + ring.stage * (STAGE_BYTES / 16), b0 + ring.stage * (STAGE_BYTES / 16));
+      multiply<false, A, B>(sums, a0 + ring.stage * (STAGE_BYTES / 16), b0 + ring.stage * (STAGE_BYTES / 16));
       wgmma_wait<1>();  // the stage before this one has been read
       release(previous);
       previous = ring.stage;
@@ -171,7 +169,7 @@ DEVICE_INLINE void run_block(const Problem& p, int band, Loader& loader, const T
   } else {
     if constexpr (WARPGROUPS > 1) setmaxnreg_inc<232>();
     Writer writer(p, map_out, map_extra, out, bias, shared_memory, warp - 4);
-    consume<Loader::PIECE>(p, schedule, cluster, clusters, shared, warpgroup - 1, writer);
+    consume<Loader>(p, schedule, cluster, clusters, shared, warpgroup - 1, writer);
     __syncwarp();
     if constexpr (CLUSTER > 1) cluster_sync();
   }

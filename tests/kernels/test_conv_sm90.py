@@ -1,12 +1,23 @@
-"""conv_sm90 on the emulated device, in its shipped tiles: both passes over odd shapes, strides, paddings, dilations."""
+"""conv_sm90 on the emulated device, in its shipped tiles: every pass over odd shapes, strides, paddings, dilations."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from kernels.conv_sm90_checks import LARGE, PAIR, TILES, TURNS, check
+import policy
+from kernels.conv_checks import PASSES, Conv, check
 from weft.backends import emulator
+from weft.backends.gpu import conv
+from weft.backends.gpu.array import from_host
+from weft.backends.gpu.gemm_sm90 import TILES
+
+pytestmark = policy.needs("emulator")
+BY_NAME = {tile.name: tile for tile in TILES}
+LARGE, TURNS, PAIR, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "256x128x64s4c1x2", "64x64x64s8"
+ONE, ASYMMETRIC = ((1, 1), (1, 1)), ((2, 0), (0, 3))
 
 
 @pytest.fixture(autouse=True)
@@ -17,131 +28,136 @@ def hopper():
 
 
 @pytest.fixture
-def rng(request):
-    return np.random.default_rng(len(request.node.name))
+def rng():
+    return np.random.default_rng()
 
 
-NONE, ONE, ASYMMETRIC = ((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (0, 3))
-#: x, outputs, taps, and what is not the default. Few channels go in pieces of 8, 16 or 32.
-SHAPES = {
-    "1x1": ((3, 64, 5, 7), 72, (1, 1), {}),
-    "3x3": ((2, 64, 9, 7), 64, (3, 3), {"padding": ONE}),
-    "3x3 unpadded": ((2, 72, 9, 7), 40, (3, 3), {}),
-    "5x2": ((2, 64, 8, 6), 24, (5, 2), {"padding": ASYMMETRIC}),
-    "one pixel out": ((5, 64, 3, 3), 8, (3, 3), {}),
-    "one image, one row": ((1, 64, 1, 70), 16, (1, 3), {"padding": ((0, 0), (1, 1))}),
-    "one column": ((2, 64, 67, 1), 16, (3, 1), {"padding": ((1, 1), (0, 0))}),
-    "stride": ((2, 64, 9, 11), 40, (3, 3), {"stride": (2, 2), "padding": ONE}),
-    "strides": ((2, 64, 11, 13), 40, (3, 2), {"stride": (2, 3), "padding": ASYMMETRIC}),
-    "1x1 stride": ((2, 64, 8, 9), 40, (1, 1), {"stride": (2, 2)}),
-    "stride beyond the taps": ((2, 64, 11, 9), 40, (2, 2), {"stride": (4, 3)}),
-    "rows behind the last window": ((2, 64, 12, 10), 40, (3, 3), {"stride": (3, 2)}),
-    "dilation": ((2, 64, 9, 11), 40, (3, 3), {"dilation": (2, 3), "padding": ((2, 2), (3, 3))}),
-    "dilation and stride": ((2, 64, 13, 11), 40, (3, 3), {"dilation": (2, 3), "stride": (2, 2), "padding": ONE}),
-    "padding beyond the taps": ((2, 64, 4, 5), 40, (2, 2), {"padding": ((3, 3), (3, 3))}),
-    "8 channels": ((2, 8, 10, 9), 72, (3, 3), {"padding": ONE}),
-    "8 channels, 7x7, stride": ((1, 8, 19, 21), 64, (7, 7), {"stride": (2, 2), "padding": ((3, 3), (3, 3))}),
-    "16 channels": ((2, 16, 9, 7), 40, (3, 3), {"padding": ONE}),
-    "32 channels": ((2, 32, 9, 7), 40, (3, 2), {"padding": ONE}),
-    "24 channels": ((2, 24, 9, 7), 40, (3, 3), {"stride": (1, 2), "padding": ONE}),
-    "136 channels": ((1, 136, 9, 7), 136, (2, 2), {"padding": ONE}),
-}
+def on(tile, parts=1):
+    return f"conv_sm90/{tile}/{parts}"
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_forward(rng, shape):
-    x, outputs, taps, options = SHAPES[shape]
-    check(rng, x, outputs, taps, **options)
+#: What is read has the channels; few of them come in pieces of 8, 16 or 32.
+CASES = {
+    "1x1": Conv(3, 64, 5, 7, 72, (1, 1)),
+    "3x3": Conv(2, 64, 9, 7, 64, padding=ONE),
+    "3x3 unpadded": Conv(2, 72, 9, 7, 40),
+    "5x2": Conv(2, 64, 8, 6, 24, (5, 2), padding=ASYMMETRIC),
+    "one pixel out": Conv(5, 64, 3, 3, 8),
+    "one image, one row": Conv(1, 64, 1, 70, 16, (1, 3), padding=((0, 0), (1, 1))),
+    "one column": Conv(2, 64, 67, 1, 16, (3, 1), padding=((1, 1), (0, 0))),
+    "stride": Conv(2, 64, 9, 11, 40, stride=(2, 2), padding=ONE),
+    "strides": Conv(2, 64, 11, 13, 40, (3, 2), stride=(2, 3), padding=ASYMMETRIC),
+    "1x1 stride": Conv(2, 64, 8, 9, 40, (1, 1), stride=(2, 2)),
+    "stride beyond the taps": Conv(2, 64, 11, 9, 40, (2, 2), stride=(4, 3)),
+    "rows behind the last window": Conv(2, 64, 12, 10, 40, stride=(3, 2)),
+    "dilation": Conv(2, 64, 9, 11, 40, dilation=(2, 3), padding=((2, 2), (3, 3))),
+    "dilation and stride": Conv(2, 64, 13, 11, 40, dilation=(2, 3), stride=(2, 2), padding=ONE),
+    "dilation as stride": Conv(2, 64, 11, 12, 40, dilation=(2, 4), stride=(2, 2), padding=((2, 1), (4, 3))),
+    "padding beyond the taps": Conv(2, 64, 4, 5, 40, (2, 2), padding=((3, 3), (3, 3))),
+    "8 channels": Conv(2, 8, 10, 9, 72, padding=ONE),
+    "8 channels, 7x7, stride": Conv(1, 8, 19, 21, 64, (7, 7), stride=(2, 2), padding=((3, 3), (3, 3))),
+    "16 channels": Conv(2, 16, 9, 7, 40, padding=ONE),
+    "32 channels": Conv(2, 32, 9, 7, 40, (3, 2), padding=ONE),
+    "24 channels": Conv(2, 24, 9, 7, 40, stride=(1, 2), padding=ONE),
+    "136 channels": Conv(1, 136, 9, 7, 136, (2, 2), padding=ONE),
+    "5 channels, padded": Conv(2, 5, 9, 7, 24, padding=ONE),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_input_grad(rng, shape):
-    """With the channels turned about, so that the image that is read has as many as the case says."""
-    (n, channels, *size), outputs, taps, options = SHAPES[shape]
-    check(rng, (n, outputs, *size), channels, taps, grad=True, **options)
+def of(case, direction):
+    """The case with the channels turned about where the gradient of out is gathered."""
+    case = CASES[case]
+    return dataclasses.replace(case, C=case.O, O=case.C) if direction == "input_grad" else case
+
+
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("case", CASES)
+def test_every_geometry(case, direction, rng):
+    check(rng, of(case, direction), direction, "bfloat16", kernel=on(SMALL))
 
 
 @pytest.mark.parametrize("outputs", [1, 3, 63, 65, 130])
-def test_outputs_that_rows_of_out_do_not_align(rng, outputs):
-    check(rng, (2, 64, 7, 6), outputs, (3, 3), padding=ONE)
-    check(rng, (2, 64, 7, 6), outputs, (3, 3), padding=ONE, bias="bfloat16", activation="relu")
+def test_channels_that_do_not_align_rows_of_out(outputs, rng):
+    check(rng, Conv(2, 64, 7, 6, outputs, padding=ONE), "forward", "bfloat16", kernel=on(SMALL), bias=False)
+    check(rng, Conv(2, 64, 7, 6, outputs, padding=ONE), "forward", "bfloat16", kernel=on(SMALL), activation="relu")
+    check(rng, Conv(2, outputs, 7, 6, 64, padding=ONE), "input_grad", "bfloat16", kernel=on(SMALL))
 
 
-@pytest.mark.parametrize("dtype, bias, activation", [
-    ("bfloat16", "float32", "none"), ("bfloat16", "bfloat16", "relu"), ("float16", "float16", "relu"),
-    ("float16", "", "relu"),
-])  # fmt: skip
-def test_epilogues(rng, dtype, bias, activation):
-    check(rng, (2, 64, 9, 7), 136, (3, 3), padding=ONE, dtype=dtype, bias=bias, activation=activation)
-
-
-@pytest.mark.parametrize("grad", [False, True])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
-def test_views_of_larger_images(rng, grad, stride):
-    """Pixels, rows and images with NaN between them."""
-    check(rng, (2, 64, 9, 7), 64, (3, 3), stride=stride, padding=ONE, grad=grad, margin=2)
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_float16(direction, activation, rng):
+    check(rng, Conv(2, 64, 9, 7, 136, padding=ONE), direction, "float16", kernel=on(SMALL), activation=activation)
 
 
 @pytest.mark.parametrize("channels", [8, 16, 24, 64])
-def test_infinite_values_reach_what_meets_them(rng, channels):
+def test_infinite_values_reach_what_meets_them(channels, rng):
     """Stages have room for taps and channels that do not exist, and 0 times infinity is NaN."""
-    check(rng, (2, channels, 8, 6), 40, (3, 3), infinite=True)
+    x = rng.standard_normal((2, channels, 8, 6)).astype(np.float16)
+    x[:, :, -1] = np.inf
+    weight = rng.standard_normal((40, channels, 3, 3)).astype(np.float16)
+    geometry = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    got = conv.convolve(from_host(x), from_host(weight), None, **geometry, kernel=on(SMALL)).get()
+    assert np.isfinite(got[:, :, :-1]).all() and not np.isfinite(got[:, :, -1]).any()
 
 
+@pytest.mark.parametrize("direction", PASSES)
 @pytest.mark.parametrize("parts", [2, 3, 5])
-@pytest.mark.parametrize("grad", [False, True])
-def test_parts_of_k(rng, parts, grad):
-    """Parts of unequal length that begin at any tap, added in order, the epilogue behind them."""
-    options = {} if grad else {"bias": "float32", "activation": "relu"}
-    check(rng, (2, 136, 7, 6), 72, (3, 3), padding=ONE, parts=parts, grad=grad, **options)
-    check(rng, (2, 72, 7, 6), 136, (3, 3), padding=ONE, parts=parts, grad=grad, **options)
+def test_parts_of_k(parts, direction, rng):
+    """Parts of unequal length that begin at any tap or pixel, added in order, the epilogue behind them."""
+    for case in (Conv(9, 136, 7, 6, 72, padding=ONE), Conv(9, 72, 7, 6, 136, padding=ONE)):
+        check(rng, case, direction, "bfloat16", kernel=on(SMALL, parts), activation="relu")
 
 
-def both_passes(rng, tile, multiprocessors=2):
+@pytest.mark.parametrize("memory", ["channels_last", "odd", "strided"])
+@pytest.mark.parametrize("direction", PASSES)
+def test_memory(direction, memory, rng):
+    check(rng, Conv(2, 40, 9, 7, 64, padding=ONE), direction, "bfloat16", kernel=on(SMALL), memory=memory)
+
+
+def passes(rng, tile, channels=72, multiprocessors=2, stride=(1, 1)):
     """Two tiles and a ragged edge both ways, taps enough for the ring to go round."""
-    shape = TILES[tile]
+    shape, geometry = BY_NAME[tile], {"kernel": (3, 2), "padding": ((1, 1), (1, 0)), "stride": stride}
     pixels, outputs = 2 * shape.tile_m + 24, 2 * shape.tile_n + 40
+    images, wide = pixels // 12 * stride[0] * stride[1], 64 * stride[0]
     with emulator.settings(arch=90, multiprocessors=multiprocessors):
-        check(rng, (pixels // 12, 72, 4, 3), outputs, (3, 2), padding=((1, 1), (1, 0)), tile=tile)
-        check(rng, (pixels // 12, outputs, 4, 3), 72, (3, 2), padding=((1, 1), (1, 0)), tile=tile, grad=True)
+        check(rng, Conv(images, channels, 4, 3, outputs, **geometry), "forward", "bfloat16", kernel=on(tile))
+        check(rng, Conv(images, outputs, 4, 3, channels, **geometry), "input_grad", "bfloat16", kernel=on(tile))
+        weights = Conv(wide, -(-outputs // 48) * 8, 4, 3, 2 * shape.tile_m + 40, **geometry)
+        check(rng, weights, "weight_grad", "bfloat16", kernel=on(tile))
 
 
 @pytest.mark.parametrize("tile", [LARGE, TURNS, PAIR])
-def test_tiles(rng, tile):
-    both_passes(rng, tile)
-    both_passes(rng, tile, multiprocessors=3)
+def test_tiles(tile, rng):
+    passes(rng, tile)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", [tile for tile in TILES if tile not in (LARGE, TURNS, PAIR)])
-def test_every_tile(rng, tile):
-    both_passes(rng, tile)
+@pytest.mark.parametrize("tile", BY_NAME)
+def test_every_tile(tile, rng):
+    passes(rng, tile, multiprocessors=3)
+    passes(rng, tile, 64, stride=(2, 2))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [LARGE, TURNS, PAIR])
 @pytest.mark.parametrize("channels", [8, 16, 32])
-def test_few_channels_in_every_kind_of_tile(rng, tile, channels):
-    shape = TILES[tile]
-    outputs = shape.tile_n + 40
-    check(rng, (2, channels, 14, 12), outputs, (3, 3), padding=ONE, tile=tile)
-    check(rng, (2, outputs, 14, 12), channels, (3, 3), padding=ONE, tile=tile, grad=True)
-    check(rng, (2, outputs, 28, 24), channels, (3, 3), stride=(2, 2), padding=ONE, tile=tile, grad=True)
+def test_few_channels_in_every_kind_of_tile(tile, channels, rng):
+    passes(rng, tile, channels)
+    check(rng, Conv(24, channels, 6, 5, 200, padding=ONE), "weight_grad", "bfloat16", kernel=on(tile))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("direction", PASSES)
 @pytest.mark.parametrize("seed", range(20))
-def test_random_geometry(seed, grad, dtype):
-    rng = np.random.default_rng(1000 * seed + 10 * grad + len(dtype))
+def test_random_geometry(seed, direction, dtype):
+    rng = np.random.default_rng([seed, PASSES.index(direction), len(dtype)])
+    pair = lambda low, high: tuple(map(int, rng.integers(low, high, 2)))
     while True:
-        taps = tuple(map(int, rng.integers(1, 6, 2)))
-        stride, dilation = (tuple(map(int, rng.integers(1, 4, 2))) for _ in range(2))
-        padding = tuple((int(a), int(b)) for a, b in rng.integers(0, 5, (2, 2)))
-        size = rng.integers(3, 20, 2)
-        if all(n + sum(p) > d * (k - 1) for n, p, d, k in zip(size, padding, dilation, taps)):
+        case = Conv(
+            int(rng.integers(1, 5)), 8 * int(rng.integers(1, 18)), *pair(3, 20), 8 * int(rng.integers(1, 18)),
+            pair(1, 6), pair(1, 4), (pair(0, 5), pair(0, 5)), pair(1, 4),
+        )  # fmt: skip
+        if min(case.out) > 0:
             break
-    n, channels, outputs = int(rng.integers(1, 5)), 8 * int(rng.integers(1, 18)), 8 * int(rng.integers(1, 18))
-    check(rng, (n, channels, *map(int, size)), outputs, taps, stride=stride, dilation=dilation, padding=padding,
-          grad=grad, dtype=dtype)  # fmt: skip
+    check(rng, case, direction, dtype, kernel=on(SMALL))

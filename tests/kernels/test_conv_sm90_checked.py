@@ -2,93 +2,118 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 
 import numpy as np
 import pytest
 
-from kernels.conv_sm90_checks import LARGE, PAIR, SMALL, TURNS, check
+import policy
+from kernels.conv_checks import Conv, check
 from weft.backends import emulator, launch, source
-from weft.backends.gpu import conv_sm90
+from weft.backends.gpu import conv
 from weft.backends.source import folder
 
+pytestmark = policy.needs("emulator")
+LARGE, TURNS, PAIR, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "256x128x64s4c1x2", "64x64x64s8"
 MODES = [(schedule, late) for schedule in ("fifo", "lifo", "reverse", "random") for late in (True, False)]
 ONE = ((1, 1), (1, 1))
+FORWARD, INPUT_GRAD, WEIGHT_GRAD = "forward", "input_grad", "weight_grad"
+
+#: More tiles than blocks, ragged, some outside of out altogether where clusters are.
+LAYER = Conv(3, 72, 7, 6, 136, padding=ONE)
+FLIPPED = Conv(3, 136, 7, 6, 72, padding=ONE)
 
 
-def convolution(tile, *, images=3, channels=72, outputs=136, taps=(3, 3), **options):
-    """More tiles than blocks, ragged, some outside of out altogether where clusters are."""
-    options = {"padding": ONE, **options}
-    if options.get("grad"):
-        channels, outputs = outputs, channels
-    return check(np.random.default_rng(5), (images, channels, 7, 6), outputs, taps, tile=tile, **options)
+def convolution(tile, direction, case=LAYER, parts=1, **changes):
+    options = {name: changes.pop(name) for name in ("bias", "activation") if name in changes}
+    case = dataclasses.replace(case, **changes)
+    return check(
+        np.random.default_rng(5), case, direction, "bfloat16", kernel=f"conv_sm90/{tile}/{parts}", **options
+    )
 
 
 CASES = {
-    "forward": (LARGE, {"outputs": 264, "taps": (1, 2)}),
-    "forward in turns, 8 channels": (TURNS, {"channels": 8, "bias": "float32", "activation": "relu"}),
-    "pixels shared by a cluster, 32 channels": (PAIR, {"channels": 32}),
-    "outputs that are not aligned": (SMALL, {"outputs": 67}),
-    "parts of K": (SMALL, {"parts": 3, "bias": "bfloat16"}),
-    "input gradient": (LARGE, {"grad": True, "outputs": 264, "taps": (2, 1)}),
-    "input gradient, 16 channels": (PAIR, {"grad": True, "channels": 16}),
-    "input gradient of stride 2": (TURNS, {"grad": True, "stride": (2, 2)}),
+    "forward": (LARGE, FORWARD, {"O": 264, "kernel": (1, 2)}),
+    "forward in turns, 8 channels": (TURNS, FORWARD, {"C": 8, "activation": "relu"}),
+    "pixels shared by a cluster, 32 channels": (PAIR, FORWARD, {"C": 32}),
+    "outputs that are not aligned": (SMALL, FORWARD, {"O": 67}),
+    "parts of K": (SMALL, FORWARD, {"parts": 3}),
+    "input gradient": (LARGE, INPUT_GRAD, {"case": FLIPPED, "C": 264, "kernel": (2, 1)}),
+    "input gradient, 16 channels": (PAIR, INPUT_GRAD, {"case": FLIPPED, "O": 16}),
+    "input gradient of stride 2": (TURNS, INPUT_GRAD, {"case": FLIPPED, "stride": (2, 2)}),
+    "weight gradient": (LARGE, WEIGHT_GRAD, {"C": 64, "kernel": (3, 1)}),
+    "weight gradient, 8 channels": (TURNS, WEIGHT_GRAD, {"C": 8, "N": 9}),
+    "weight gradient, 40 channels, in parts": (PAIR, WEIGHT_GRAD, {"C": 32, "N": 9, "parts": 3}),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_report_and_the_same_bits(case):
-    tile, options = CASES[case]
+    tile, direction, options = CASES[case]
     seen = set()
     for schedule, late in MODES:
         with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=2):
-            seen.add(convolution(tile, **options).tobytes())
+            seen.add(convolution(tile, direction, **options).tobytes())
     assert len(seen) == 1
 
 
 # -- bugs -------------------------------------------------------------------------------------------------------------
 
 KERNEL, MAINLOOP, TILE = "conv_sm90.cu", "gemm_sm90/mainloop.cuh", "gemm_sm90/tile.cuh"
-EIGHT, GRAD = {"channels": 8}, {"grad": True}
 WAIT_EMPTY = "mbarrier_wait(shared + EMPTY_AT + 8 * ring.stage, ring.phase ^ 1);"
 WAIT_FULL = "mbarrier_wait(shared + FULL_AT + 8 * ring.stage, ring.phase);"
-EVERYONE = "constexpr unsigned short EVERYONE = (1 << CLUSTER_N) - 1;"
+EVERYONE = "constexpr unsigned short EVERYONE = (1 << SHARERS) - 1;"
 WRONG = "error|poison"
 
-#: what is wrong -> file, text, its replacement, tile, options, and what is said of it in checked mode; "" is any error.
+#: what is wrong -> file, text, its replacement, tile, pass, changes, and what is said of it in checked mode; "" is any
+#: error.
 BUGS = {
-    "loads do not wait for an empty stage": (MAINLOOP, WAIT_EMPTY, "", SMALL, {}, "more arrivals|race"),
-    "stages are multiplied before they are full": (MAINLOOP, WAIT_FULL, "", SMALL, EIGHT, "in flight|wgmma of"),
-    "only the first piece is loaded": (KERNEL, "i < PIECES", "i < 1", SMALL, EIGHT, ""),
+    "loads do not wait for an empty stage": (MAINLOOP, WAIT_EMPTY, "", SMALL, FORWARD, {}, "more arrivals|race"),
+    "stages are multiplied before they are full": (
+        MAINLOOP, WAIT_FULL, "", SMALL, FORWARD, {"C": 8}, "in flight|wgmma of"),
+    "only the first piece is loaded": (KERNEL, "i < 64 / CHANNELS", "i < 1", SMALL, FORWARD, {"C": 8}, ""),
     "pieces lie on each other": (
-        KERNEL, "stage + i * TILE_M * PIECE", "stage", SMALL, EIGHT, "TMA load|uninitialised|race"),
-    "what lies behind the last tap is a tap": (
-        KERNEL, "PIECES == 1 || tap_y < window.taps_h", "true", SMALL,
-        {"channels": 8, "infinite": True, "padding": ((0, 0), (0, 0))}, "where there is none"),
+        KERNEL, "(i * TILE_M + rank_n * PART_M)", "(rank_n * PART_M)", SMALL, FORWARD, {"C": 8},
+        "TMA load|uninitialised|race"),
     "offsets forget the dilation": (
-        KERNEL, "tap_x * window.dilation_w", "tap_x", SMALL, {"dilation": (2, 2)}, WRONG),
+        KERNEL, "piece.x * window.dilation_w", "piece.x", SMALL, FORWARD, {"dilation": (2, 2)}, WRONG),
     "rows and columns are exchanged": (
-        KERNEL, "full, channel, x, y, image", "full, channel, y, x, image", SMALL, {}, WRONG),
-    "the padding is forgotten": (KERNEL, "* window.stride_w + window.left", "* window.stride_w", SMALL, {}, WRONG),
+        KERNEL, "channel, pixel.x, pixel.y, pixel", "channel, pixel.y, pixel.x, pixel", SMALL, FORWARD, {}, WRONG),
+    "the padding is forgotten": (
+        KERNEL, "* window.stride_w + window.left", "* window.stride_w", SMALL, WEIGHT_GRAD, {}, WRONG),
     "the stride is forgotten": (
-        KERNEL, "window.out_h * window.stride_h", "window.out_h", SMALL, {"stride": (2, 1)}, WRONG),
-    "the next tap begins a channel late": (KERNEL, "piece = 0;", "piece = 1;", SMALL, {}, WRONG),
-    "taps are not reversed": (KERNEL, "window.first_w + tap_x * window.step_w", "tap_x", SMALL, GRAD, WRONG),
-    "the second block loads the first one's weights": (KERNEL, "column + rank_m * PART", "column", LARGE, {}, WRONG),
-    "the second block leaves out its boxes": (
-        KERNEL, "if (box % CLUSTER_M == rank_m)", "if (rank_m == 0 && box % CLUSTER_M == 0)", LARGE, GRAD, ""),
+        KERNEL, "window.out_h * window.stride_h", "window.out_h", SMALL, FORWARD, {"stride": (2, 1)}, WRONG),
+    "the next tap begins a channel late": (KERNEL, "number = 0;", "number = 1;", SMALL, FORWARD, {}, WRONG),
+    "taps are not reversed": (
+        KERNEL, "window.first_w + piece.x * window.step_w", "piece.x", SMALL, INPUT_GRAD, {}, WRONG),
+    "the second block loads the first one's filters": (
+        KERNEL, "tile.column + rank_m * PART_N", "tile.column", LARGE, FORWARD, {}, WRONG),
     "pixels are not multicast": (
-        KERNEL, EVERYONE, "constexpr unsigned short EVERYONE = 1;", PAIR, {}, "deadlock"),
+        KERNEL, EVERYONE, "constexpr unsigned short EVERYONE = 1;", PAIR, FORWARD, {}, "deadlock"),
     "both blocks load the same pixels": (
-        KERNEL, "rank_n * (TILE_M / CLUSTER_N), row", "0, row", PAIR, {"images": 7}, WRONG),
+        KERNEL, "tile.row + rank_n * PART_M", "tile.row", PAIR, FORWARD, {"N": 7}, WRONG),
     "parts of K begin at the first tap": (
-        KERNEL, "piece = slice * PIECES % window.pieces;", "piece = 0;", SMALL, {"parts": 4, "channels": 136}, WRONG),
+        KERNEL, "slice * (64 / CHANNELS)", "0", SMALL, FORWARD, {"parts": 4, "C": 136}, WRONG),
     "a phase is stored as if it were an image": (
-        TILE, "row % width, line % height", "line % height, row % width", SMALL,
-        {"images": 7, "grad": True, "stride": (2, 1)}, WRONG),
-    "columns of 16 bytes are not told apart": (
-        MAINLOOP, "smem_descriptor(at, TILE_MN * PIECE,", "smem_descriptor(at, 8 * PIECE,", SMALL, EIGHT, WRONG),
+        TILE, "row % width, line % height", "line % height, row % width", SMALL, INPUT_GRAD,
+        {"N": 7, "stride": (2, 1)}, WRONG),
+    "rows of 16 bytes along K are not told apart": (
+        MAINLOOP, "K ? smem_descriptor(at, BOX,", "K ? smem_descriptor(at, EIGHT,", SMALL, FORWARD, {"C": 8}, WRONG),
+    "rows of 16 bytes across K are taken for the others": (
+        MAINLOOP, "smem_descriptor(at, EIGHT, BOX, 0)", "smem_descriptor(at, BOX, EIGHT, 0)", SMALL, WEIGHT_GRAD,
+        {"C": 8}, WRONG),
+    "columns of the weight gradient begin at the first pixel": (
+        KERNEL, "pixel(window, slice * 64)", "pixel(window, 0)", SMALL, WEIGHT_GRAD, {}, WRONG),
+    "the weight gradient's tiles begin at the first tap": (
+        KERNEL, "Piece(window, tile.column / CHANNELS)", "Piece(window, 0)", SMALL, WEIGHT_GRAD, {}, WRONG),
+    "the second block leaves out its columns": (
+        KERNEL, "if (i % CLUSTER_M == rank_m)", "if (rank_m == 0 && i % CLUSTER_M == 0)", LARGE, WEIGHT_GRAD,
+        {"C": 32}, ""),
+    "the second block leaves out its gradients": (
+        KERNEL, "if (box % CLUSTER_N != rank_n) continue;", "if (rank_n || box % CLUSTER_N) continue;", PAIR,
+        WEIGHT_GRAD, {}, ""),
 }  # fmt: skip
 
 
@@ -111,14 +136,15 @@ def patched(tmp_path, monkeypatch):
 
 def forget():
     launch.KERNELS.clear()
-    conv_sm90.plan.cache_clear()
+    conv.PLANS.clear()
 
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_bugs_are_caught(patched, bug):
-    file, text, replacement, tile, options, words = BUGS[bug]
+    file, text, replacement, tile, direction, options, words = BUGS[bug]
     patched(file, text, replacement)
+    case = FLIPPED if direction == INPUT_GRAD else LAYER
     with emulator.settings(arch=90, checked=True, multiprocessors=2, workers=1):
         with pytest.raises((emulator.EmulatorError, AssertionError)) as caught:
-            convolution(tile, **options)
+            convolution(tile, direction, case, **options)
     assert re.search(words, str(caught.value)), caught.value
