@@ -115,7 +115,7 @@ DEVICE_INLINE void write_gradient(TYPE* out, const Share<1>& x, int label, Real 
 }
 
 template <bool GRADIENT>
-DEVICE_INLINE void forward(TYPE* losses, Real* lse, TYPE* logits, const INDEX* labels, const Setting& o,
+DEVICE_INLINE void forward(Real* losses, Real* lse, TYPE* logits, const INDEX* labels, const Setting& o,
                            Tally* scratch) {
   const long long row = row_of_team();
   const bool inside = row < o.rows;
@@ -137,7 +137,7 @@ DEVICE_INLINE void forward(TYPE* losses, Real* lse, TYPE* logits, const INDEX* l
       loss = o.weight_of(label) * (logarithm(t.peak.sum) + (t.peak.most - hit));
       if (o.smooth) loss = loss * o.sharp + (t.below + t.weight * logarithm(t.peak.sum)) * o.even;
     }
-    losses[row] = convert<TYPE>(loss);
+    losses[row] = loss;
     if (lse) lse[row] = log_of_sum;
   }
   if constexpr (GRADIENT) {
@@ -151,21 +151,22 @@ DEVICE_INLINE void forward(TYPE* losses, Real* lse, TYPE* logits, const INDEX* l
 
 // -> losses (rows), and the logarithms of the sums of exponentials, lse (rows).
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    cross_entropy(TYPE* losses, void* lse, const TYPE* logits, const INDEX* labels, const void* weight,
+    cross_entropy(void* losses, void* lse, const TYPE* logits, const INDEX* labels, const void* weight,
                   const void* total, void* flag, unsigned long long what, const Options options) {
   __shared__ Tally scratch[THREADS / 32];
   const Setting setting(options, weight, total, flag, what);
-  forward<false>(losses, static_cast<Real*>(lse), const_cast<TYPE*>(logits), labels, setting, scratch);
+  forward<false>(static_cast<Real*>(losses), static_cast<Real*>(lse), const_cast<TYPE*>(logits), labels, setting,
+                 scratch);
 }
 EXPORT_KERNEL(cross_entropy)
 
 // -> losses (rows); each row of logits becomes the gradient of its loss.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    cross_entropy_in_place(TYPE* losses, TYPE* logits, const INDEX* labels, const void* weight, const void* total,
+    cross_entropy_in_place(void* losses, TYPE* logits, const INDEX* labels, const void* weight, const void* total,
                            void* flag, unsigned long long what, const Options options) {
   __shared__ Tally scratch[THREADS / 32];
   const Setting setting(options, weight, total, flag, what);
-  forward<true>(losses, static_cast<Real*>(nullptr), logits, labels, setting, scratch);
+  forward<true>(static_cast<Real*>(losses), static_cast<Real*>(nullptr), logits, labels, setting, scratch);
 }
 EXPORT_KERNEL(cross_entropy_in_place)
 

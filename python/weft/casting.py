@@ -25,7 +25,8 @@ DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float
 #: its inputs differ, in the widest of them. float64 is left alone everywhere.
 NARROW = frozenset(  # products, which tensor cores do: inputs are cast to the 16-bit dtype
     """
-    linear matmul correlate correlate_input_grad correlate_weight_grad attend lstm gru rnn lstm_cell gru_cell
+    linear linear_cross_entropy_of_labels matmul correlate correlate_input_grad correlate_weight_grad attend lstm gru
+    rnn lstm_cell gru_cell
     """.split()
 )
 WIDE = frozenset(  # what 16 bits would overflow or blur: 16-bit inputs are cast to float32

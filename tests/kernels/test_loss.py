@@ -96,7 +96,8 @@ def test_the_gradient_over_the_logits(char, classes, device, rng):
         logits, labels, weight = drawn(rng, 9, classes, char, weighted)
         losses, lse, gx = check(logits, labels, weight, np.ones(9, dtype(char)), smoothing, device)
         X, L, W = on(device, logits), on(device, labels), None if weight is None else on(device, weight)
-        np.testing.assert_array_equal(loss.in_place(X, L, W, -100, smoothing).get(), losses.get())
+        narrow = loss.in_place(X, L, W, -100, smoothing).get().astype(losses.dtype)
+        np.testing.assert_array_equal(narrow, losses.get())
         np.testing.assert_array_equal(X.get(), gx.get())
         X = on(device, logits)
         one = on(device, np.ones(1, dtype(char)))
@@ -145,6 +146,57 @@ def test_nothing(device):
     assert K.cross_entropy_backward(on(device, np.zeros(0, "f")), X, L, None, lse, **params).shape == (0, 3)
 
 
+def head(rng, char, count=9, features=6, classes=40):
+    """Inputs of the last linear layer: x, weight, bias, labels, class weights."""
+    x, w, b = ((rng.standard_normal(s)).astype(dtype(char)) for s in ((count, features), (classes, features), classes))
+    return x, w, b, *drawn(rng, count, classes, char, True)[1:]
+
+
+@pytest.mark.parametrize("chunk", [4, None])
+@pytest.mark.parametrize("char", ["f", "E", pytest.param("e", marks=pytest.mark.slow), "d"])
+def test_with_the_linear_layer_before_it(char, chunk, device, rng):
+    """Both ways to the gradients, some rows at a time, as in float64; those of the parameters come in float32."""
+    arrays = head(rng, char)
+    params = {"ignore_index": -100, "label_smoothing": 0.1, "chunk": chunk}
+    x, w, b, labels, weights = (on(device, a) for a in arrays)
+    wide = [a if a.dtype.kind == "i" else a.astype("d") for a in arrays]
+    every = {**params, "wanted": (True, True, True)}
+    losses, *early = K.linear_cross_entropy_gradients(x, w, b, labels, weights, **every)
+    again, lse = K.linear_cross_entropy(x, w, b, labels, weights, **params)
+    np.testing.assert_array_equal(losses.get(), again.get())
+    want, *gradients = K.linear_cross_entropy_gradients.reference(*wide, **every)
+    unit = {"f": 1e-6, "E": 2e-2, "e": 2e-3, "d": 1e-14}[char]
+    np.testing.assert_allclose(losses.get(), want, rtol=unit, atol=4 * unit)
+    late = K.linear_cross_entropy_backward(on(device, np.ones(1, dtype(char))), x, w, b, labels, weights, lse, **every)
+    assert early[0].dtype == dtype(char) and early[1].dtype == early[2].dtype == losses.dtype == lse.dtype
+    for got, other, expected in zip(early, late, gradients, strict=True):
+        np.testing.assert_array_equal(got.get(), other.get())
+        np.testing.assert_allclose(got.get().astype("d"), expected, atol=2 * unit * np.abs(expected).max())
+
+
+def test_the_logits_of_a_chunk_at_a_time(device, rng):
+    """No array of all logits is made, and what is not wanted is not computed."""
+    x, w, b, labels, _ = (on(device, a) for a in head(rng, "f", count=64, classes=300))
+    sizes = []
+    original = loss.empty
+    loss.empty = lambda shape, *rest: sizes.append(int(np.prod(shape))) or original(shape, *rest)
+    try:
+        params = {"ignore_index": -100, "label_smoothing": 0.0, "chunk": 8, "wanted": (True, False, False)}
+        _, gx, gw, gb = K.linear_cross_entropy_gradients(x, w, b, labels, None, **params)
+    finally:
+        loss.empty = original
+    assert gw is gb is None and gx.shape == x.shape
+    assert max(sizes) == 8 * 300
+
+
+def test_a_bad_label_of_a_head(device, rng):
+    x, w, b, labels, _ = head(rng, "f")
+    labels[3] = 40
+    out = weft.linear_cross_entropy(*(weft.Tensor(on(device, a)) for a in (x, w, labels, b)), chunk_size=2)
+    with pytest.raises(IndexError, match=r"expected labels in \[0, 40\), got 40$"):
+        out.numpy()
+
+
 CHECKED = [("f", 5), ("f", 3001), pytest.param("E", 50257, marks=pytest.mark.slow)]
 
 
@@ -162,6 +214,16 @@ def test_checked_under_every_schedule(char, classes, rng):
         return losses, lse, gx, loss.in_place(X, L, W, -100, 0.1), X
 
     same_under_every_schedule(run)
+
+
+@pytest.mark.slow
+@policy.needs("emulator")
+def test_a_head_checked_under_every_schedule(rng):
+    arrays = head(rng, "E", classes=70)
+    params = {"ignore_index": -100, "label_smoothing": 0.1, "chunk": 4, "wanted": (True, True, True)}
+    same_under_every_schedule(
+        lambda: K.linear_cross_entropy_gradients(*(on("emulated", a) for a in arrays), **params)
+    )
 
 
 FILE = "cross_entropy.cu"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from weft.nn import functional as F
+from weft.nn.linear import Linear
 from weft.nn.module import Module
 from weft.nn.parameter import Buffer
 
@@ -87,6 +88,43 @@ class CrossEntropyLoss(Loss):
         if target.ndim == input.ndim and target.shape[-1] == 1 and target.dtype.kind in "iu":
             return "labels have no dimension of their own: use target[:, 0]"
         return None
+
+
+class LinearCrossEntropyLoss(Loss):
+    """A classifier's last linear layer and its loss in one: input (..., in_features), target (...) integers.
+
+    linear: the layer, of num_classes outputs, its bias only if asked for; the other arguments as CrossEntropyLoss.
+    chunk_size: how many rows of logits exist at a time; None for as many as suit the device.
+
+    >>> import numpy as np, weft
+    >>> LinearCrossEntropyLoss(8, 1000)(weft.ones((2, 8)), np.array([3, 5])).shape
+    ()
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        dtype: Any = None,
+        reduction: str = "mean",
+        weight: Any = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        chunk_size: int | None = None,
+    ):
+        super().__init__(reduction)
+        self.linear = Linear(in_features, num_classes, bias, dtype=dtype)
+        self.weight = weight if weight is None else Buffer(weight)
+        self.ignore_index, self.label_smoothing, self.chunk_size = ignore_index, label_smoothing, chunk_size
+
+    def forward(self, input: Any, target: Any) -> Any:
+        return F.linear_cross_entropy(
+            input, self.linear.weight, target, linear_bias=self.linear.bias, weight=self.weight,
+            reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing,
+            chunk_size=self.chunk_size,
+        )  # fmt: skip
 
 
 class NLLLoss(Loss):

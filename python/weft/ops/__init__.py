@@ -107,6 +107,7 @@ from weft.ops.embedding import embedding, scatter_add
 from weft.ops.heads import split_heads
 from weft.ops.index import argsort, sort, take, take_along_axis
 from weft.ops.linalg import linear, matmul, tensordot, vecdot
+from weft.ops.linear_loss import linear_cross_entropy
 from weft.ops.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

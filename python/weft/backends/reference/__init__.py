@@ -13,6 +13,11 @@ from weft.backends.reference.batch_norm import (  # noqa: F401
 from weft.backends.reference.conv import conv2d, conv2d_input_grad, conv2d_weight_grad  # noqa: F401
 from weft.backends.reference.dropout import dropout  # noqa: F401
 from weft.backends.reference.embedding import scatter_add  # noqa: F401
+from weft.backends.reference.linear_loss import (  # noqa: F401
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+    linear_cross_entropy_gradients,
+)
 from weft.backends.reference.loss import cross_entropy, cross_entropy_backward  # noqa: F401
 from weft.backends.reference.matmul import linear, matmul  # noqa: F401
 from weft.backends.reference.norm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward  # noqa: F401

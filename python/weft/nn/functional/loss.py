@@ -19,6 +19,7 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "linear_cross_entropy",
     "mse_loss",
     "nll_loss",
     "smooth_l1_loss",
@@ -67,6 +68,29 @@ def cross_entropy(
     return ops.cross_entropy(
         input, array(target), weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )
+
+
+def linear_cross_entropy(
+    input: Any,
+    linear_weight: Any,
+    target: Any,
+    *,
+    linear_bias: Any = None,
+    weight: Any = None,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    chunk_size: int | None = None,
+) -> Any:
+    """cross_entropy(linear(input, linear_weight, linear_bias), target) without all logits in memory.
+
+    input (..., D), linear_weight (V, D), target (...) integers in [0, V), linear_bias (V,), weight (V,) of each class.
+    chunk_size: how many rows of logits exist at a time; None for as many as suit the device.
+    """
+    return ops.linear_cross_entropy(
+        input, linear_weight, array(target), linear_bias, weight, ignore_index=ignore_index, reduction=reduction,
+        label_smoothing=label_smoothing, chunk_size=chunk_size,
+    )  # fmt: skip
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
