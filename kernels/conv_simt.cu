@@ -30,7 +30,8 @@ struct RowsOfWindows : Staging<true, TILE_M> {
     for (int pass = 0; pass < PASSES; pass++) {
       const int column = k + down_of(pass);
       const Place place = task.windows.at(column);
-      take(pass, image + at[pass].offset + place.offset, column < task.k_end && at[pass].inside(task.windows, place));
+      take(pass, image + at[pass].offset(task.windows, place),
+           column < task.k_end && at[pass].inside(task.windows, place));
     }
     k += TILE_K;
   }
@@ -86,7 +87,7 @@ struct ColumnsOfWindows : Staging<false, TILE_N> {
     for (int pass = 0; pass < PASSES; pass++) {
       const int row = k + down_of(pass);
       const Window window = Pixel(task.geometry, row).window(task.windows);
-      take(pass, image + window.offset + place.offset,
+      take(pass, image + window.offset(task.windows, place),
            inside && row < task.k_end && window.inside(task.windows, place));
     }
     k += TILE_K;

@@ -73,9 +73,10 @@ struct Taps {
 
 // What one k of a window is: a channel at a tap.
 struct Place {
-  int h, w;    // from the window's first tap to this one, in pixels of the gathered image
-  int offset;  // the same in elements, and the channel
-  int filter;  // where it lies in a filter
+  int h, w;       // from the window's first tap to this one, in pixels of the gathered image
+  int offset;     // the same in elements, and the channel
+  int filter;     // where it lies in a filter
+  unsigned taps;  // its row and its column as bits of Window::taps
 };
 
 struct Windows {
@@ -97,6 +98,7 @@ struct Windows {
     const int tap = by_channels.quotient(unsigned(k)), channel = k - tap * channels;
     const int a = w.by_count.quotient(unsigned(tap)), b = tap - a * w.count;
     Place p;
+    p.taps = 1u << a | 1u << (h.count + b);
     p.h = a * h.spacing;
     p.w = b * w.spacing;
     p.offset = (p.h * w.size + p.w) * pixel + channel;
@@ -105,15 +107,30 @@ struct Windows {
   }
 };
 
-// The window of one pixel of out.
+// The window of one pixel of out: its first tap, which may lie outside of the image.
 struct Window {
-  int h, w;          // of its first tap
-  long long offset;  // of that tap, which may lie outside of the image
+  int h, w;
+  int pixel;  // of all images
 
   Window() = default;
   DEVICE_INLINE Window(const Windows& windows, int image, int i, int j)
       : h(i * windows.h.stride + windows.h.place), w(j * windows.w.stride + windows.w.place) {
-    offset = (((long long)(image)*windows.h.size + h) * windows.w.size + w) * windows.pixel;
+    pixel = (image * windows.h.size + h) * windows.w.size + w;
+  }
+
+  // Elements from the first of all images to the window's place p.
+  DEVICE_INLINE long long offset(const Windows& windows, const Place& p) const {
+    return (long long)(pixel)*windows.pixel + p.offset;
+  }
+
+  // A bit for each row of taps that lies inside of the image, then one for each column; for at most 32 of both.
+  DEVICE_INLINE unsigned taps(const Windows& windows) const {
+    unsigned bits = 0;
+    for (int a = 0; a < windows.h.count; a++)
+      bits |= unsigned(unsigned(h + a * windows.h.spacing) < unsigned(windows.h.size)) << a;
+    for (int b = 0; b < windows.w.count; b++)
+      bits |= unsigned(unsigned(w + b * windows.w.spacing) < unsigned(windows.w.size)) << (windows.h.count + b);
+    return bits;
   }
 
   DEVICE_INLINE bool inside(const Windows& windows, const Place& p) const {

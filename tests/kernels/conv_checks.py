@@ -79,7 +79,7 @@ def close(got, exact, reference, depth, dtype):
         return
     got, size = got.astype(exact.dtype), np.abs(exact).max()
     assert np.isfinite(got).all(), "poison in the output"
-    one_by_one = ROUNDING["float64" if dtype == np.float64 else "float32"] * size * math.sqrt(depth / 6)
+    one_by_one = ROUNDING["float64" if dtype == np.float64 else "float32"] * size * math.sqrt(depth / 2)
     error = max(np.abs(reference.astype(exact.dtype) - exact).max(), one_by_one)
     allowed = 2 * error + 2 * ROUNDING[str(dtype)] * size + 1e-30
     worst = np.abs(got - exact).max()

@@ -1,4 +1,5 @@
-"""conv_simt.cu in its shipped tiles, on the emulated device, against float64: every pass, geometry, type and layout."""
+"""conv_simt.cu and conv_mma.cu in their shipped tiles, on the emulated device, against float64: every pass, geometry,
+type and layout."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import pytest
 import policy
 from kernels.conv_checks import PASSES, Conv, check
 from weft.backends import emulator
-from weft.backends.gpu import conv_simt
+from weft.backends.gpu import conv_mma, conv_simt, gemm_choice
 
 pytestmark = policy.needs("emulator")
 
@@ -55,6 +56,7 @@ def rng():
 def device():
     with emulator.settings(arch=80):
         yield
+    gemm_choice.set_float32_matmul_precision("highest")
 
 
 SMALL = conv_simt.CONFIGURATIONS[-1]
@@ -73,6 +75,64 @@ def test_every_tile(tile, direction, rng):
         check(rng, sized(geometry, direction, tile), direction, kernel=f"conv_simt/{tile.name}", activation="relu")
 
 
+# -- tensor cores
+
+TENSOR = next(t for t in conv_mma.ROWS if t.name == "64x64x64")
+#: Few channels, which come by fours in 16 bits.
+STEMS = (
+    Conv(2, 3, 9, 8, 70, padding=ONE),
+    Conv(2, 3, 11, 10, 66, (5, 4), stride=(2, 2), padding=((2, 1), (1, 2))),
+    Conv(2, 8, 6, 7, 12, groups=4, padding=ONE),
+    Conv(3, 1, 8, 9, 10, (3, 3)),
+)
+
+
+def tensor_check(rng, case, direction, dtype, tile, **options):
+    if dtype == "float32":
+        gemm_choice.set_float32_matmul_precision("high")
+    return check(
+        rng, case, direction, dtype, kernel=f"conv_mma/{tile.name}", tf32=dtype == "float32", **options
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_every_geometry_on_tensor_cores(geometry, dtype, direction, rng):
+    tensor_check(rng, sized(geometry, direction, TENSOR), direction, dtype, TENSOR)
+
+
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("case", STEMS, ids=str)
+def test_few_channels(case, direction, rng):
+    tensor_check(rng, case, direction, "bfloat16", TENSOR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("tile", [t for t in conv_mma.ROWS if t is not TENSOR], ids=lambda t: t.name)
+def test_every_tile_of_tensor_cores(tile, dtype, direction, rng):
+    for geometry in GEOMETRIES[:3]:
+        case = sized(geometry, direction, tile, depth=tile.tile_k if dtype != "float32" else tile.tile_k // 2)
+        tensor_check(rng, case, direction, dtype, tile, activation="relu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("tile", [t for t in conv_mma.ROWS if t.sums < 128 and t.threads > 32], ids=lambda t: t.name)
+def test_few_channels_in_every_tile(tile, direction, rng):
+    for case in STEMS[1:3]:
+        tensor_check(rng, case, direction, "float16", tile)
+
+
+@pytest.mark.parametrize("direction", PASSES)
+def test_turing(direction, rng):
+    with emulator.settings(arch=75):
+        tensor_check(rng, sized(GEOMETRIES[1], direction, TENSOR), direction, "float16", TENSOR)
+        tensor_check(rng, STEMS[1], direction, "float16", TENSOR)
+
+
 @pytest.mark.parametrize("direction", PASSES)
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_other_types_by_single_threads(dtype, direction, rng):
@@ -81,10 +141,11 @@ def test_other_types_by_single_threads(dtype, direction, rng):
 
 
 @pytest.mark.parametrize("direction", PASSES)
-def test_parts_of_k(direction, rng):
-    kernel = f"conv_simt/{SMALL.name}/3"
-    check(rng, Conv(3, 20, 6, 5, 37, padding=ONE), direction, kernel=kernel, activation="relu")
-    check(rng, Conv(3, 20, 6, 5, 36, padding=ONE, groups=2), direction, kernel=kernel, bias=False)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_parts_of_k(dtype, direction, rng):
+    kernel = f"conv_simt/{SMALL.name}/3" if dtype == "float32" else f"conv_mma/{TENSOR.name}/3"
+    check(rng, Conv(3, 20, 6, 5, 37, padding=ONE), direction, dtype, kernel=kernel, activation="relu")
+    check(rng, Conv(3, 20, 6, 5, 36, padding=ONE, groups=2), direction, dtype, kernel=kernel, bias=False)
 
 
 @pytest.mark.parametrize("memory", ["channels_last", "odd", "strided"])
@@ -106,12 +167,25 @@ def test_nothing_and_next_to_nothing(case, direction, rng):
     check(rng, case, direction)
 
 
+CHECKED = [
+    (80, "float32", f"conv_simt/{SMALL.name}"),
+    (80, "bfloat16", "conv_mma/32x32x64"),
+    (75, "float16", "conv_mma/64x64x64"),
+    (80, "tf32", "conv_mma/32x32x64/2"),
+]
+
+
+@pytest.mark.parametrize("arch, dtype, kernel", CHECKED)
 @pytest.mark.parametrize("direction", PASSES)
-def test_checked_in_every_order(direction):
-    outputs = []
-    case = Conv(2, 9, 9, 8, 37, stride=(2, 1), padding=((1, 1), (0, 2)))
+def test_checked_in_every_order(direction, arch, dtype, kernel):
+    tf32, outputs = dtype == "tf32", []
+    if tf32:
+        gemm_choice.set_float32_matmul_precision("high")
+    stride = (1, 1) if kernel.endswith("/2") else (2, 1)
+    case = Conv(2, 9, 9, 8, 37, stride=stride, padding=((1, 1), (0, 2)))
     for schedule, late in itertools.product(("fifo", "lifo", "reverse", "random"), (True, False)):
-        with emulator.settings(arch=80, checked=True, schedule=schedule, late=late):
-            got = check(np.random.default_rng(7), case, direction, kernel=f"conv_simt/{SMALL.name}")
+        with emulator.settings(arch=arch, checked=True, schedule=schedule, late=late):
+            rng = np.random.default_rng(7)  # one convolution in all orders
+            got = check(rng, case, direction, "float32" if tf32 else dtype, kernel=kernel, tf32=tf32)
             outputs.append(got.tobytes())
     assert len(set(outputs)) == 1, "the order of execution shows in the result"

@@ -46,6 +46,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_sm90": gemm_configurations.sm90,
     "gemm_split": gemm_configurations.split,
     "conv_simt": conv_configurations.simt,
+    "conv_mma": conv_configurations.mma,
     "conv_sm90": conv_sm90_configurations.sm90,
     "attention_sm90": attention_sm90_configurations.sm90,
     "attention_sm90_backward": attention_sm90_configurations.backward,

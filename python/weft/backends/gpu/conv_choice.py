@@ -50,7 +50,7 @@ class Family(Protocol):
 
 
 FAMILIES: dict[str, Family] = {}
-MODULES = ("conv_simt", "conv_sm90")  # of this package, which register families
+MODULES = ("conv_simt", "conv_mma", "conv_sm90")  # of this package, which register families
 
 
 def register(family: Family) -> Family:

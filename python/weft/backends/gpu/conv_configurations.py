@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from weft.backends.gpu import conv_problem, conv_simt
+from weft.backends.gpu import conv_mma, conv_problem, conv_simt
 from weft.backends.gpu.conv_problem import FORWARD, PASSES, Convolution, Shape
 from weft.backends.gpu.gemm_configurations import ceiling
 
@@ -31,3 +31,22 @@ def simt() -> Iterator[tuple[Any, ...]]:
                     for splits in (1, 2) if dtype == "float32" else (1,):
                         defines = family.defines(made, c, splits)
                         yield "conv_simt.cu", "conv_simt", defines, 75, ceiling(c.threads, defines["BLOCKS"])
+
+
+#: (dtype, capability, shape): Turing has a path of its own, and so have few channels.
+MMA = (
+    ("bfloat16", 80, WIDE), ("float16", 80, STEM), ("float32", 80, WIDE), ("float16", 75, WIDE), ("float16", 75, STEM),
+)  # fmt: skip
+
+
+def mma() -> Iterator[tuple[Any, ...]]:
+    family = conv_mma.MMA
+    for dtype, capability, shape in MMA:
+        for direction in PASSES:
+            made = convolution(direction, dtype, capability, shape)
+            for c in family.configurations:
+                if not family.refusal(made, c):
+                    for splits in (1, 2) if dtype == "bfloat16" else (1,):
+                        defines = family.defines(made, c, splits)
+                        row = ("conv_mma.cu", "conv_mma", defines, capability, ceiling(c.threads, defines["BLOCKS"]))
+                        yield (*row, 79) if capability < 80 else row

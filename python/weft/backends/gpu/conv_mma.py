@@ -1,0 +1,55 @@
+"""conv_mma.cu: convolutions on the tensor cores of every GPU since Turing, by mma.sync."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from weft.backends.gpu.conv_choice import register
+from weft.backends.gpu.conv_problem import Convolution
+from weft.backends.gpu.conv_simt import launcher
+from weft.backends.gpu.gemm_choice import Configuration
+from weft.backends.gpu.gemm_mma import Mma
+from weft.backends.gpu.gemm_product import Product
+
+if TYPE_CHECKING:
+    from weft.backends.gpu.conv_choice import Run
+
+#: As gemm_mma's, but that what is kept of the windows takes registers: a thread has 64 sums, or few neighbours.
+ROWS = (
+    Configuration(128, 256, 32, 2, 4, 4),
+    Configuration(128, 128, 32, 2, 4, 4),
+    Configuration(128, 64, 32, 2, 2, 4, blocks=2),
+    Configuration(64, 128, 32, 2, 2, 4, blocks=2),
+    Configuration(64, 64, 64, 2, 2, 3, blocks=2),
+    Configuration(32, 128, 64, 1, 4, 3, blocks=3),
+    Configuration(128, 32, 32, 4, 1, 4, blocks=3),
+    Configuration(32, 32, 64, 1, 1, 3, blocks=8),
+)
+TAPS = 32  #: rows and columns of a kernel, a bit for each
+
+
+class ConvMma(Mma):
+    """The ring of gemm_mma, its slices gathered."""
+
+    name = "conv_mma"
+    configurations = ROWS
+
+    def refusal(self, product: Product, configuration: Configuration) -> str:
+        if isinstance(product, Convolution) and sum(product.shape.kernel) > TAPS:
+            return f"a kernel of {product.shape.kernel} taps"
+        return super().refusal(product, configuration)
+
+    def defines(self, product: Product, configuration: Configuration, splits: int = 1) -> dict[str, Any]:
+        if not isinstance(product, Convolution):
+            raise TypeError(f"conv_mma: expected a Convolution, got {type(product).__name__}")
+        made = super().defines(product.partial() if splits > 1 else product, configuration)
+        made = {name: value for name, value in made.items() if not name.endswith("_TRANSPOSED")}
+        return {**made, "PASS": product.direction}
+
+    def prepare(self, product: Any, configuration: Configuration, splits: int) -> Run:  # type: ignore[override]
+        defines, shared = self.defines(product, configuration, splits), self.shared_bytes(product, configuration)
+        return launcher(product, configuration, splits, self.name, defines, shared)
+
+
+MMA = ConvMma()
+register(MMA)
