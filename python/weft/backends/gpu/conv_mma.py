@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weft.backends.gpu.conv_choice import Run
 
 #: As gemm_mma's, but that what is kept of the windows takes registers: a thread has 64 sums, or few neighbours.
-ROWS = (
+ROWS: tuple[Configuration, ...] = (
     Configuration(128, 256, 32, 2, 4, 4),
     Configuration(128, 128, 32, 2, 4, 4),
     Configuration(128, 64, 32, 2, 2, 4, blocks=2),
@@ -37,6 +37,8 @@ class ConvMma(Mma):
     def refusal(self, product: Product, configuration: Configuration) -> str:
         if isinstance(product, Convolution) and sum(product.shape.kernel) > TAPS:
             return f"a kernel of {product.shape.kernel} taps"
+        if product.dtype == "float32" and configuration.sums == 128:
+            return "128 sums of a thread beside elements that pass through registers"
         return super().refusal(product, configuration)
 
     def defines(self, product: Product, configuration: Configuration, splits: int = 1) -> dict[str, Any]:

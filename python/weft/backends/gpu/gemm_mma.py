@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Tiles of 16-bit factors; tf32 takes half of tile_k, the same bytes. Warps own 64 x 64 sums where the tile allows:
 #: they read the fewest bytes per multiplication.
-ROWS = (
+ROWS: tuple[Configuration, ...] = (
     Configuration(128, 256, 32, 2, 4, 4),
     Configuration(256, 128, 32, 4, 2, 4),
     Configuration(128, 128, 32, 2, 2, 3, blocks=2),
