@@ -108,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     fetch(step + SLOTS - 1);
     float s[M][TILE_N / 8][4] = {};
     Product::tile_by_tile<HEAD>(s, shared, warp * WARP_M, ring + step % SLOTS * SLOT);
-    if constexpr (MASKED) masks.apply(s, row, column, a.scale_log2);
+    if constexpr (MASKED) masks.apply(s, row, column, a.scale_log2, LOG2_E);
     if (column + TILE_N > seq.seen(row)) masks.hide(s, row, column);
     state.soften(s, sums, factor);
     if constexpr (DROPOUT) {
@@ -141,7 +141,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
       if (first + row >= same.queries) continue;
       if (lane % 4 == 0)
         lse[same.first_row + first + row] =
-            total != 0.0f ? logf(total) + state.largest[m][half] * (factor * LN_2) : -INFINITY;
+            total != 0.0f ? fmaf(state.largest[m][half] * factor, LN_2, logf(total)) : -INFINITY;
 #pragma unroll
       for (int n = 0; n < HEAD_V / 8; n++) {
         const int column = n * 8 + lane % 4 * 2;

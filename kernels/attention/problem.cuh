@@ -115,9 +115,10 @@ struct Weights {
     });
   }
 
+  // Additive masks come in multiples of 1 / unit, and scores in those of 1 / scale.
   // Row by row: the loads of more would wait in more registers than there are.
   template <int M, int N>
-  DEVICE_INLINE void apply(float (&s)[M][N][4], int first_row, int first_column, float scale_log2) const {
+  DEVICE_INLINE void apply(float (&s)[M][N][4], int first_row, int first_column, float scale, float unit) const {
     const int lane = threadIdx.x % 32;
     const long long along = FLIPPED ? mask_row : mask_key;
 #pragma unroll
@@ -136,8 +137,8 @@ struct Weights {
             const bool inside = n * 8 + c < end;
             if constexpr (ADDITIVE) {
               const float added = inside ? float(p[c * along]) : 0.0f;
-              // A mask of the least float is finite, and stays so in units of log2.
-              x = added == -INFINITY ? added : x * scale_log2 + fmaxf(added * LOG2_E, -3e38f);
+              // A mask of the least float is finite, and stays so in any unit.
+              x = added == -INFINITY ? added : x * scale + fmaxf(added, -2e38f) * unit;
             } else if (inside && !p[c * along]) {
               x = -INFINITY;
             }

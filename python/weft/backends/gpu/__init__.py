@@ -16,6 +16,7 @@ entries: list[tuple[Primitive, str, Entry]] = []
 FAMILIES = (
     "activation",
     "attention",
+    "attention_backward",
     "batch_norm",
     "conv",
     "loss",

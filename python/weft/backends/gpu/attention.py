@@ -44,6 +44,7 @@ class Call:
     dropout: float
     seed: Any  #: an int, or an array of one on the device
     offset: Any
+    negated: bool = False  #: q is, as the scale was negative
 
     def pack(self, tiles: int) -> bytes:
         """`Attention` of kernels/attention/problem.cuh."""
@@ -117,11 +118,13 @@ def make_call(
         capability=capability(q), mask=mask.dtype.name if mask is not None else "", dropout=dropout > 0,
         varlen=varlen, bottom_right=bottom_right,
     )  # fmt: skip
-    if scale < 0:
+    negated = scale < 0
+    if negated:
         q, scale = apply("negative", q), -scale
     return Call(
-        problem, readable(q), readable(k), readable(v), mask, out, lse, *until, max(scale, TINY), dropout, seed, offset
-    )
+        problem, readable(q), readable(k), readable(v), mask, out, lse, *until, max(scale, TINY), dropout, seed, offset,
+        negated,
+    )  # fmt: skip
 
 
 def forward(call: Call, tile: str | None = None) -> None:
@@ -134,8 +137,8 @@ def forward(call: Call, tile: str | None = None) -> None:
     chosen = attention_choice.choose_forward(problem, tile)
     tiles = -(-problem.queries // chosen.m)
     function = kernel(
-        f"{attention_choice.family(problem)}.cu", "attention_forward", **call.defines(), TILE_M=chosen.m,
-        TILE_N=chosen.n, TILE_WARPS=chosen.warps, STAGES=chosen.stages, BLOCKS=chosen.blocks,
+        f"{attention_choice.family(problem)}.cu", "attention_forward", **call.defines(),
+        **attention_choice.tile_defines(chosen),
     )  # fmt: skip
     launch(
         function, (tiles * problem.heads * problem.batch,), (32 * chosen.warps,),

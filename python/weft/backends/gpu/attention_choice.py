@@ -79,6 +79,12 @@ class Tile:
         return f"{self.m}x{self.n}w{self.warps}" + (f"s{self.stages}" if self.stages > 1 else "")
 
 
+def tile_defines(tile: Tile) -> dict[str, int]:
+    return {
+        "TILE_M": tile.m, "TILE_N": tile.n, "TILE_WARPS": tile.warps, "STAGES": tile.stages, "BLOCKS": tile.blocks,
+    }  # fmt: skip
+
+
 def padded(head: int) -> int:
     """The least of HEADS that holds `head` columns; 0 where there is none."""
     return next((h for h in HEADS if head <= h), 0)
@@ -95,6 +101,7 @@ def family(problem: Problem) -> str:
 
 #: That sums and scores of a thread may take; masks and dropout need more of the rest.
 REGISTERS = 176
+BACKWARD_REGISTERS = 180
 
 #: From the one that reads shared memory least to those for few rows or little shared memory.
 FORWARD = {
@@ -145,6 +152,70 @@ def chosen(problem: Problem, tiles: list[Tile], name: str | None, rows: int, hea
         if count >= least:
             return tile
     return tiles[blocks.index(max(blocks))]
+
+
+#: Of the passes that give gq, and gk and gv.
+QUERIES = {
+    "attention_mma": (
+        Tile(128, 64, 8, 2), Tile(64, 64, 4, 2), Tile(64, 64, 4), Tile(64, 32, 4), Tile(32, 32, 2), Tile(32, 16, 2),
+    ),
+    "attention_simt": (Tile(64, 32, 4), Tile(32, 32, 2), Tile(32, 16, 2), Tile(16, 16, 1)),
+}  # fmt: skip
+KEYS = {
+    "attention_mma": (
+        Tile(64, 128, 8, 2), Tile(32, 128, 8, 2), Tile(64, 64, 4, 2), Tile(32, 64, 4, 2), Tile(32, 64, 4),
+        Tile(16, 64, 4), Tile(16, 32, 2),
+    ),
+    "attention_simt": (Tile(32, 64, 4), Tile(32, 32, 2), Tile(16, 32, 2), Tile(16, 16, 1)),
+}  # fmt: skip
+GV, GK, BOTH = 1, 2, 3  #: GRADS of backward_keys.cuh
+
+
+def queries_bytes(problem: Problem, tile: Tile) -> int:
+    """Shared memory: the queries and their gradients, the ring of keys and values, in float32 a scratch."""
+    row = (problem.padded + problem.padded_v) * problem.itemsize
+    scratch = tile.m * (tile.n + 4) * 4 if problem.dtype == "float32" else 0
+    return (tile.m + tile.stages * tile.n) * row + scratch
+
+
+def queries_tiles(problem: Problem) -> Iterator[Tile]:
+    most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask))
+    for tile in QUERIES[family(problem)]:
+        registers = tile.m // tile.warps * (2 * tile.n + problem.padded) // 32
+        if registers <= most and queries_bytes(problem, tile) <= problem.shared:
+            yield tile
+
+
+def keys_bytes(problem: Problem, tile: Tile, grads: int, unordered: bool = False) -> int:
+    """Shared memory: keys and, for gk, values; the ring of queries and their gradients, with two numbers for each."""
+    q, v = problem.padded * problem.itemsize, problem.padded_v * problem.itemsize
+    own = tile.n * (q + (v if grads & GK else 0))
+    scratch = tile.n * (tile.m + 4) * 4 if problem.dtype == "float32" else 0
+    flipped = tile.n * tile.m * problem.itemsize if unordered else 0
+    return own + tile.stages * tile.m * (q + v + 8) + flipped + scratch
+
+
+def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterator[Tile]:
+    most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
+    sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
+    for tile in KEYS[family(problem)]:
+        registers = tile.n // tile.warps * ((2 if grads & GK else 1) * tile.m + sums) // 32
+        if registers <= most and keys_bytes(problem, tile, grads, unordered) <= problem.shared:
+            yield tile
+
+
+def choose_queries(problem: Problem, name: str | None = None) -> Tile:
+    return chosen(problem, list(queries_tiles(problem)), name, problem.queries, problem.heads, "m")
+
+
+def choose_keys(problem: Problem, unordered: bool, name: str | None = None) -> list[tuple[int, Tile]]:
+    """The passes over the keys, (what each gives, its tile): two where no thread holds the sums of both gk and gv."""
+    for passes in ((BOTH,), (GV, GK)):
+        found = [list(keys_tiles(problem, grads, unordered and bool(grads & GK))) for grads in passes]
+        if all(found):
+            side = problem.keys, problem.key_heads, "n"
+            return [(grads, chosen(problem, tiles, name, *side)) for grads, tiles in zip(passes, found)]
+    return []
 
 
 def special(problem: Problem) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weft.backends.gpu import attention_choice
-from weft.backends.gpu.attention_choice import HEADS, Problem
+from weft.backends.gpu.attention_choice import HEADS, Problem, Tile
 from weft.backends.gpu.expressions import STORAGE
 from weft.backends.gpu.gemm_configurations import ceiling
 
@@ -35,18 +35,45 @@ def problems() -> Iterator[tuple[Problem, int]]:
     """(problem, last capability that has its tiles): Turing and GPUs of 99 KiB have other tiles than those of 163."""
     for low, high in ((75, 79), (80, 85), (86, 89), (90, 119), (120, 999)):
         for dtype in ("float16", "float32") if low == 75 else ("bfloat16", "float32"):
-            for i, head in enumerate(HEADS):
-                for mask, dropout in VARIANTS if head in (64, 128) else (VARIANTS[0], VARIANTS[1 + i % 3]):
+            for head in HEADS:
+                for mask, dropout in {64: VARIANTS, 128: VARIANTS[::3]}.get(head, VARIANTS[:1]):
                     yield problem(dtype, head, low, mask, dropout), high
     yield problem("float16", 128, 80), 999
     yield problem("bfloat16", 192, 80, head_v=128), 999
 
 
+def row(file: str, kernel: str, one: Problem, high: int, tile: Tile, **more: int) -> tuple[Any, ...]:
+    options = {**defines(one), **attention_choice.tile_defines(tile), **more}
+    return file, kernel, options, one.capability, ceiling(32 * tile.warps, tile.blocks), high
+
+
 def forward(family: str) -> Iterator[tuple[Any, ...]]:
+    for one, high in problems():
+        if attention_choice.family(one) == family:
+            for tile in attention_choice.forward_tiles(one):
+                yield row(f"{family}.cu", "attention_forward", one, high, tile)
+
+
+def queries(family: str) -> Iterator[tuple[Any, ...]]:
+    for one, high in problems():
+        if attention_choice.family(one) == family:
+            for tile in attention_choice.queries_tiles(one):
+                yield row(f"{family}_queries.cu", "attention_backward_queries", one, high, tile)
+
+
+def keys(family: str) -> Iterator[tuple[Any, ...]]:
     for one, high in problems():
         if attention_choice.family(one) != family:
             continue
-        for tile in attention_choice.forward_tiles(one):
-            more = {"TILE_M": tile.m, "TILE_N": tile.n, "TILE_WARPS": tile.warps, "STAGES": tile.stages}
-            row = {**defines(one), **more, "BLOCKS": tile.blocks}
-            yield f"{family}.cu", "attention_forward", row, one.capability, ceiling(32 * tile.warps, tile.blocks), high
+        for unordered in (False, True)[: 2 if one.head in (64, 128) and not one.mask and not one.dropout else 1]:
+            for grads, _ in attention_choice.choose_keys(one, unordered):
+                adds = unordered and bool(grads & attention_choice.GK)
+                if adds == unordered:
+                    for tile in attention_choice.keys_tiles(one, grads, adds):
+                        more = {"GRADS": grads, "UNORDERED": int(adds)}
+                        yield row(f"{family}_keys.cu", "attention_backward_keys", one, high, tile, **more)
+
+
+def delta() -> Iterator[tuple[Any, ...]]:
+    for dtype, least in (("float", 75), ("f16", 75), ("bf16", 80)):
+        yield "attention_delta.cu", "attention_delta", {"TYPE": dtype}, least, 64
