@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -297,6 +298,21 @@ def to_array(data: Any) -> Any:
 # -- recording ---------------------------------------------------------------------------------------------------------
 
 
+def blamed(error: Exception, name: str, arrays: list[Any]) -> Exception:
+    """An error of array code, as one that names the op and what it was given; one that names an op stays as it is."""
+    for x in arrays:
+        if not (x is None or hasattr(x, "dtype") or isinstance(x, (bool, int, float, complex))):
+            return TypeError(f"{name}: expected arrays or numbers, got {type(x).__name__}")
+    words = str(error)
+    if isinstance(error, AttributeError) or re.match(r"\w[\w.]*(\(\))?: ", words):
+        return error
+    shapes = " and ".join(str(getattr(x, "shape", x)) for x in arrays if x is not None)
+    kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))
+    if "could not be broadcast" in words:
+        return kind(f"{name}: expected shapes that broadcast together, got {shapes}")
+    return kind(f"{name}: expected parameters that fit {shapes}, but {words}")
+
+
 def op(body: Callable[..., Any]) -> Any:
     """Make a pure `body(*arrays, **params) -> (out, vjp)` a recorded function of Tensors.
 
@@ -338,7 +354,13 @@ def op(body: Callable[..., Any]) -> Any:
             check_together(body.__name__, arrays)
             if capturing.recorder is not None:
                 capturing.recorder.saw(inputs)
-        out, vjp = body(*arrays, **params)
+        try:
+            out, vjp = body(*arrays, **params)
+        except (ValueError, IndexError, TypeError, AttributeError) as error:
+            reason = blamed(error, body.__name__, arrays)
+            if reason is error:
+                raise
+            raise reason from error
         if observers:
             for observer in observers:
                 observer(body, tuple(arrays), out)

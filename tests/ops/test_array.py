@@ -131,7 +131,11 @@ def test_max_shares_ties():
         (lambda x: ops.take(x, np.array([3]), axis=1), IndexError, "take: expected indices below 3 along axis 1"),
         (lambda x: ops.concat([x, ops.ones((3, 2))]), ValueError, r"concat: .*\(2, 3\) and \(3, 2\)"),
         (lambda x: ops.linear(x, ops.ones((4, 5))), ValueError, r"linear: expected x \(..., 5\).*got \(2, 3\)"),
-        (lambda x: x[5], IndexError, "out of bounds"),
+        (lambda x: x[5], IndexError, r"get: expected parameters that fit \(2, 3\), but .* out of bounds"),
+        (lambda x: x + ops.ones((4,)), ValueError, r"add: expected shapes that broadcast .* \(2, 3\) and \(4,\)"),
+        (lambda x: ops.sum(x, axis=5), IndexError, r"sum: expected parameters that fit \(2, 3\), but axis 5"),
+        (lambda x: ops.exp("a"), TypeError, "exp: expected arrays or numbers, got str"),
+        (lambda x: weft.asarray([1, 2]).__setitem__(0, 1.5), TypeError, "setitem: expected values that int64 can hold"),
         (lambda x: x.item(), ValueError, r"item: expected a Tensor of one value, got shape \(2, 3\)"),
         (lambda x: list(weft.asarray(1.0)), TypeError, "unstack: expected at least one axis, got a 0-d Tensor"),
         (lambda x: bool(x), ValueError, r"bool: expected a Tensor of one value"),
@@ -142,6 +146,10 @@ def test_max_shares_ties():
 def test_errors_name_op_and_shapes(call, error, words):
     with pytest.raises(error, match=words):
         call(ops.ones((2, 3)))
+
+
+def test_no_indices_take_nothing():
+    assert ops.ones((2, 3))[[]].shape == (0, 3)
 
 
 @pytest.mark.parametrize("values", [np.array([0, 1, 2], "u1"), np.array([-128, 1, 2], "i1"), np.array([True, False])])

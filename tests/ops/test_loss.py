@@ -241,6 +241,7 @@ def test_ignored_samples_have_no_say(kind):
 def test_an_empty_batch(kind):
     x = weft.Tensor(np.zeros((0, 3), kind), requires_grad=True)
     assert ops.cross_entropy(x, np.zeros(0, np.int64), reduction="sum").item() == 0
+    assert np.isnan(ops.mse_loss(x, ops.zeros_like(x)).item())
     loss = ops.cross_entropy(x, np.zeros(0, np.int64), reduction="none")
     loss.backward(np.zeros(0, kind))
     assert loss.shape == (0,) and x.grad.shape == (0, 3)
@@ -253,6 +254,11 @@ def test_huge_and_infinite_logits(kind):
     np.testing.assert_allclose(loss.numpy(), [2e4, np.log(2), 0], rtol=1e-6)
     loss.sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), [[1, -1, 0], [0, 0.5, -0.5], [0, 0, 0]], atol=1e-6)
+
+
+def test_labels_that_int64_does_not_hold():
+    with pytest.raises(IndexError, match="got 18446744073709551516 at position 0"):  # -100, which would be ignored
+        ops.cross_entropy(logits(1, 3), np.array([2**64 - 100], np.uint64))
 
 
 def test_labels_of_any_integer_type():

@@ -22,6 +22,8 @@ def raw_index(index: Any, x: Any, by: str) -> Any:
     if isinstance(index, Tensor):
         check_together(by, (x.data, index.data))
         return index.data
+    if isinstance(index, list) and not index:
+        index = np.empty(0, np.intp)
     if isinstance(index, (list, np.ndarray)):
         return beside(index, x)
     return index
@@ -71,6 +73,10 @@ def getitem(x: Any, index: Any) -> Any:
     return get(x, index=raw_index(index, x, "getitem"))
 
 
+KINDS = "biufVc"  # a value of a later kind would be cut to fit; V: bfloat16 and its like
+WORDS = {"i": "integers", "u": "integers", "f": "floating-point numbers", "c": "complex numbers"}
+
+
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value. Recorded Tensors get a new value; memory outside the tape is written in place."""
     index = raw_index(index, x, "setitem")
@@ -78,6 +84,9 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         check_together("setitem", (x.data, value.data))
     elif isinstance(value, (list, tuple, np.ndarray)):
         value = beside(value, x)
+    kind = value.dtype.kind if hasattr(value, "dtype") else np.asarray(value).dtype.kind
+    if KINDS.find(kind) > KINDS.find(x.dtype.kind) >= 0:
+        raise TypeError(f"setitem: expected values that {x.dtype} can hold, got {WORDS[kind]}")
     if state.recording and (x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
         if x.node is None and x.requires_grad:
             raise RuntimeError(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -56,7 +57,7 @@ def pair_loss(body: Callable[..., Any], name: str = "") -> Callable[..., Any]:
         check_reduction(name, "sum" if batch and name == "kl_div" else reduction)
         xp, dtype = namespace(input, target), input.dtype
         losses, both = body(xp, wide(input), wide(target), **params)
-        count = max(input.shape[0] if batch and input.ndim else input.size, 1)
+        count = (input.shape[0] if batch and input.ndim else input.size) or math.nan  # nothing has no mean
         mean = reduction in ("mean", "batchmean")
 
         def vjp(g: Any) -> Any:
@@ -270,6 +271,8 @@ def cross_entropy_of_labels(
     """cross_entropy where `target` holds integers."""
     check_classes("cross_entropy", input, target, weight)
     xp, shape, dtype = namespace(input), input.shape, input.dtype
+    if target.dtype == np.uint64:  # the largest would wrap to negative ones
+        check_labels(target, shape[1], ignore_index)
     rows, labels = class_rows(input), label_rows(xp, target)
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     try:
