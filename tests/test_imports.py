@@ -23,7 +23,6 @@ LAYERS = (
     ("random",),
     ("ops",),
     ("methods", "gradients", "testing", "casting"),
-    ("methods", "gradients", "testing"),
     ("custom",),
     ("nn",),
     ("guard", "models"),

@@ -15,6 +15,7 @@ namespace weft {
 // One line per family, here and at the end of this file.
 void bind_attention(py::module_& m);
 void bind_conv(py::module_& m);
+void bind_custom(py::module_& m);
 void bind_embedding(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_map(py::module_& m);
@@ -64,6 +65,7 @@ PYBIND11_MODULE(_cpu, m) {
   weft::bind_random(m);
   weft::bind_attention(m);
   weft::bind_conv(m);
+  weft::bind_custom(m);
   weft::bind_embedding(m);
   weft::bind_pool(m);
   weft::bind_rowwise(m);

@@ -42,6 +42,8 @@ from weft.backends.registry import which  # noqa: F401
 from weft.gradients import checkpoint, grad, hessian_vector_product, value_and_grad  # noqa: F401
 from weft.ops import *  # noqa: F403
 
+globals().pop("elementwise", None)  # the module of ops that came with them: that name is the decorator's
+
 __version__ = "0.1.0"
 
 LAZY = {"nn", "models", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli", "cuda"}
@@ -56,6 +58,7 @@ LAZY_NAMES = {
     "set_float32_matmul_precision": "backends.gpu.gemm_choice",
     "get_float32_matmul_precision": "backends.gpu.gemm_choice",
     "CudaKernel": "custom",
+    "elementwise": "custom",
 }
 
 

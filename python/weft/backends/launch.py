@@ -50,6 +50,9 @@ class Kernel:
 
         return compile.cubin(self.read(), self.defines, capability)
 
+    def link(self, library: Any) -> None:
+        """Give a library of the emulated device the functions that it lacks: none, where the source is whole."""
+
     def load(self) -> Any:
         """What launches the kernel on GPUs; each compiles it when it is launched there first."""
         from weft.backends import driver
@@ -79,6 +82,7 @@ class Kernel:
         if function is None:
             text = self.read(emulated=True)
             library = compile.emulated(text, self.defines, arch=config.arch, checked=config.checked)
+            self.link(library)
             try:
                 function = getattr(library, f"emu_invoke_{self.name}")
             except AttributeError:

@@ -36,7 +36,7 @@ class Resources(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """A cubin, or PTX for a GPU newer than the compiler; the compiler's log; what each kernel uses."""
+    """A cubin, PTX for a GPU newer than the compiler, or code to link; the compiler's log; what each kernel uses."""
 
     code: bytes
     log: str
@@ -157,7 +157,8 @@ def compile(source: Source, options: Sequence[str]) -> Compiled:
         if status:
             raise NvrtcError(log or f"nvrtc: status {status}")
         ptx = any("=compute_" in option for option in options)
-        return Compiled(fetch(nvrtc, program, "PTX" if ptx else "CUBIN"), log, resources(log))
+        what = "LTOIR" if "-dlto" in options else "PTX" if ptx else "CUBIN"
+        return Compiled(fetch(nvrtc, program, what), log, resources(log))
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
 

@@ -15,7 +15,9 @@ import numpy as np
 from weft.bench.timing import alternate, alternate_on_gpu
 from weft.custom import declaration
 from weft.custom.cuda_kernel import CudaKernel
+from weft.custom.scalar_op import Elementwise
 
+ELEMENTS = 1 << 20
 CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
 
 
@@ -31,10 +33,30 @@ def find(words: str) -> tuple[str, Any]:
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     kernel = getattr(module, name, None)
-    if not isinstance(kernel, CudaKernel):
-        known = ", ".join(key for key, value in vars(module).items() if isinstance(value, CudaKernel)) or "none"
+    kinds = (CudaKernel, Elementwise)
+    if not isinstance(kernel, kinds):
+        known = ", ".join(key for key, value in vars(module).items() if isinstance(value, kinds)) or "none"
         raise ValueError(f"bench kernel: expected a kernel of {file} ({known}), got {name!r}")
     return name, kernel
+
+
+def measured_function(function: Elementwise, dtype: str, device: str, seconds: float) -> dict[str, Any]:
+    """One row: a scalar function over a million elements, and the same as one array function after the other."""
+    from weft import no_grad
+    from weft.autograd import Tensor
+    from weft.backends.device import place
+
+    scalar, plain = function.scalar({}), function.scalar({}, interpreted=True)
+    rng = np.random.default_rng(0)
+    arity = len(scalar.program.parameters)
+    values = [rng.standard_normal(ELEMENTS, dtype=np.float32).astype(declaration.DTYPES[dtype]) for _ in range(arity)]
+    arrays = [Tensor(place(x, device)) for x in values]
+    with no_grad():
+        out = scalar.op(*arrays)
+        runs = {"weft": lambda: scalar.op(*arrays), "arrays": lambda: plain.op(*arrays)}
+        times = (alternate if device == "cpu" else alternate_on_gpu)(runs, seconds=seconds)
+    bytes_ = sum(x.nbytes for x in (*arrays, out))
+    return {"what": f"{scalar.program.name} {dtype} {ELEMENTS}", "dtype": dtype, "bytes": bytes_, "times": times}
 
 
 def inputs(kernel: CudaKernel, dtype: str) -> list[np.ndarray[Any, Any]]:
@@ -59,13 +81,17 @@ def inputs(kernel: CudaKernel, dtype: str) -> list[np.ndarray[Any, Any]]:
     return made
 
 
-def dtypes(kernel: CudaKernel) -> tuple[str, ...]:
+def dtypes(kernel: CudaKernel | Elementwise) -> tuple[str, ...]:
     """The types to measure: those that the first type variable may be."""
+    if isinstance(kernel, Elementwise):
+        return ("float32", "bfloat16", "float64")
     return next(iter(kernel.types.values()), ("float32",))
 
 
-def compiled(kernel: CudaKernel) -> Iterator[str]:
-    """What NVRTC makes of the kernel, a line for each dtype and capability."""
+def compiled(kernel: CudaKernel | Elementwise) -> Iterator[str]:
+    """What NVRTC makes of the kernel, a line for each dtype and capability; functions have times alone."""
+    if isinstance(kernel, Elementwise):
+        return
     for dtype in dtypes(kernel):
         made = kernel.specialised(dict.fromkeys(kernel.types, dtype))
         for capability in CAPABILITIES:
@@ -77,8 +103,10 @@ def compiled(kernel: CudaKernel) -> Iterator[str]:
                 )
 
 
-def measured(kernel: CudaKernel, dtype: str, device: str, seconds: float) -> dict[str, Any] | None:
+def measured(kernel: CudaKernel | Elementwise, dtype: str, device: str, seconds: float) -> dict[str, Any] | None:
     """One row: the kernel and its reference, timed in turns; None where nothing runs."""
+    if isinstance(kernel, Elementwise):
+        return measured_function(kernel, dtype, device, seconds)
     from weft import no_grad
     from weft.autograd import Tensor
     from weft.backends.device import place

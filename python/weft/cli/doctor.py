@@ -67,6 +67,7 @@ def examine() -> Iterator[Finding]:
     yield packages()
     yield from gpu()
     yield kernel_compiler()
+    yield own_functions()
     yield kernel_cache()
     yield data_sets()
 
@@ -287,6 +288,25 @@ def kernel_compiler() -> Finding:
 
 def found_driver() -> bool:
     return shutil.which("nvidia-smi") is not None
+
+
+def own_functions() -> Finding:
+    """What compiles the functions of `weft.elementwise`."""
+    from weft.backends import cpu, link
+
+    if version("numba") is None:
+        text = "no Numba: weft.elementwise runs a user's functions as NumPy code, many times slower"
+        return Finding("numba", NOTE, text, f"{pip()} install 'weft[numba]'")
+    text = f"Numba {version('numba')}" + ("" if cpu.native else ", unused without the extension")
+    if version("numba-cuda") is None:
+        mend = f"{pip()} install numba-cuda nvidia-nvjitlink" if found_driver() else ""
+        return Finding("numba", NOTE if mend else OK, f"{text}; without numba-cuda, for the CPU alone", mend)
+    try:
+        link.library()
+    except ImportError as error:
+        mend = f"{pip()} install nvidia-nvjitlink" if found_driver() else ""
+        return Finding("numba", NOTE if mend else OK, f"{text}, numba-cuda {version('numba-cuda')}; {error}", mend)
+    return Finding("numba", OK, f"{text}, numba-cuda {version('numba-cuda')}")
 
 
 def kernel_cache() -> Finding:

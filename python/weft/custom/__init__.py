@@ -1,3 +1,4 @@
-"""Ops of a user's own: CUDA kernels in C++ (`CudaKernel`). docs/kernels.md shows how to write them."""
+"""Ops of a user's own: scalar functions (`elementwise`) and CUDA kernels (`CudaKernel`). docs/kernels.md shows both."""
 
 from weft.custom.cuda_kernel import CudaKernel
+from weft.custom.scalar_op import elementwise

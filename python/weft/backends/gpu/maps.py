@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,10 +96,18 @@ class Typed(NamedTuple):
     held: np.dtype | None = None
     """The integer dtype in which numbers must fit."""
     moves: bool = False
+    make: Callable[..., Kernel] = kernel
+    """What makes the kernel; one that links it to a user's function, for LINKED."""
+
+
+#: Functions that are linked to the kernel: name -> what a call computes with, by the dtype of its operands.
+LINKED: dict[str, Callable[[np.dtype], Typed]] = {}
 
 
 def types_of(name: str, operands: Sequence[Any], out_dtype: np.dtype | None) -> Typed:
     """What a call of `name` computes with; out_dtype: of what is written, where that is known."""
+    if name in LINKED:
+        return LINKED[name](operand_dtype(operands))
     if name in EXPRESSIONS:
         entry = EXPRESSIONS[name]
         dtype, text = text_of(name, operand_dtype(operands))
@@ -258,7 +266,7 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     pad = ["char"] * (3 - len(operands))
     a, b, c = storage + pad
     a_as, b_as, c_as = seen + pad
-    compiled = kernel(
+    compiled = typed.make(
         "map.cu", "map", EXPRESSION=typed.text, ARITY=len(operands), SCALARS=scalars, TYPE_A=a, TYPE_B=b, TYPE_C=c,
         SEEN_A=a_as, SEEN_B=b_as, SEEN_C=c_as, OUT=out_type, SCALAR=typed.numbers, VECTOR=vector, WIDE=int(wide),
     )  # fmt: skip
