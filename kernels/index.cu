@@ -1,13 +1,12 @@
-// Taking and adding by index, of arrays in C order. An index below zero counts from the end; one out of range is noted
+// Taking by index, of arrays in C order. An index below zero counts from the end; one out of range is noted
 // in the flag word, and zeros are taken for it.
 //
 // Defines:
 //   WORD     what take moves: 1, 2, 4, 8 or 16 bytes;   INDEX   int32_t | int64_t
-//   TYPE     element type of sums;   ACCUMULATE   type they are added in
 #include "common.cuh"
 #include "flags.cuh"
 
-constexpr int THREADS = 256, CHUNK = 128;
+constexpr int THREADS = 256;
 
 // The row that `index` names among n, or -1.
 DEVICE_INLINE long long row_of(long long index, long long n) {
@@ -60,68 +59,3 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   }
 }
 EXPORT_KERNEL(check_range)
-
-// -- sums of rows by index. `sorted` (count) are the indices in ascending order, `order` where each was: equal ones stand
-// side by side, in their order. A warp takes a chunk of them for 32 columns. The sum of a run of equal indices that lies
-// in one chunk goes to its row; of a run that began in a chunk before, to `heads`; of one that only begins, to `tails`.
-// The second kernel adds those up. No sum depends on which warp is first.
-
-struct Run {
-  const INDEX* sorted;
-  long long count;
-
-  DEVICE_INLINE bool crosses(long long place) const {  // whether a run goes on from place - 1 to place
-    return place > 0 && place < count && sorted[place] == sorted[place - 1];
-  }
-};
-
-// One block per multiprocessor is asked for: left to itself, ptxas keeps to 32 registers and spills.
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    scatter_add(TYPE* out, const TYPE* g, const INDEX* sorted, const int64_t* order, ACCUMULATE* heads,
-                ACCUMULATE* tails, long long rows, long long count, long long width, void* flag,
-                unsigned long long what) {
-  const long long chunk = blockIdx.x * (THREADS / 32LL) + threadIdx.x / 32;
-  const long long column = blockIdx.y * 32LL + threadIdx.x % 32;
-  const long long begin = chunk * CHUNK, end = begin + CHUNK < count ? begin + CHUNK : count;
-  if (begin >= count || column >= width) return;
-  const Run run{sorted, count};
-  bool head = run.crosses(begin);
-  ACCUMULATE sum = 0;
-  for (long long place = begin; place < end; place++) {
-    sum += convert<ACCUMULATE>(g[order[place] * width + column]);
-    const bool more = run.crosses(place + 1);
-    if (more && place + 1 < end) continue;
-    const long long row = sorted[place];
-    if (head)
-      heads[chunk * width + column] = sum;
-    else if (more)
-      tails[chunk * width + column] = sum;
-    else if (row >= 0 && row < rows)
-      out[row * width + column] = convert<TYPE>(sum);
-    else if (column == 0)
-      raise_flag(static_cast<FlagWord*>(flag), what, row);
-    head = false;
-    sum = 0;
-  }
-}
-EXPORT_KERNEL(scatter_add)
-
-extern "C" __global__ void __launch_bounds__(THREADS)
-    scatter_add_runs(TYPE* out, const INDEX* sorted, const ACCUMULATE* heads, const ACCUMULATE* tails, long long rows,
-                     long long count, long long width, void* flag, unsigned long long what) {
-  const long long chunk = blockIdx.x * (THREADS / 32LL) + threadIdx.x / 32;
-  const long long column = blockIdx.y * 32LL + threadIdx.x % 32;
-  const long long begin = chunk * CHUNK, end = begin + CHUNK;
-  const Run run{sorted, count};
-  if (end >= count || column >= width || !run.crosses(end)) return;
-  if (run.crosses(begin) && sorted[begin] == sorted[end]) return;  // the run began before this chunk
-  const long long row = sorted[end];
-  ACCUMULATE sum = tails[chunk * width + column];
-  for (long long next = chunk + 1; next * CHUNK < count && sorted[next * CHUNK] == row; next++)
-    sum += heads[next * width + column];
-  if (row >= 0 && row < rows)
-    out[row * width + column] = convert<TYPE>(sum);
-  else if (column == 0)
-    raise_flag(static_cast<FlagWord*>(flag), what, row);
-}
-EXPORT_KERNEL(scatter_add_runs)

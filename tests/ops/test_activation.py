@@ -35,6 +35,20 @@ def glu(x, axis=-1):
     return a * sigmoid(b)
 
 
+def silu(x):
+    return x * sigmoid(x)
+
+
+def halved(function):
+    """The oracle of x * function(gate), of two arrays or of the halves of one."""
+
+    def oracle(x, gate=None, axis=-1, **params):
+        a, b = np.split(x, 2, axis) if gate is None else (x, gate)
+        return a * function(b, **params)
+
+    return oracle
+
+
 FAR = within(-30, 30, 4, 5)
 
 CASES = [
@@ -86,6 +100,14 @@ CASES = [
     Case(ops.logsigmoid, FAR, oracle=lambda x: -softplus(-x), rtol=1e-4),
     Case(ops.mish, (4, 5), oracle=lambda x: x * np.tanh(softplus(x)), order=3),
     Case(ops.glu, (3, 6), oracle=glu),
+    Case(ops.swiglu, (3, 6), oracle=halved(silu), order=3),
+    Case(ops.swiglu, (3, 4, 2), params={"axis": 1}, oracle=halved(silu)),
+    Case(ops.swiglu, (3, 5), (3, 5), oracle=halved(silu), order=3),
+    Case(ops.geglu, (3, 16), oracle=halved(gelu)),
+    Case(ops.geglu, (4, 3), params={"axis": 0, "approximate": "tanh"}, oracle=halved(gelu)),
+    Case(ops.geglu, (2, 3, 4), (2, 3, 4), oracle=halved(gelu)),
+    Case(ops.reglu, apart(3, 6), oracle=halved(lambda x: np.maximum(x, 0))),
+    Case(ops.reglu, apart(3, 5), apart(3, 5), oracle=halved(lambda x: np.maximum(x, 0))),
     Case(ops.glu, (3, 4, 2), params={"axis": 1}, oracle=glu),
 ]
 globals().update(checks(CASES))
@@ -111,7 +133,7 @@ def test_functions_keep_the_dtype_of_scalars_beside_them():
         assert getattr(activation, name)(x).dtype == np.float16, name
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "gelu", "silu", "elu", "mish", "glu"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "gelu", "silu", "elu", "mish", "glu", "geglu"])
 def test_integers_are_refused(name):
     with pytest.raises(TypeError, match=f"{name}: expected a floating Tensor, got int64"):
         getattr(ops, name)(weft.Tensor(np.arange(4)))

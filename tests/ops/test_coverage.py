@@ -56,6 +56,8 @@ REFERENCE_SUFFICES = {
         ("linear_cross_entropy", "linear_cross_entropy_backward", "linear_cross_entropy_gradients"),
         "made of primitives that have native entries",
     ),
+    "gated": "a product with an activation that has an entry",
+    "gated_backward": "products with an activation and its gradient, which have entries",
 }
 
 

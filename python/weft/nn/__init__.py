@@ -4,6 +4,7 @@ from weft.nn import functional, init, utils
 from weft.nn.activation import (
     CELU,
     ELU,
+    GEGLU,
     GELU,
     GLU,
     SELU,
@@ -15,6 +16,7 @@ from weft.nn.activation import (
     LogSoftmax,
     Mish,
     PReLU,
+    ReGLU,
     ReLU,
     ReLU6,
     Sigmoid,
@@ -22,6 +24,7 @@ from weft.nn.activation import (
     Softmax,
     Softplus,
     Softsign,
+    SwiGLU,
     Tanh,
 )
 from weft.nn.attention import MultiheadAttention

@@ -189,6 +189,38 @@ class GLU(Activation):
         return F.glu(x, self.dim)
 
 
+class SwiGLU(Activation):
+    """a silu(b) for the halves a and b of dimension `dim`, which halves.  Shazeer, 2020."""
+
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        return F.swiglu(x, dim=self.dim)
+
+
+class GEGLU(Activation):
+    """a gelu(b) for the halves a and b of dimension `dim`, which halves; approximate: as in GELU.  Shazeer, 2020."""
+
+    def __init__(self, dim: int = -1, approximate: str = "none"):
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"GEGLU: expected approximate 'none' or 'tanh', got {approximate!r}")
+        self.dim, self.approximate = dim, approximate
+
+    def forward(self, x: Any) -> Any:
+        return F.geglu(x, dim=self.dim, approximate=self.approximate)
+
+
+class ReGLU(Activation):
+    """a relu(b) for the halves a and b of dimension `dim`, which halves.  Shazeer, 2020."""
+
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        return F.reglu(x, dim=self.dim)
+
+
 class Softmax(Activation):
     """exp(x) / sum(exp(x)) along `dim`, which must be given."""
 

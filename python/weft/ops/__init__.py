@@ -4,6 +4,7 @@
 from weft.ops.activation import (
     celu,
     elu,
+    geglu,
     gelu,
     glu,
     hardsigmoid,
@@ -13,6 +14,7 @@ from weft.ops.activation import (
     log_softmax,
     logsigmoid,
     mish,
+    reglu,
     relu,
     relu6,
     selu,
@@ -20,6 +22,7 @@ from weft.ops.activation import (
     softmax,
     softplus,
     softsign,
+    swiglu,
 )
 from weft.ops.attention import scaled_dot_product_attention
 from weft.ops.batch_norm import batch_norm

@@ -209,22 +209,80 @@ def mish(xp: Any, x: Any) -> Any:
     return x * t, lambda g: g * (t + x * xp.sigmoid(x) * (1 - t * t))
 
 
+# -- gated linear units: one half of the features times an activation of the other ------------------------------------
+
+
 @op
+def gated(x: Any, gate: Any, *, activation: str) -> Any:
+    """x * activation(gate), both of one shape; the body of `swiglu` and its like."""
+    out = K.gated(x, gate, activation=activation)
+    return out, lambda g: K.gated_backward(g, x, gate, activation=activation, joined=None)
+
+
+@op
+def gated_halves(x: Any, *, axis: int, activation: str) -> Any:
+    """The first half of `axis` times the activation of the second; the body of `glu` and its like."""
+    lead, half = (slice(None),) * axis, x.shape[axis] // 2
+    a, gate = x[(*lead, slice(None, half))], x[(*lead, slice(half, None))]
+    out = K.gated(a, gate, activation=activation)
+    return out, (lambda g: K.gated_backward(g, a, gate, activation=activation, joined=axis),)
+
+
+def gated_unit(name: str, x: Any, gate: Any, axis: int, activation: str) -> Any:
+    floating(x, name)
+    if gate is not None:
+        if gate.shape != x.shape or gate.dtype != x.dtype:
+            got = f"{x.dtype} {x.shape} and {gate.dtype} {gate.shape}"
+            raise ValueError(f"{name}: expected x and gate of one shape and dtype, got {got}")
+        return gated(x, gate, activation=activation)
+    axis = normal_axis(x, axis, name)
+    if x.shape[axis] % 2:
+        raise ValueError(f"{name}: expected an even size along axis {axis}, got shape {x.shape}")
+    return gated_halves(x, axis=axis, activation=activation)
+
+
 def glu(x: Any, *, axis: int = -1) -> Any:
     """The first half of `axis` times the sigmoid of the second (Dauphin et al., 2017).
 
     x (..., 2C, ...) -> (..., C, ...).  ValueError for an odd size.
     """
-    floating(x, "glu")
-    axis = normal_axis(x, axis, "glu")
-    if x.shape[axis] % 2:
-        raise ValueError(f"glu: expected an even size along axis {axis}, got shape {x.shape}")
-    xp, dtype, half = namespace(x), x.dtype, x.shape[axis] // 2
-    lead = (slice(None),) * axis
-    a, s = wide(x[(*lead, slice(None, half))]), xp.sigmoid(wide(x[(*lead, slice(half, None))]))
+    return gated_unit("glu", x, None, axis, "sigmoid")
 
-    def vjp(g: Any) -> Any:
-        g = wide(g)
-        return narrow(namespace(g).concat((g * s, g * a * s * (1 - s)), axis=axis), dtype)
 
-    return narrow(a * s, dtype), (vjp,)
+def swiglu(x: Any, gate: Any = None, *, axis: int = -1) -> Any:
+    """x * silu(gate); without `gate` the halves of `axis`, the second one the gate, as in `glu` (Shazeer, 2020).
+
+    x and gate (...) -> (...), or x (..., 2C, ...) -> (..., C, ...).  ValueError for an odd size, or unlike operands.
+
+    >>> import weft
+    >>> weft.swiglu(weft.asarray([2.0, 1.0])).numpy().round(4)
+    array([1.4621], dtype=float32)
+    """
+    return gated_unit("swiglu", x, gate, axis, "silu")
+
+
+def geglu(x: Any, gate: Any = None, *, axis: int = -1, approximate: str = "none") -> Any:
+    """x * gelu(gate); without `gate` the halves of `axis`, the second one the gate, as in `glu` (Shazeer, 2020).
+
+    x and gate (...) -> (...), or x (..., 2C, ...) -> (..., C, ...).  approximate: as in `gelu`.  ValueError for
+    another, for an odd size, or unlike operands.
+
+    >>> import weft
+    >>> weft.geglu(weft.asarray([2.0, 1.0])).numpy().round(4)
+    array([1.6827], dtype=float32)
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"geglu: expected approximate 'none' or 'tanh', got {approximate!r}")
+    return gated_unit("geglu", x, gate, axis, "gelu_tanh" if approximate == "tanh" else "gelu")
+
+
+def reglu(x: Any, gate: Any = None, *, axis: int = -1) -> Any:
+    """x * relu(gate); without `gate` the halves of `axis`, the second one the gate, as in `glu` (Shazeer, 2020).
+
+    x and gate (...) -> (...), or x (..., 2C, ...) -> (..., C, ...).  ValueError for an odd size, or unlike operands.
+
+    >>> import weft
+    >>> weft.reglu(weft.asarray([2.0, 3.0, 1.0, -1.0])).numpy()
+    array([2., 0.], dtype=float32)
+    """
+    return gated_unit("reglu", x, gate, axis, "relu")

@@ -19,6 +19,8 @@ FAMILIES = (
     "attention_backward",
     "batch_norm",
     "conv",
+    "embedding",
+    "gated",
     "loss",
     "matmul",
     "norm",
@@ -26,6 +28,7 @@ FAMILIES = (
     "pool",
     "random",
     "rnn",
+    "rope",
     "softmax",
 )
 

@@ -80,13 +80,8 @@ def index_() -> Iterator[Compiled]:
         of = {"INDEX": STORAGE[indices]}
         for word in index.WORDS.values():
             for name in ("take", "take_along_axis"):
-                yield "index.cu", name, {"WORD": word, **of, **index.UNUSED}, 75, REGISTERS
-        yield "index.cu", "check_range", {"WORD": "uint8_t", **of, **index.UNUSED}, 75, REGISTERS
-        for dtype in map(np.dtype, (*REAL, "int32")):
-            accumulate = "double" if dtype.char == "d" else "uint64_t" if dtype.kind == "i" else "float"
-            defines = {"WORD": "uint8_t", **of, "TYPE": STORAGE[dtype.char], "ACCUMULATE": accumulate}
-            for name in ("scatter_add", "scatter_add_runs"):
-                yield "index.cu", name, defines, 75, REGISTERS
+                yield "index.cu", name, {"WORD": word, **of}, 75, REGISTERS
+        yield "index.cu", "check_range", {"WORD": "uint8_t", **of}, 75, REGISTERS
 
 
 def transpose() -> Iterator[Compiled]:

@@ -70,6 +70,9 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "batch_norm": rows_configurations.batch_norm_,
     "optimizer": training_configurations.optimizer,
     "pool": training_configurations.pool_,
+    "scatter": training_configurations.scatter,
+    "rope": training_configurations.rope_,
+    "gated": training_configurations.gated_,
 }
 
 

@@ -1,4 +1,4 @@
-"""Taking and adding by index on devices: index.cu. What is out of range is noted in the flag word (flags.py)."""
+"""Taking by index on devices: index.cu. What is out of range is noted in the flag word (flags.py)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from weft.backends.gpu.maps import apply
 from weft.backends.launch import kernel, launch
 
 THREADS = 256
-CHUNK = 128  # of sorted indices that a warp of scatter_add takes; index.cu has the same
 BLOCKS = 1 << 16
 WORDS = {16: "uint4", 8: "uint64_t", 4: "uint32_t", 2: "uint16_t", 1: "uint8_t"}
 NEVER = -(1 << 63)  # no index is that
-UNUSED = dict(TYPE="float", ACCUMULATE="float")
 
 
 def index_array(name: str, indices: Any, device: str) -> Any:
@@ -58,7 +56,7 @@ def take(x: Any, indices: Any, *, axis: int) -> Any:
     outer, row = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :]) * x.dtype.itemsize
     word = word_of(row, source.pointer, out.pointer)
     message = f"take: expected indices below {n} along axis {axis} of shape {x.shape}, got {{value}}"
-    function = kernel("index.cu", "take", WORD=WORDS[word], INDEX=STORAGE[indices.dtype.char], **UNUSED)
+    function = kernel("index.cu", "take", WORD=WORDS[word], INDEX=STORAGE[indices.dtype.char])
     launch(
         function, (blocks_for(out.size * x.dtype.itemsize // word),), (THREADS,),
         (out, source, indices, outer, n, indices.size, row // word, *flags.raising("index", x.device_name, message)),
@@ -71,7 +69,7 @@ def check_range(indices: Any, n: int, kind: str, message: str, ignored: int = NE
     device = indices.device_name
     indices = index_array("check_range", indices, device)
     if indices.size:
-        function = kernel("index.cu", "check_range", WORD="uint8_t", INDEX=STORAGE[indices.dtype.char], **UNUSED)
+        function = kernel("index.cu", "check_range", WORD="uint8_t", INDEX=STORAGE[indices.dtype.char])
         launch(
             function, (blocks_for(indices.size),), (THREADS,),
             (indices, indices.size, n, ignored, *flags.raising(kind, device, message)),
@@ -96,46 +94,9 @@ def take_along_axis(x: Any, indices: Any, *, axis: int = -1) -> Any:
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     message = f"take_along_axis: expected indices within {n}, got {{value}}"
     word = WORDS[x.dtype.itemsize]
-    function = kernel("index.cu", "take_along_axis", WORD=word, INDEX=STORAGE[indices.dtype.char], **UNUSED)
+    function = kernel("index.cu", "take_along_axis", WORD=word, INDEX=STORAGE[indices.dtype.char])
     launch(
         function, (blocks_for(out.size),), (THREADS,),
         (out, source, indices, outer, n, m, inner, *flags.raising("index", x.device_name, message)),
     )  # fmt: skip
-    return out
-
-
-def scatter_add(g: Any, indices: Any, *, rows: int) -> Any:
-    """g (*indices.shape, D), indices (...) in [0, rows) -> (rows, D): the sums of the rows of g by their index.
-
-    The order of the additions depends on the indices alone; 16-bit types are added in float32.
-    """
-    indices = index_array("scatter_add", indices, g.device_name)
-    if g.shape[:-1] != indices.shape or not g.ndim:
-        raise ValueError(f"scatter_add: expected g of shape (*indices.shape, D), got {g.shape} and {indices.shape}")
-    width, count = g.shape[-1], indices.size
-    out = apply("copy", 0, shape=(rows, width), dtype=g.dtype, device=g.device_name)
-    if not count or not width:
-        return out
-    source, flat = contiguous(g), indices.reshape(-1)
-    order = np.argsort(flat, kind="stable")
-    ordered = take(flat, order, axis=0)
-    accumulate = {"d": "double"}.get(g.dtype.char, "float" if g.dtype.kind not in "biu" else "uint64_t")
-    chunks = -(-count // CHUNK)
-    edges = empty((2, chunks, width), np.float32 if accumulate == "float" else np.float64, g.device_name)
-    heads, tails = edges.basic(0), edges.basic(1)
-    types = dict(
-        WORD="uint8_t", INDEX=STORAGE[flat.dtype.char], TYPE=STORAGE[g.dtype.char], ACCUMULATE=accumulate
-    )  # fmt: skip
-    message = f"scatter_add: expected indices in [0, {rows}), got {{value}}"
-    noting = flags.raising("index", g.device_name, message)
-    grid = (-(-chunks // (THREADS // 32)), -(-width // 32))
-    launch(
-        kernel("index.cu", "scatter_add", **types), grid, (THREADS,),
-        (out, source, ordered, order, heads.pointer, tails.pointer, rows, count, width, *noting),
-    )  # fmt: skip
-    if chunks > 1:
-        launch(
-            kernel("index.cu", "scatter_add_runs", **types), grid, (THREADS,),
-            (out, ordered, heads.pointer, tails.pointer, rows, count, width, *noting),
-        )  # fmt: skip
     return out

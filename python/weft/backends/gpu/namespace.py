@@ -18,8 +18,9 @@ from weft.backends.array import OnDevice
 from weft.backends.gpu import reduce as reductions
 from weft.backends.gpu.array import contiguous
 from weft.backends.gpu.array import empty as memory
+from weft.backends.gpu.embedding import scatter_add  # noqa: F401
 from weft.backends.gpu.expressions import EXPRESSIONS, promoted
-from weft.backends.gpu.index import check_range, scatter_add, take, take_along_axis  # noqa: F401
+from weft.backends.gpu.index import check_range, take, take_along_axis  # noqa: F401
 from weft.backends.gpu.indexing import add_at  # noqa: F401
 from weft.backends.gpu.maps import apply, empty_in_format
 from weft.backends.gpu.reduce import reduce

@@ -1,6 +1,15 @@
 """The meaning of every primitive, one file per family."""
 
-from weft.backends.reference.activation import gelu, gelu_backward, relu, relu_backward, silu, silu_backward  # noqa: F401
+from weft.backends.reference.activation import (  # noqa: F401
+    gated,
+    gated_backward,
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    silu,
+    silu_backward,
+)
 from weft.backends.reference.attention import attention, attention_backward  # noqa: F401
 from weft.backends.reference.batch_norm import (  # noqa: F401
     batch_norm,

@@ -62,3 +62,41 @@ def silu_backward(g: Any, x: Any) -> Any:
     """g, x -> gradient of x."""
     s = namespace(g).sigmoid(x)
     return g * (s * (1 + x * (1 - s)))
+
+
+def activated(gate: Any, activation: str) -> Any:
+    """The activation `activation` of a gate."""
+    if activation == "sigmoid":
+        return namespace(gate).sigmoid(gate)
+    if activation == "relu":
+        return relu(gate)
+    if activation == "silu":
+        return silu(gate)
+    return gelu(gate, approximate="tanh" if activation == "gelu_tanh" else "none")
+
+
+def slope(g: Any, gate: Any, activation: str) -> Any:
+    """g times the derivative of the activation at a gate."""
+    if activation == "sigmoid":
+        s = namespace(g).sigmoid(gate)
+        return g * s * (1 - s)
+    if activation == "relu":
+        return relu_backward(g, relu(gate))
+    if activation == "silu":
+        return silu_backward(g, gate)
+    return gelu_backward(g, gate, approximate="tanh" if activation == "gelu_tanh" else "none")
+
+
+@primitive
+@computed_wide
+def gated(x: Any, gate: Any, *, activation: str) -> Any:
+    """x, gate -> x * activation(gate); activation: "sigmoid", "silu", "gelu", "gelu_tanh" or "relu"."""
+    return x * activated(gate, activation)
+
+
+@primitive
+@computed_wide
+def gated_backward(g: Any, x: Any, gate: Any, *, activation: str, joined: int | None) -> Any:
+    """g, x, gate -> the gradients of x and gate; joined: an axis along which they come as one array."""
+    grads = g * activated(gate, activation), slope(g * x, gate, activation)
+    return grads if joined is None else namespace(g).concat(grads, axis=joined)

@@ -10,6 +10,7 @@ from weft.ops import gelu, hardsigmoid, hardswish, logsigmoid, mish, relu, relu6
 __all__ = [
     "celu",
     "elu",
+    "geglu",
     "gelu",
     "glu",
     "hardsigmoid",
@@ -20,6 +21,7 @@ __all__ = [
     "logsigmoid",
     "mish",
     "prelu",
+    "reglu",
     "relu",
     "relu6",
     "selu",
@@ -28,6 +30,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "swiglu",
     "tanh",
 ]
 
@@ -60,6 +63,21 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 def glu(input: Any, dim: int = -1) -> Any:
     """a sigmoid(b) for the halves a and b of dimension `dim`."""
     return ops.glu(input, axis=dim)
+
+
+def swiglu(input: Any, gate: Any = None, dim: int = -1) -> Any:
+    """input silu(gate); without `gate`, of the halves of dimension `dim`."""
+    return ops.swiglu(input, gate, axis=dim)
+
+
+def geglu(input: Any, gate: Any = None, dim: int = -1, approximate: str = "none") -> Any:
+    """input gelu(gate); without `gate`, of the halves of dimension `dim`."""
+    return ops.geglu(input, gate, axis=dim, approximate=approximate)
+
+
+def reglu(input: Any, gate: Any = None, dim: int = -1) -> Any:
+    """input relu(gate); without `gate`, of the halves of dimension `dim`."""
+    return ops.reglu(input, gate, axis=dim)
 
 
 def prelu(input: Any, weight: Any) -> Any:
