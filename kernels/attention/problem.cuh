@@ -138,7 +138,7 @@ struct Weights {
             if constexpr (ADDITIVE) {
               const float added = inside ? float(p[c * along]) : 0.0f;
               // A mask of the least float is finite, and stays so in any unit.
-              x = added == -INFINITY ? added : x * scale + fmaxf(added, -2e38f) * unit;
+              x = added == -INFINITY ? added : fmaf(x, scale, fmaxf(added, -2e38f) * unit);
             } else if (inside && !p[c * along]) {
               x = -INFINITY;
             }

@@ -82,8 +82,8 @@ def np_namespace():
 def close(name, got, exact, reference, dtype):
     """Whether got errs at most twice as much as reference, beside its own rounding.
 
-    In float32 as a root of the mean square, and four times in the worst of a few thousand elements: both sum in float32,
-    in other orders, and the weights of gradients come from an lse that was rounded to float32 in between.
+    In float32 as a root of the mean square, and four times in the worst of a few thousand elements: both sum in
+    float32, in other orders, and the weights of gradients come from an lse that was rounded to float32 in between.
     """
     if not exact.size:
         return
