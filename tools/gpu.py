@@ -46,12 +46,14 @@ PHASES = [
     Phase("golden", ["{python}", "benchmarks/golden.py", "--device", "{device}", "--out", "{out}/golden"], 60),
     Phase("tests", ["{python}", "-m", "pytest", "-q", "-m", "gpu", "--device={device}"], 150),
     Phase("gemm", ["{python}", "-m", "weft", "bench", "gemm", "--device", "{device}", "--out", "{out}/bench",
-                   "--seconds", "0.5"], 120, ["gpu"]),  # fmt: skip
+                   "--seconds", "0.5"], 100, ["gpu"]),  # fmt: skip
+    Phase("rowwise", ["{python}", "-m", "weft", "bench", "rowwise", "--device", "{device}", "--out", "{out}/bench",
+                      "--seconds", "0.1"], 45, ["gpu"]),  # fmt: skip
     Phase("train", ["{python}", "-m", "weft", "bench", "train", "--device", "{device}", "--out", "{out}/bench"], 80,
           ["gpu"]),  # fmt: skip
     Phase("maps", ["{python}", "benchmarks/bench_gpu_maps.py"], 40, ["gpu"]),
     Phase("enqueue", ["{python}", "benchmarks/bench_enqueue.py"], 30, ["gpu"]),
-    Phase("peers", ["{python}", "benchmarks/gpu_peers.py", "--out", "{out}/peers.json"], 60, ["gpu"]),
+    Phase("peers", ["{python}", "benchmarks/gpu_peers.py", "--out", "{out}/peers.json"], 35, ["gpu"]),
     Phase("memcheck", ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *SANITIZED], 60,
           ["gpu", "compute-sanitizer"]),  # fmt: skip
     Phase("racecheck", ["compute-sanitizer", "--tool", "racecheck", "--error-exitcode", "9", *SANITIZED], 60,

@@ -181,3 +181,13 @@ def test_bugs_are_caught(bug, patched, rng, monkeypatch):  # noqa: F811
     batch_norm.walk_over.cache_clear()
     patched("batch_norm.cu", text, replacement)
     caught(lambda: check(rng, "ff", shape, (True, True, "wb"), "emulated"), checked)
+
+
+def test_a_layer_takes_a_residual_and_relu(device, rng):
+    """The layer called so is the layer, a sum and ReLU, one after the other."""
+    x, r = some(rng, (4, 8, 3, 3), "f"), some(rng, (4, 8, 3, 3), "f")
+    layers = [weft.nn.BatchNorm2d(8).to(device) for _ in range(2)]
+    X, R = weft.Tensor(on(device, x)), weft.Tensor(on(device, r))
+    fused, apart = layers[0](X, R, relu=True), (layers[1](X) + R).relu()
+    np.testing.assert_allclose(fused.numpy(), apart.numpy(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(layers[0].running_var.numpy(), layers[1].running_var.numpy())

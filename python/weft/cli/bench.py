@@ -121,6 +121,28 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def rowwise(options: argparse.Namespace) -> int:
+    """Measure what only moves data against a copy, print and keep it, row by row."""
+    from weft.bench import facts, report
+    from weft.bench import rowwise as moving
+    from weft.bench.gemm import copy_rate
+
+    device, found = where(options)
+    chosen = [c for c in (moving.gpu_cases() if device != "cpu" else moving.cpu_cases()) if options.match in str(c)]
+    if not chosen:
+        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    copy = copy_rate(device)
+    facts.announce(f"Kernels on rows on {device}, beside a copy of {copy / 1e9:.0f} GB/s read and written", found)
+    rows: list[dict[str, Any]] = []
+    kept = None
+    for case in chosen:
+        rows.append(moving.measured(case, device, options.seconds))
+        print(moving.line(rows[-1], copy), flush=True)
+        kept = report.save("rowwise", found, rows, options.out, replaces=kept, copy_bytes_per_second=copy)
+    print(f"  kept in {kept}")
+    return 0
+
+
 def kernels(options: argparse.Namespace) -> int:
     """What the compiler makes of kernels of the user's own, and how long they take on this machine."""
     from weft.backends.device import check_device
@@ -182,5 +204,6 @@ def history(folder: Path) -> int:
 #: The benchmarks of the package: what each is, and what runs it.
 OWN: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "gemm": ("Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, JSON, roofline.", gemm),
+    "rowwise": ("Softmax, cross-entropy and norms: GB/s beside a copy, and beside PyTorch.", rowwise),
     "train": ("Training steps of an MNIST CNN, ResNets and GPT-2 beside PyTorch, eager and compiled.", train),
 }

@@ -41,7 +41,8 @@ class BatchNorm(Module):
         self.running_var = Buffer(init.filled(shape, 1, dtype)) if track_running_stats else None
         self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, residual: Any = None, relu: bool = False) -> Any:
+        """x normalised; plus residual, of x's shape, and without what is negative then if `relu`: one pass for all."""
         if x.ndim not in self.dims or x.shape[1] != self.num_features:
             wanted = " or ".join(
                 str(("N", self.num_features, "L", "W")[:d] if d < 4 else ("N", self.num_features, "H", "W")).replace(
@@ -64,9 +65,11 @@ class BatchNorm(Module):
             self.training or self.running_mean is None,
             momentum or 0.0,
             self.eps,
+            residual,
+            relu,
         )
 
-    def hint(self, x: Any) -> str | None:
+    def hint(self, x: Any, residual: Any = None, relu: bool = False) -> str | None:
         if x.ndim == 4 and x.shape[1] != self.num_features and x.shape[-1] == self.num_features:
             return "the batch looks like NHWC and this layer takes NCHW: use x.permute_dims((0, 3, 1, 2))"
         if x.ndim not in self.dims:
