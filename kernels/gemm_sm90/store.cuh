@@ -240,6 +240,7 @@ struct Writer {
   // Stores the finished sums of a tile. The stores go on while the warpgroup multiplies again.
   DEVICE_INLINE void end(float (&sums)[ROWS_M][TILE_N / 2], const Tile& tile) {
     if constexpr (BIAS_BY_COLUMN) {
+      if constexpr (STORE_BY == Store::elements) warpgroup_sync();  // all have read the bias of the tile before
 #pragma unroll
       for (int i = 0; i < (TILE_N + 127) / 128; i++)
         if (i * 128 + thread < TILE_N) bias_tile[i * 128 + thread] = column_bias[i];

@@ -8,21 +8,27 @@ import numpy as np
 import pytest
 
 import policy
+from kernels import conv_checks
+from kernels.array_checks import on as placed
 from kernels.conv_checks import PASSES, Conv, check
 from weft.backends import emulator
 from weft.backends.gpu import conv
-from weft.backends.gpu.array import from_host
 from weft.backends.gpu.gemm_sm90 import TILES
+from weft.backends.launch import capability
 
-pytestmark = policy.needs("emulator")
+pytestmark = [policy.needs("emulator"), pytest.mark.gpu]
 BY_NAME = {tile.name: tile for tile in TILES}
 LARGE, TURNS, PAIR, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "256x128x64s4c1x2", "64x64x64s8"
 ONE, ASYMMETRIC = ((1, 1), (1, 1)), ((2, 0), (0, 3))
 
 
 @pytest.fixture(autouse=True)
-def hopper():
-    """An emulated Hopper GPU of two multiprocessors, so that blocks have several tiles."""
+def hopper(device, monkeypatch):
+    """An emulated Hopper GPU of two multiprocessors, so that blocks have several tiles; or a real one."""
+    if device != "emulated":
+        if capability(placed(device, np.zeros(1))) // 10 != 9:
+            pytest.skip("no Hopper GPU")
+        monkeypatch.setattr(conv_checks, "from_host", lambda values: placed(device, values))
     with emulator.settings(arch=90, multiprocessors=2):
         yield
 
@@ -90,13 +96,13 @@ def test_float16(direction, activation, rng):
 
 
 @pytest.mark.parametrize("channels", [8, 16, 24, 64])
-def test_infinite_values_reach_what_meets_them(channels, rng):
+def test_infinite_values_reach_what_meets_them(channels, device, rng):
     """Stages have room for taps and channels that do not exist, and 0 times infinity is NaN."""
     x = rng.standard_normal((2, channels, 8, 6)).astype(np.float16)
     x[:, :, -1] = np.inf
     weight = rng.standard_normal((40, channels, 3, 3)).astype(np.float16)
     geometry = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
-    got = conv.convolve(from_host(x), from_host(weight), None, **geometry, kernel=on(SMALL)).get()
+    got = conv.convolve(placed(device, x), placed(device, weight), None, **geometry, kernel=on(SMALL)).get()
     assert np.isfinite(got[:, :, :-1]).all() and not np.isfinite(got[:, :, -1]).any()
 
 

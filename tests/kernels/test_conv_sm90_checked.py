@@ -38,14 +38,14 @@ CASES = {
     "forward": (LARGE, FORWARD, {"O": 264, "kernel": (1, 2)}),
     "forward in turns, 8 channels": (TURNS, FORWARD, {"C": 8, "activation": "relu"}),
     "pixels shared by a cluster, 32 channels": (PAIR, FORWARD, {"C": 32}),
-    "outputs that are not aligned": (SMALL, FORWARD, {"O": 67}),
-    "parts of K": (SMALL, FORWARD, {"parts": 3}),
+    "outputs that are not aligned": (SMALL, FORWARD, {"O": 67, "kernel": (2, 1)}),
+    "parts of K": (SMALL, FORWARD, {"N": 2, "kernel": (1, 3), "parts": 3}),
     "input gradient": (LARGE, INPUT_GRAD, {"case": FLIPPED, "C": 264, "kernel": (2, 1)}),
     "input gradient, 16 channels": (PAIR, INPUT_GRAD, {"case": FLIPPED, "O": 16}),
     "input gradient of stride 2": (TURNS, INPUT_GRAD, {"case": FLIPPED, "stride": (2, 2)}),
     "weight gradient": (LARGE, WEIGHT_GRAD, {"C": 64, "kernel": (3, 1)}),
-    "weight gradient, 8 channels": (TURNS, WEIGHT_GRAD, {"C": 8, "N": 9}),
-    "weight gradient, 40 channels, in parts": (PAIR, WEIGHT_GRAD, {"C": 32, "N": 9, "parts": 3}),
+    "weight gradient, 8 channels": (TURNS, WEIGHT_GRAD, {"C": 8, "N": 5}),
+    "weight gradient, 32 channels, in parts": (PAIR, WEIGHT_GRAD, {"C": 32, "N": 6, "kernel": (2, 1), "parts": 3}),
 }
 
 

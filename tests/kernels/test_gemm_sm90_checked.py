@@ -22,6 +22,7 @@ CASES = {
     "beta f32": {"beta": 0.5, "out_dtype": "float32"},
     "accumulate": {"beta": 1.0, "out_dtype": "float32"},
     "elements": {"out_margin": 3},
+    "elements with a bias": {"out_margin": 3, "bias": "column", "k": 64},
 }
 
 
@@ -51,7 +52,7 @@ def test_every_tile(tile):
             with emulator.settings(
                 arch=90, checked=True, schedule="random", seed=seed, late=seed % 2 == 0, multiprocessors=4
             ):
-                seen.add(product(tile, k=64 * 9, layout=layout, **options).tobytes())
+                seen.add(product(tile, layout=layout, **{"k": 64 * 9, **options}).tobytes())
         assert len(seen) == 1
 
 
@@ -112,6 +113,10 @@ BUGS = {
     "the bias is read before all have written it": (
         (STORE, "= column_bias[i];\n      warpgroup_sync();", "= column_bias[i];", SMALL, {"bias": "column"}),
         {"checked late": "uninitialised|race", "checked early": "uninitialised|race", "fast late": "poison"}),
+    "the bias is written before all have read the one before": (
+        (STORE, "if constexpr (STORE_BY == Store::elements) warpgroup_sync();", "", SMALL,
+         {"out_margin": 3, "bias": "column", "k": 64}),
+        {"checked late": "race", "checked early": "race"}),
     "lanes do not wait for each other's elements": (
         (STORE, "    fragment.store(x, staged);\n    __syncwarp();", "    fragment.store(x, staged);", SMALL,
          {"out_margin": 3}),
