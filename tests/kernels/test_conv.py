@@ -75,6 +75,23 @@ def test_every_tile(tile, direction, rng):
         check(rng, sized(geometry, direction, tile), direction, kernel=f"conv_simt/{tile.name}", activation="relu")
 
 
+# -- one channel per group
+
+EACH = (
+    Conv(2, 24, 7, 9, 24, groups=24, padding=ONE),
+    Conv(3, 40, 9, 8, 40, (5, 3), stride=(2, 3), dilation=(1, 2), padding=((2, 1), (1, 3)), groups=40),
+    Conv(2, 5, 6, 7, 5, (2, 6), stride=(1, 2), padding=((0, 1), (2, 2)), groups=5),
+    Conv(2, 264, 5, 4, 264, groups=264, stride=(3, 3), padding=ONE),
+)
+
+
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("case", EACH, ids=str)
+def test_each_channel_alone(case, dtype, direction, rng):
+    check(rng, case, direction, dtype, kernel="conv_depthwise", activation="relu")
+
+
 # -- tensor cores
 
 TENSOR = next(t for t in conv_mma.ROWS if t.name == "64x64x64")
@@ -172,6 +189,7 @@ CHECKED = [
     (80, "bfloat16", "conv_mma/32x32x64"),
     (75, "float16", "conv_mma/64x64x64"),
     (80, "tf32", "conv_mma/32x32x64/2"),
+    (75, "float32", "conv_depthwise"),
 ]
 
 
@@ -183,6 +201,7 @@ def test_checked_in_every_order(direction, arch, dtype, kernel):
         gemm_choice.set_float32_matmul_precision("high")
     stride = (1, 1) if kernel.endswith("/2") else (2, 1)
     case = Conv(2, 9, 9, 8, 37, stride=stride, padding=((1, 1), (0, 2)))
+    case = EACH[1] if kernel == "conv_depthwise" else case
     for schedule, late in itertools.product(("fifo", "lifo", "reverse", "random"), (True, False)):
         with emulator.settings(arch=arch, checked=True, schedule=schedule, late=late):
             rng = np.random.default_rng(7)  # one convolution in all orders

@@ -47,6 +47,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "gemm_split": gemm_configurations.split,
     "conv_simt": conv_configurations.simt,
     "conv_mma": conv_configurations.mma,
+    "conv_depthwise": conv_configurations.depthwise,
     "conv_sm90": conv_sm90_configurations.sm90,
     "attention_sm90": attention_sm90_configurations.sm90,
     "attention_sm90_backward": attention_sm90_configurations.backward,

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from weft.backends import reference as K
-from weft.backends.gpu import conv_choice, conv_problem, entry, gemm_choice
+from weft.backends.gpu import conv_choice, conv_depthwise, conv_problem, entry, gemm_choice
 from weft.backends.gpu.array import empty_like
 from weft.backends.gpu.conv_layout import channels_last, filters, in_c_order, lies_channels_last, new_image
 from weft.backends.gpu.conv_problem import FORWARD, INPUT_GRAD, WEIGHT_GRAD, Convolution, Shape
 from weft.backends.gpu.gemm import gemm, identity, multiprocessors
 from weft.backends.gpu.gemm_product import name_of
+from weft.backends.gpu.maps import apply
 from weft.backends.launch import capability
 from weft.backends.reference.windows import output_size
 
@@ -82,6 +83,16 @@ def rows(x: Any) -> Any:
     return channels_last(x, 1, C).reshape(N * H * W, C)
 
 
+def alone(shape: Shape, kernel: str | None) -> bool:
+    """Whether each channel is convolved alone, by the kernel for that."""
+    return conv_depthwise.fits(shape) and kernel in (None, conv_depthwise.NAME)
+
+
+def by_taps(weight: Any) -> Any:
+    """weight (C, 1, KH, KW) in memory as (KH, KW, C)."""
+    return in_c_order(weight.transpose(2, 3, 1, 0))
+
+
 def matrix(weight: Any) -> Any:
     """weight (O, C, 1, 1) -> (O, C)."""
     return weight.basic((slice(None), slice(None), 0, 0))
@@ -130,6 +141,15 @@ def forward_plan(shape: Shape, x: Any, bias: Any, activation: str | None, kernel
         return multiply
     sample = new_image(x, shape.images, outputs, shape.out)
     problem = described(FORWARD, shape, x, bias, sample, activation)
+    if alone(shape, kernel):
+        each = conv_depthwise.prepare(problem)
+
+        def convolve_each(x: Any, weight: Any, bias: Any) -> Any:
+            out = new_image(x, shape.images, outputs, shape.out)
+            each(channels_last(x, 1, outputs), by_taps(weight), out, None if bias is None else in_c_order(bias))
+            return out
+
+        return convolve_each
     launch = conv_choice.prepare(problem, kernel)
     wide = problem.gathered
 
@@ -172,6 +192,15 @@ def input_grad_plan(shape: Shape, g: Any, kernel: str | None) -> Run:
 
         return multiply
     problem = described(INPUT_GRAD, shape, g, None, new_image(g, shape.images, channels, shape.image), None)
+    if alone(shape, kernel):
+        each = conv_depthwise.prepare(problem)
+
+        def convolve_each(g: Any, weight: Any) -> Any:
+            out = new_image(g, shape.images, channels, shape.image)
+            each(channels_last(g, 1, channels), by_taps(weight), out, None)
+            return out
+
+        return convolve_each
     launch = conv_choice.prepare(problem, kernel)
     wide = problem.gathered
 
@@ -210,6 +239,15 @@ def weight_grad_plan(shape: Shape, g: Any, kernel: str | None) -> Run:
             return out
 
         return multiply
+    if alone(shape, kernel):
+        each = conv_depthwise.prepare_weight(described(WEIGHT_GRAD, shape, g, None, g, None))
+
+        def convolve_each(g: Any, x: Any) -> Any:
+            out = empty_like(g, whole)
+            sums = each(channels_last(g, 1, whole[0]), channels_last(x, 1, whole[0]))
+            return apply("copy", sums.transpose(2, 0, 1).reshape(whole), out=out)
+
+        return convolve_each
     wide, g_wide = (conv_problem.padded(g.dtype.itemsize, n) for n in (shape.channels, shape.outputs))
     size = (whole[0], *shape.kernel, wide)
     problem = described(WEIGHT_GRAD, shape, g, None, empty_like(g, size), None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from weft.backends.gpu import conv_mma, conv_problem, conv_simt
-from weft.backends.gpu.conv_problem import FORWARD, PASSES, Convolution, Shape
+from weft.backends.gpu import conv_depthwise, conv_mma, conv_problem, conv_simt
+from weft.backends.gpu.conv_problem import FORWARD, PASSES, WEIGHT_GRAD, Convolution, Shape
 from weft.backends.gpu.gemm_configurations import ceiling
 
 #: A layer whose channels come in whole vectors, and one whose channels are few.
@@ -50,3 +50,16 @@ def mma() -> Iterator[tuple[Any, ...]]:
                         defines = family.defines(made, c, splits)
                         row = ("conv_mma.cu", "conv_mma", defines, capability, ceiling(c.threads, defines["BLOCKS"]))
                         yield (*row, 79) if capability < 80 else row
+
+
+ALONE = Shape(32, 64, 1, 1, (56, 56), (28, 28), (3, 3), (2, 2), (1, 1), (1, 1))
+ODD = Shape(32, 63, 1, 1, (56, 56), (28, 28), (3, 3), (2, 2), (1, 1), (1, 1))
+
+
+def depthwise() -> Iterator[tuple[Any, ...]]:
+    for dtype in ("float32", "float16", "bfloat16", "float64"):
+        for shape in (ALONE, ODD):
+            for direction in PASSES:
+                defines = conv_depthwise.defines(convolution(direction, dtype, 75, shape))
+                name = "conv_depthwise_weight" if direction == WEIGHT_GRAD else "conv_depthwise"
+                yield "conv_depthwise.cu", name, defines, 75, ceiling(256, 2)
