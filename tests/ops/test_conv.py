@@ -44,6 +44,28 @@ def weight_grad(g, x, shape, **geometry):
     return inner_product(lambda weight: conv2d(x, weight, **geometry), *shape)(g)
 
 
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+    """Every pixel spread over its window, and the edges cut off."""
+    (N, C, H, W), (_, o, *kernel) = x.shape, weight.shape
+    full = [(n - 1) * stride + dilation * (k - 1) + output_padding + 1 for n, k in zip((H, W), kernel)]
+    out = np.zeros((N, o * groups, *full))
+    for c, i, j, a, b in itertools.product(range(C), range(H), range(W), *map(range, kernel)):
+        first = c // (C // groups) * o
+        at = i * stride + a * dilation, j * stride + b * dilation
+        out[:, first : first + o, at[0], at[1]] += x[:, c, i, j, None] * weight[c, :, a, b]
+    out = out[:, :, padding : full[0] - padding, padding : full[1] - padding]
+    return out if bias is None else out + bias[:, None, None]
+
+
+def conv3d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    x = np.pad(x, ((0, 0), (0, 0), *[(padding, padding)] * 3))
+    planes = (x.shape[2] - dilation * (weight.shape[2] - 1) - 1) // stride + 1
+    geometry = {"stride": (stride, stride), "dilation": (dilation, dilation), "groups": groups}
+    out = [sum(conv2d(x[:, :, i * stride + t * dilation], weight[:, :, t], **geometry) for t in range(weight.shape[2]))
+           for i in range(planes)]  # fmt: skip
+    return np.stack(out, axis=2) + (0 if bias is None else bias[:, None, None, None])
+
+
 ODD = {"stride": (2, 1), "padding": ((1, 0), (0, 2)), "dilation": (1, 2), "groups": 2}
 CASES = [
     Case(ops.conv2d, (2, 3, 5, 4), (4, 3, 3, 2), (4,), oracle=conv2d, order=3),
@@ -52,6 +74,11 @@ CASES = [
     Case(ops.conv2d, (1, 3, 4, 5), (6, 1, 3, 3), (6,), oracle=conv2d, params={"groups": 3}),
     Case(ops.conv2d, (2, 3, 4, 4), (2, 3, 1, 1), (2,), oracle=conv2d, params={"stride": (2, 2)}),
     Case(ops.conv2d, (1, 2, 4, 3), (2, 2, 3, 2), (2,), oracle=conv2d_same, params={"padding": "same"}),
+    Case(ops.conv_transpose2d, (2, 3, 3, 4), (3, 2, 3, 2), (2,), oracle=conv_transpose2d, params={"stride": 2}),
+    Case(ops.conv_transpose2d, (1, 4, 3, 3), (4, 1, 2, 3), (2,), oracle=conv_transpose2d,
+         params={"stride": 2, "dilation": 3, "padding": 1, "output_padding": 2, "groups": 2}),
+    Case(ops.conv3d, (1, 2, 3, 4, 3), (2, 1, 2, 3, 2), (2,), oracle=conv3d,
+         params={"stride": 2, "padding": 1, "groups": 2}),
     Case(correlate_input_grad, (1, 2, 3, 4), (2, 2, 3, 2), oracle=input_grad, params={**ODD, "shape": (1, 4, 6, 4)}),
     Case(correlate_weight_grad, (1, 2, 3, 4), (1, 4, 6, 4), oracle=weight_grad, params={**ODD, "shape": (2, 2, 3, 2)}),
 ]

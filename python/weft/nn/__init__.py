@@ -29,7 +29,8 @@ from weft.nn.activation import (
 )
 from weft.nn.attention import MultiheadAttention
 from weft.nn.container import Flatten, Identity, ModuleDict, ModuleList, Sequential, Unflatten
-from weft.nn.conv import Conv1d, Conv2d
+from weft.nn.conv import Conv1d, Conv2d, Conv3d
+from weft.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from weft.nn.dropout import Dropout
 from weft.nn.embedding import Embedding
 from weft.nn.linear import Bilinear, Linear

@@ -14,7 +14,7 @@ PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replic
 
 
 class ConvNd(Module):
-    """What Conv1d and Conv2d share: arguments, parameters, padding."""
+    """What Conv1d, Conv2d and Conv3d share: arguments, parameters, padding."""
 
     spatial = 0
 
@@ -125,3 +125,20 @@ class Conv1d(ConvNd):
     def forward(self, x: Any) -> Any:
         x, pads = self.padded(x)
         return F.conv1d(x, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)
+
+
+class Conv3d(ConvNd):
+    """Cross-correlation of volumes with `out_channels` filters.  (N, C, D, H, W) -> (N, O, OD, OH, OW), N optional.
+
+    weight (O, C / groups, KD, KH, KW), bias (O,), both drawn from U(-k, k), k = 1 / sqrt(C / groups KD KH KW).
+
+    >>> import weft
+    >>> Conv3d(2, 4, 3, padding=1)(weft.ones((1, 2, 4, 8, 8))).shape
+    (1, 4, 4, 8, 8)
+    """
+
+    spatial = 3
+
+    def forward(self, x: Any) -> Any:
+        x, pads = self.padded(x)
+        return F.conv3d(x, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)

@@ -27,6 +27,8 @@ from weft.ops.activation import (
 from weft.ops.attention import scaled_dot_product_attention
 from weft.ops.batch_norm import batch_norm
 from weft.ops.conv import conv2d
+from weft.ops.conv3d import conv3d
+from weft.ops.conv_transpose import conv_transpose2d
 from weft.ops.creation import (
     arange,
     asarray,

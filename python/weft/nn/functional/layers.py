@@ -16,6 +16,9 @@ __all__ = [
     "bilinear",
     "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "dropout",
     "embedding",
     "group_norm",
@@ -78,6 +81,52 @@ def conv1d(
         dilation=(1, dilation),
         groups=groups,
     )
+    return ops.squeeze(out, axis=2)
+
+
+def conv3d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """(N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, KD, KH, KW), bias (O,) or None -> (N, O, OD, OH, OW)."""
+    if input.ndim == 4:
+        return conv3d(input[None], weight, bias, stride, padding, dilation, groups)[0]
+    return ops.conv3d(input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def conv_transpose2d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1,
+) -> Any:  # fmt: skip
+    """(N, C, H, W) or (C, H, W), weight (C, O / groups, KH, KW), bias (O,) or None -> (N, O, OH, OW) or (O, OH, OW)."""
+    if input.ndim == 3:
+        return conv_transpose2d(input[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
+    return ops.conv_transpose2d(
+        input, weight, bias, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation,
+        groups=groups,
+    )  # fmt: skip
+
+
+def conv_transpose1d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1,
+) -> Any:  # fmt: skip
+    """(N, C, L) or (C, L), weight (C, O / groups, K), bias (O,) or None -> (N, O, OL) or (O, OL), flat as conv1d's."""
+    if input.ndim not in (2, 3) or weight.ndim != 3:
+        raise ValueError(
+            "conv_transpose1d: expected input (N, C, L) or (C, L) and weight (C, O, K), "
+            f"got {input.shape} and {weight.shape}"
+        )
+    if input.ndim == 2:
+        return conv_transpose1d(input[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
+    (step,), (side,), (more,), (spread,) = (
+        tuple_of(value, 1, f"conv_transpose1d: {what}")
+        for value, what in ((stride, "stride"), (padding, "padding"), (output_padding, "output_padding"),
+                            (dilation, "dilation"))
+    )  # fmt: skip
+    out = ops.conv_transpose2d(
+        ops.expand_dims(input, axis=2), ops.expand_dims(weight, axis=2), bias, stride=(1, step), padding=(0, side),
+        output_padding=(0, more), dilation=(1, spread), groups=groups,
+    )  # fmt: skip
     return ops.squeeze(out, axis=2)
 
 
