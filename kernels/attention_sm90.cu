@@ -155,7 +155,7 @@ struct Consumer {
     const unsigned long long q = smem_descriptor(q_at, 0, 8 * ROW, 128);
     const unsigned long long k0 = smem_descriptor(shared + K_AT, 0, 8 * ROW, 128);
     const unsigned long long v0 = smem_descriptor(shared + V_AT, TALL_BOX_BYTES, 8 * ROW, 128);
-    float s[TILE_N / 2], sums[HEAD_V / 2], scale[2];
+    float s[TILE_N / 2], sums[SUMS / 2], scale[2];
     unsigned weights[TILE_N / 16][4];
     Rows rows;
     bool first_turn = true;
@@ -190,8 +190,7 @@ struct Consumer {
         first_turn = false;
         wgmma_fence();
         multiply_rows<TYPE, TILE_N, HEAD>(s, q, k0 + keys.stage * (K_BYTES / 16));
-        multiply_weights<TYPE, TILE_N, HEAD_V>(sums, weights, v0 + values.stage * (V_BYTES / 16),
-                                               step == tile.steps - 2);
+        multiply_weights<TYPE, TILE_N, SUMS>(sums, weights, v0 + values.stage * (V_BYTES / 16), step == tile.steps - 2);
         pass_turn();
         wgmma_wait<1>();
         wgmma_hold(s);
@@ -207,13 +206,13 @@ struct Consumer {
         wgmma_hold(sums);
         release(v_empty);
 #pragma unroll
-        for (int i = 0; i < HEAD_V / 2; i++) sums[i] *= scale[i / 2 % 2];
+        for (int i = 0; i < SUMS / 2; i++) sums[i] *= scale[i / 2 % 2];
         round_weights<TYPE, TILE_N>(weights, s);
       }
       if constexpr (!OUT_IN_Q) release(q_empty);
 
       wgmma_fence();
-      multiply_weights<TYPE, TILE_N, HEAD_V>(sums, weights, v0 + values.stage * (V_BYTES / 16), tile.steps == 1);
+      multiply_weights<TYPE, TILE_N, SUMS>(sums, weights, v0 + values.stage * (V_BYTES / 16), tile.steps == 1);
       more = schedule.next(next);  // worked out while the last product runs
       wgmma_wait<0>();
       wgmma_hold(sums);
@@ -245,7 +244,7 @@ struct Consumer {
   }
 
   // Divides by the sums and sends the rows away.
-  DEVICE_INLINE void finish(const Tile& tile, const float (&sums)[HEAD_V / 2], const Rows& rows) const {
+  DEVICE_INLINE void finish(const Tile& tile, const float (&sums)[SUMS / 2], const Rows& rows) const {
     const int first_row = tile.row + warpgroup * ROWS;
     float* const lse_rows = lse + tile.batch * p.lse_batch + tile.head * p.lse_head + tile.first_query;
     float inverse[2];
@@ -260,7 +259,7 @@ struct Consumer {
     const unsigned buffer = shared + OUT_AT + warpgroup * OUT_STEP;
     if (speaks()) bulk_wait_read<0>();
     warpgroup_sync();  // the rows of the tile before have left the buffer
-    put_rows<TYPE, HEAD_V>(buffer, sums, inverse);
+    put_rows<TYPE, SUMS>(buffer, sums, inverse);
     fence_proxy_async();
     warpgroup_sync();
     const int rows_left = tile.queries - first_row;
@@ -314,13 +313,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 
   const Until until = {queries_until, keys_until};
   if (warp < 4) {
-    setmaxnreg_dec<CONSUMERS == 2 ? 40 : 32>();
+    setmaxnreg_dec<Share::FEWER>();
     if (warp == 0 && elect_one()) {
       produce(p, until, &map_q, &map_k, &map_v, shared);
       grid_dependency_launch();
     }
   } else {
-    setmaxnreg_inc<CONSUMERS == 2 ? 232 : 160>();
+    setmaxnreg_inc<Share::MORE>();
     Consumer(p, until, &map_out, out, lse, shared_memory, warp - 4).run();
   }
 }

@@ -20,6 +20,9 @@
 #if WEFT_WGMMA
 
 constexpr int CONSUMERS = 2, TILE_M = ROWS * CONSUMERS, THREADS = 128 * (1 + CONSUMERS);
+constexpr int SUMS_X = whole(HEAD), SUMS_Y = whole(HEAD_V);
+constexpr bool FULL = OF_KEYS && SUMS_X + SUMS_Y > 192;  // sums fill most registers
+using Share = Registers<CONSUMERS, FULL ? 24 : 40, FULL ? 240 : 232>;
 constexpr int X_BYTES = boxes(HEAD) * BOX_BYTES, Y_BYTES = boxes(HEAD_V) * BOX_BYTES;  // of a warpgroup
 constexpr int TALL_BOX_BYTES = TILE_N * ROW;
 constexpr int U_BYTES = boxes(HEAD) * TALL_BOX_BYTES, W_BYTES = boxes(HEAD_V) * TALL_BOX_BYTES;
@@ -177,12 +180,12 @@ DEVICE_INLINE void consume(const Problem& p, const Work& work, const float* logs
         log[half] = logs[start + row + 8 * half], delta[half] = deltas[start + row + 8 * half];
   }
 
-  float s[TILE_N / 2], d[TILE_N / 2], sums_x[HEAD / 2], sums_y[HEAD_V / 2];
+  float s[TILE_N / 2], d[TILE_N / 2], sums_x[SUMS_X / 2], sums_y[SUMS_Y / 2];
   unsigned rounded[TILE_N / 16][4], rounded_d[TILE_N / 16][4];
 #pragma unroll
-  for (int i = 0; i < HEAD / 2; i++) sums_x[i] = 0.0f;
+  for (int i = 0; i < SUMS_X / 2; i++) sums_x[i] = 0.0f;
 #pragma unroll
-  for (int i = 0; i < HEAD_V / 2 && OF_KEYS; i++) sums_y[i] = 0.0f;
+  for (int i = 0; i < SUMS_Y / 2 && OF_KEYS; i++) sums_y[i] = 0.0f;
 
   mbarrier_wait(shared + OWN_AT + 8 * warpgroup, 0);
   Position at(work), next(work);
@@ -218,7 +221,7 @@ DEVICE_INLINE void consume(const Problem& p, const Work& work, const float* logs
     if constexpr (OF_KEYS) {
       round_weights<TYPE, TILE_N>(rounded, s);
       wgmma_fence();
-      multiply_weights<TYPE, TILE_N, HEAD_V>(sums_y, rounded, w, false);
+      multiply_weights<TYPE, TILE_N, SUMS_Y>(sums_y, rounded, w, false);
     } else {
       wgmma_hold(s);
     }
@@ -238,7 +241,7 @@ DEVICE_INLINE void consume(const Problem& p, const Work& work, const float* logs
     }
     round_weights<TYPE, TILE_N>(rounded_d, d);
     wgmma_fence();
-    multiply_weights<TYPE, TILE_N, HEAD>(sums_x, rounded_d, u, false);
+    multiply_weights<TYPE, TILE_N, SUMS_X>(sums_x, rounded_d, u, false);
     if (OF_KEYS) wgmma_wait<1>();  // for the first sums alone: their weights' registers are wanted
     at = next;
   }
@@ -249,8 +252,8 @@ DEVICE_INLINE void consume(const Problem& p, const Work& work, const float* logs
   // The rows that belong to this warpgroup alone have been read for the last time: results take their place.
   bar_sync(1 + warpgroup, 128);
   const float scale[2] = {p.scale, p.scale}, one[2] = {1.0f, 1.0f};
-  put_rows<TYPE, HEAD>(x_at, sums_x, scale);
-  if constexpr (OF_KEYS) put_rows<TYPE, HEAD_V>(y_at, sums_y, one);
+  put_rows<TYPE, SUMS_X>(x_at, sums_x, scale);
+  if constexpr (OF_KEYS) put_rows<TYPE, SUMS_Y>(y_at, sums_y, one);
   fence_proxy_async();
   bar_sync(1 + warpgroup, 128);
   if (warp == 0 && elect_one()) {
@@ -287,14 +290,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 
   const Work work(p);
   if (warp < 4) {
-    setmaxnreg_dec<32>();
+    setmaxnreg_dec<Share::FEWER>();
     if (warp == 0 && elect_one()) {
       produce(p, work, &map_x, &map_y, &map_u, &map_w, shared);
       grid_dependency_launch();
     }
     if (OF_KEYS && warp == 1) produce_numbers(p, work, logs, deltas, shared);
   } else {
-    setmaxnreg_inc<240>();
+    setmaxnreg_inc<Share::MORE>();
     consume(p, work, logs, deltas, &map_gx, &map_gy, shared_memory, warp - 4);
   }
 }

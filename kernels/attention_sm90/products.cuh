@@ -11,7 +11,18 @@ constexpr int COLUMNS = ROW / 2;  // elements in it
 constexpr int ROWS = 64;          // that a warpgroup owns
 constexpr int BOX_BYTES = ROWS * ROW;
 
+// Registers of a thread: of a warpgroup that feeds, and of those that compute. They move within what a block was launched
+// with; a warpgroup that asks for more waits for ever.
+template <int CONSUMERS_, int FEWER_, int MORE_>
+struct Registers {
+  static constexpr int FEWER = FEWER_, MORE = MORE_, THREADS = 128 * (1 + CONSUMERS_);
+  static_assert(FEWER + CONSUMERS_ * MORE <= (1 + CONSUMERS_) * (65536 / THREADS / 8 * 8), "more than there are");
+};
+
 constexpr int boxes(int columns) { return (columns + COLUMNS - 1) / COLUMNS; }
+
+// Columns of sums: wgmma reads a right factor whose rows run across by whole boxes.
+constexpr int whole(int columns) { return boxes(columns) * COLUMNS; }
 
 // Loads boxes of BYTES, side by side; they count to the mbarrier `full`.
 template <int COUNT, int BYTES>
@@ -36,6 +47,7 @@ DEVICE_INLINE void multiply_rows(float (&s)[N / 2], unsigned long long a, unsign
 template <class TYPE_, int N, int HEAD_>
 DEVICE_INLINE void multiply_weights(float (&sums)[HEAD_ / 2], const unsigned (&weights)[N / 16][4],
                                     unsigned long long b, bool overwrite) {
+  static_assert(HEAD_ % COLUMNS == 0, "whole boxes");
 #pragma unroll
   for (int step = 0; step < N / 16; step++)
     wgmma<HEAD_, TYPE_, 1>(sums, weights[step], b + step * (16 * ROW / 16), step > 0 || !overwrite);
@@ -57,10 +69,10 @@ DEVICE_INLINE void put_rows(unsigned buffer, const float (&sums)[HEAD_ / 2], con
   const int lane = threadIdx.x % 32, line = threadIdx.x % 128 / 32 * 16 + lane % 16;
   const unsigned at = buffer + line * ROW + ((lane / 16 ^ line % 8) << 4);
 #pragma unroll
-  for (int j = 0; j < boxes(HEAD_) * COLUMNS / 16; j++) {
-    unsigned r[4] = {};  // behind the last column
+  for (int j = 0; j < HEAD_ / 16; j++) {
+    unsigned r[4];
 #pragma unroll
-    for (int i = 0; i < 4 && j < HEAD_ / 16; i++)
+    for (int i = 0; i < 4; i++)
       r[i] = pack<TYPE_>(sums[8 * j + 2 * i] * scale[i % 2], sums[8 * j + 2 * i + 1] * scale[i % 2]);
     stmatrix_x4((at ^ j % 4 << 5) + j / 4 * BOX_BYTES, r);
   }

@@ -16,7 +16,8 @@
 
 constexpr int TILE_M = ROWS * CONSUMERS;
 constexpr int THREADS = 128 * (1 + CONSUMERS);
-constexpr int BOXES = boxes(HEAD), BOXES_V = boxes(HEAD_V);
+using Share = Registers<CONSUMERS, CONSUMERS == 2 ? 40 : 32, CONSUMERS == 2 ? 232 : 160>;
+constexpr int BOXES = boxes(HEAD), BOXES_V = boxes(HEAD_V), SUMS = whole(HEAD_V);
 static_assert(HEAD % 16 == 0 && HEAD_V % 16 == 0 && HEAD <= 256 && HEAD_V <= 256, "whole steps of wgmma");
 static_assert(TILE_N % 16 == 0 && TILE_N <= 256, "whole steps of wgmma");
 static_assert(CONSUMERS == 2 || CONSUMERS == 3);

@@ -8,6 +8,7 @@ import pytest
 from kernels.array_checks import build, dtype, on, require
 from kernels.attention_sm90_checks import TINY, attended, check, check_varlen, draw, problem, run, weights
 from weft.backends import emulator
+from weft.backends import reference as K
 from weft.backends.gpu import attention_sm90, namespace
 from weft.backends.gpu.array import empty
 from weft.backends.gpu.attention_sm90 import Tile
@@ -170,6 +171,19 @@ def test_every_tile(char, head, device):
         for tile in tiles:
             for visible in (None,) if order == "full" else (1, 40):
                 check((1, 2, 1, 2 * tile.m + 10, 3 * tile.n + 7, head, head), device, char=char, visible=visible)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_primitive_runs_this_kernel(causal, device, monkeypatch):
+    taken, forward = [], attention_sm90.forward
+    monkeypatch.setattr(attention_sm90, "forward", lambda call: taken.append(call.problem) or forward(call))
+    q, k, v = draw(np.random.default_rng(), (1, 2, 1, 70, 90, 128, 128), "E")
+    params = {"scale": 0.1, "causal": causal, "causal_offset": 20, "dropout": 0.0, "seed": 0, "offset": 0}
+    out, lse = K.attention(*[on(device, x) for x in (q, k, v)], None, **params)
+    exact, exact_lse = K.attention.reference(*[x.astype("d") for x in (q, k, v)], None, **params)
+    assert len(taken) == 1 and taken[0].causal == causal
+    np.testing.assert_allclose(out.get().astype("d"), exact, atol=0.03)
+    np.testing.assert_allclose(lse.get(), exact_lse, rtol=1e-5, atol=1e-5)
 
 
 def test_what_fits():

@@ -60,7 +60,7 @@ def test_every_tile(head):
 
 # -- bugs -------------------------------------------------------------------------------------------------------------
 
-KERNEL, TILE = "attention_sm90.cu", "attention_sm90/tile.cuh"
+KERNEL, TILE, PRODUCTS = "attention_sm90.cu", "attention_sm90/tile.cuh", "attention_sm90/products.cuh"
 K_READ = "        wgmma_wait<1>();\n        wgmma_hold(s);\n        release(shared + K_EMPTY_AT + 8 * keys.stage);\n"
 V_READ = "        wgmma_wait<0>();\n        wgmma_hold(sums);\n        release(v_empty);\n"
 
@@ -117,7 +117,7 @@ BUGS = {
     "the sums of a row forget to shrink": (
         (KERNEL, "sum[half] * scale[half]", "sum[half]", TINY), {"fast late": ""}),
     "weights of two steps change places": (
-        (KERNEL, "s[8 * step + 2 * i + 1]", "s[8 * (step ^ 1) + 2 * i + 1]", TINY), {"fast late": ""}),
+        (PRODUCTS, "s[8 * step + 2 * i + 1]", "s[8 * (step ^ 1) + 2 * i + 1]", TINY), {"fast late": ""}),
 }  # fmt: skip
 
 
@@ -181,4 +181,4 @@ def test_bugs_are_caught(patched, bug):
         report = str(caught.value)
         assert re.search(words, report), f"{mode}: {report}"
         if caught.type is emulator.EmulatorError:
-            assert re.search(r"(attention_sm90\.cu|tile\.cuh):\d+", report), f"{mode}: no line in {report}"
+            assert re.search(r"(attention_sm90\.cu|(tile|products)\.cuh):\d+", report), f"{mode}: no line in {report}"
