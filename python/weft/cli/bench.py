@@ -121,6 +121,28 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def conv(options: argparse.Namespace) -> int:
+    """Measure every layer of ResNet-50 in its three passes, print and keep it, row by row."""
+    from weft.bench import conv as convolutions
+    from weft.bench import facts, report
+
+    device, found = where(options)
+    chosen = convolutions.gpu_layers() if device != "cpu" else convolutions.cpu_layers()
+    facts.announce(f"ResNet-50's convolutions on {device}: rate, ratio to the best peer, median times", found)
+    rows: list[dict[str, Any]] = []
+    kept = None
+    for layer in chosen:
+        if options.match not in str(layer):
+            continue
+        rows.append(convolutions.measured(layer, device, options.seconds))
+        print(convolutions.line(rows[-1]), flush=True)
+        kept = report.save("conv", found, rows, options.out, replaces=kept)
+    if not rows:
+        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    print("\n".join([*convolutions.summary(rows), f"  kept in {kept}"]))
+    return 0
+
+
 def rowwise(options: argparse.Namespace) -> int:
     """Measure what only moves data against a copy, print and keep it, row by row."""
     from weft.bench import facts, report
