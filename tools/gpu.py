@@ -43,10 +43,12 @@ SANITIZED = ["{python}", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "
              "--device={device}"]  # fmt: skip
 PHASES = [
     Phase("build", ["{python}", "setup.py", "-q", "build_ext", "--inplace"], 120, [], {"WEFT_REQUIRE_NATIVE": "1"}),
-    Phase("golden", ["{python}", "benchmarks/golden.py", "--device", "{device}", "--out", "{out}/golden"], 60),
+    Phase("golden", ["{python}", "benchmarks/golden.py", "--device", "{device}", "--out", "{out}/golden"], 40),
     Phase("tests", ["{python}", "-m", "pytest", "-q", "-m", "gpu", "--device={device}"], 150),
     Phase("gemm", ["{python}", "-m", "weft", "bench", "gemm", "--device", "{device}", "--out", "{out}/bench",
-                   "--seconds", "0.5"], 100, ["gpu"]),  # fmt: skip
+                   "--seconds", "0.5"], 75, ["gpu"]),  # fmt: skip
+    Phase("conv", ["{python}", "-m", "weft", "bench", "conv", "--device", "{device}", "--out", "{out}/bench",
+                   "--seconds", "0.1"], 45, ["gpu"]),  # fmt: skip
     Phase("rowwise", ["{python}", "-m", "weft", "bench", "rowwise", "--device", "{device}", "--out", "{out}/bench",
                       "--seconds", "0.1"], 45, ["gpu"]),  # fmt: skip
     Phase("train", ["{python}", "-m", "weft", "bench", "train", "--device", "{device}", "--out", "{out}/bench"], 80,

@@ -54,7 +54,9 @@ def test_the_layers_are_those_of_the_network():
 
 def test_the_command_prints_and_keeps_a_table(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(conv, "cpu_layers", lambda: iter(SMALL))
-    assert main(["bench", "conv", "--device", "cpu", "--seconds", "0.001", "--match", "3x3", "--out", str(tmp_path)]) == 0
+    assert (
+        main(["bench", "conv", "--device", "cpu", "--seconds", "0.001", "--match", "3x3", "--out", str(tmp_path)]) == 0
+    )
     said = capsys.readouterr().out
     assert "forward 3x3 5-6 at 9 f32" in said and "7x7" not in said and "a network" in said
     assert len(list(tmp_path.glob("conv-*.json"))) == 1

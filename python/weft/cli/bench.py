@@ -226,6 +226,7 @@ def history(folder: Path) -> int:
 #: The benchmarks of the package: what each is, and what runs it.
 OWN: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "gemm": ("Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, JSON, roofline.", gemm),
+    "conv": ("Every layer of ResNet-50, forward and both gradients, beside cuDNN (GPU) or oneDNN (CPU).", conv),
     "rowwise": ("Softmax, cross-entropy and norms: GB/s beside a copy, and beside PyTorch.", rowwise),
     "train": ("Training steps of an MNIST CNN, ResNets and GPT-2 beside PyTorch, eager and compiled.", train),
 }
