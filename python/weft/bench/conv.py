@@ -87,8 +87,8 @@ class Layer:
         """What the pass takes, normal values: x and weight, g and weight, or g and x."""
         x, weight, g = self.shapes
         first, second = {"forward": (x, weight), "input_grad": (g, weight), "weight_grad": (g, x)}[self.direction]
-        make = lambda shape: rng.standard_normal(shape, dtype=np.float32).astype(DTYPES[self.dtype])
-        return make(first), make(second)
+        a, b = (rng.standard_normal(size=shape, dtype=np.float32) for shape in (first, second))
+        return a.astype(DTYPES[self.dtype]), b.astype(DTYPES[self.dtype])
 
     def call(self, a: Any, b: Any, reference: bool = False) -> Any:
         """The pass by what is registered for its arrays, or by its reference."""
