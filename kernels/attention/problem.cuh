@@ -37,16 +37,16 @@ struct Sequence {
 
   DEVICE_INLINE Sequence(const Attention& a, const int* queries_until, const int* keys_until, int batch, int head)
       : batch(batch), head(head), queries(a.queries), keys(a.keys), queries_before(0), keys_before(0) {
-    if (queries_until) {
-      queries_before = queries_until[batch];
-      queries = queries_until[batch + 1] - int(queries_before);
-    }
-    if (keys_until) {
-      keys_before = keys_until[batch];
-      keys = keys_until[batch + 1] - int(keys_before);
-    }
+    if (queries_until) cut(queries_until, a.rows_head, queries_before, queries);
+    if (keys_until) cut(keys_until, a.row_length, keys_before, keys);
     visible = a.visible + (a.bottom_right ? keys - queries : 0);
     first_row = batch * a.rows_batch + head * a.rows_head + queries_before;
+  }
+
+  // The rows of this sequence, none outside of `all`, whatever the offsets are.
+  DEVICE_INLINE void cut(const int* until, long long all, long long& before, int& count) const {
+    before = max(0ll, min(all, (long long)(until[batch])));
+    count = int(max(before, min(all, (long long)(until[batch + 1]))) - before);
   }
 
   // How many keys row i sees.

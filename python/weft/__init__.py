@@ -56,6 +56,7 @@ LAZY_NAMES = {
     "capture": "captured",
     "CaptureError": "captured",
     "set_float32_matmul_precision": "backends.gpu.gemm_choice",
+    "set_ordered_attention": "backends.gpu.attention_choice",
     "get_float32_matmul_precision": "backends.gpu.gemm_choice",
     "CudaKernel": "custom",
     "elementwise": "custom",

@@ -14,7 +14,7 @@ from weft.random import Generator
 sdpa = ops.scaled_dot_product_attention
 
 
-def oracle(q, k, v, mask=None, *, p=0.0, is_causal=False, scale=None, enable_gqa=False):
+def oracle(q, k, v, mask=None, *, p=0.0, is_causal=False, causal_offset=None, scale=None, enable_gqa=False):
     """The definition, row by row."""
     S, T, heads = q.shape[-2], k.shape[-2], q.shape[-3] if q.ndim > 2 else 1
     group = heads // k.shape[-3] if enable_gqa else 1
@@ -27,8 +27,8 @@ def oracle(q, k, v, mask=None, *, p=0.0, is_causal=False, scale=None, enable_gqa
         where = (*index[:-1], index[-1] // group) if index else ()
         scores = k[where] @ q[at] * (q.shape[-1] ** -0.5 if scale is None else scale)
         scores = np.where(mask[at], scores, -np.inf) if mask.dtype == bool else scores + mask[at]
-        if is_causal:
-            scores[i + 1 :] = -np.inf
+        if is_causal or causal_offset is not None:
+            scores[max(0, i + 1 + (T - S if causal_offset == "bottom-right" else causal_offset or 0)) :] = -np.inf
         if np.isfinite(scores).any():
             weights = np.exp(scores - scores.max())
             out[at] = (weights / weights.sum() * stays[at] / (1 - p)) @ v[where]
@@ -38,6 +38,25 @@ def oracle(q, k, v, mask=None, *, p=0.0, is_causal=False, scale=None, enable_gqa
 def dropped(q, k, v, mask=None, *, p, **params):
     """With a generator of its own, so that every call drops the same weights."""
     return sdpa(q, k, v, mask, dropout=p, generator=Generator(7), **params)
+
+
+def packed(q, k, v, *, p=0.0, **params):
+    """Sequences of fixed cuts, one of them without queries, one without keys, and a row of no sequence."""
+    return weft.varlen_attention(
+        q, k, v, [0, 4, 4, 6, 9], [0, 3, 5, 5, 10], dropout=p, generator=Generator(7), **params
+    )  # fmt: skip
+
+
+def packed_oracle(q, k, v, *, p=0.0, is_causal=False, causal_offset=0):
+    """Each sequence by itself; with dropout, whose weights are counted over all, one matrix with the others hidden."""
+    H = q.shape[1]
+    mask = np.zeros((len(q), len(k)), bool)
+    for i, j, m, n in ((0, 4, 0, 3), (4, 4, 3, 5), (4, 6, 5, 5), (6, 9, 5, 10)):
+        offset = (n - m) - (j - i) if causal_offset == "bottom-right" else causal_offset
+        mask[i:j, m:n] = np.tri(j - i, n - m, offset, dtype=bool) if is_causal else True
+    arrays = (q, *[x.repeat(H // x.shape[1], axis=1) for x in (k, v)])
+    heads = [np.ascontiguousarray(x.swapaxes(0, 1))[None] for x in arrays]
+    return oracle(*heads, mask, p=p)[0].swapaxes(0, 1)
 
 
 def keep(*shape):
@@ -51,7 +70,12 @@ def keep(*shape):
     return make
 
 
+def offset(q, k, v, mask=None, *, causal_offset):
+    return sdpa(q, k, v, mask, is_causal=True, causal_offset=causal_offset)
+
+
 QKV = (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 2)
+PACKED = (10, 4, 5), (11, 2, 5), (11, 2, 3)
 
 CASES = [
     Case(sdpa, *QKV, oracle=oracle, order=3),
@@ -65,6 +89,14 @@ CASES = [
     Case(dropped, *QKV, oracle=oracle, params={"p": 0.4}, order=3, name="dropout"),
     Case(dropped, (1, 4, 6, 5), (1, 1, 7, 5), (1, 1, 7, 3), keep(6, 7), oracle=oracle,
          params={"p": 0.25, "enable_gqa": True, "is_causal": True}, name="everything"),
+    Case(offset, *QKV, oracle=oracle, params={"causal_offset": 2}, order=3, name="offset"),
+    Case(offset, *QKV, keep(4, 6), oracle=oracle, params={"causal_offset": -2}, name="negative offset"),
+    Case(offset, *QKV, (4, 6), oracle=oracle, params={"causal_offset": "bottom-right"}, name="bottom right"),
+    Case(packed, *PACKED, oracle=packed_oracle, order=3, name="packed"),
+    Case(packed, *PACKED, oracle=packed_oracle, params={"is_causal": True, "causal_offset": 1}, name="packed causal"),
+    Case(packed, *PACKED, oracle=packed_oracle, params={"is_causal": True, "causal_offset": "bottom-right"},
+         name="packed bottom right"),
+    Case(packed, *PACKED, oracle=packed_oracle, params={"p": 0.3}, name="packed dropout"),
     Case(sdpa, (4, 5), (6, 5), (6, 3), oracle=oracle, name="one head"),
     Case(sdpa, (3, 4, 5), (3, 6, 5), (3, 6, 3), keep(3, 4, 6), oracle=oracle, name="three axes"),
     Case(sdpa, (2, 2, 3, 4, 5), (2, 2, 3, 6, 5), (2, 2, 3, 6, 3), keep(2, 1, 1, 4, 6), oracle=oracle,
@@ -102,6 +134,49 @@ def test_views_of_one_projection():
     assert g.shape == x.shape
     if weft.which("attention", q, k, v) != "reference":
         assert out.numpy().flags.c_contiguous
+
+
+@pytest.mark.parametrize("causal_offset", [0, 3, -2, "bottom-right"])
+def test_log_sum_exp(causal_offset):
+    q, k, v = random(*QKV)
+    out, lse = sdpa(q, k, v, is_causal=True, causal_offset=causal_offset, return_lse=True)
+    (plain_out,) = (sdpa(q, k, v, is_causal=True, causal_offset=causal_offset),)
+    np.testing.assert_array_equal(out.numpy(), plain_out.numpy())
+    scores = q.numpy().astype(float) @ k.numpy().astype(float).swapaxes(-1, -2) * 5**-0.5
+    seen = np.tri(4, 6, 2 if causal_offset == "bottom-right" else causal_offset, dtype=bool)
+    with np.errstate(divide="ignore"):
+        exact = np.log((np.exp(scores) * seen).sum(-1))
+    np.testing.assert_allclose(lse.numpy(), exact, rtol=1e-5)
+    assert not lse.requires_grad and out.requires_grad
+    out.sum().backward()
+    assert np.isfinite(q.grad.numpy()).all()
+
+
+def test_packed_sequences_have_a_log_sum_exp_and_rows_of_none_give_zero():
+    q, k, v = random(*PACKED)
+    out, lse = packed(q, k, v, return_lse=True)
+    assert lse.shape == (4, 10) and (lse.numpy()[:, [4, 5, 9]] == -np.inf).all()
+    assert not out.numpy()[[4, 5, 9]].any() and np.isfinite(lse.numpy()[:, [0, 1, 2, 3, 6, 7, 8]]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries_until": [0, 5, 3]}, "offsets that rise from 0 to at most 10"),
+        ({"queries_until": [1, 5]}, "offsets that rise"),
+        ({"keys_until": [0, 12]}, "at most 11"),
+        ({"keys_until": [0, 3, 5]}, "as many sequences"),
+        ({"keys_until": None}, "expected keys_until"),
+        ({"q": np.ones((10, 3, 5), np.float32)}, "multiple"),
+        ({"q": np.ones((10, 4, 6), np.float32)}, "expected q"),
+        ({"is_causal": True, "causal_offset": 0.5}, "integer"),
+    ],
+)
+def test_packed_refuses(change, message):
+    q, k, v = random(*PACKED)
+    good = {"q": q, "k": k, "v": v, "queries_until": [0, 10], "keys_until": [0, 11]}
+    with pytest.raises(ValueError, match=message):
+        weft.varlen_attention(**{**good, **change})
 
 
 def test_gradient_of_a_mask():

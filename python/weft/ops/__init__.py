@@ -24,7 +24,7 @@ from weft.ops.activation import (
     softsign,
     swiglu,
 )
-from weft.ops.attention import scaled_dot_product_attention
+from weft.ops.attention import scaled_dot_product_attention, varlen_attention
 from weft.ops.batch_norm import batch_norm
 from weft.ops.conv import conv2d
 from weft.ops.conv3d import conv3d

@@ -11,7 +11,7 @@ import numpy as np
 
 from weft.backends import reference as K
 from weft.backends.gpu import attention_choice, entry, layout
-from weft.backends.gpu.array import empty
+from weft.backends.gpu.array import contiguous, empty
 from weft.backends.gpu.attention_choice import Problem
 from weft.backends.gpu.expressions import STORAGE
 from weft.backends.gpu.maps import apply
@@ -164,5 +164,38 @@ def attention(q: Any, k: Any, v: Any, mask: Any, *, causal_offset: int = 0, **pa
         call = dense(q, k, v, mask, out, lse, {**params, "causal_offset": causal_offset})
         if not attention_choice.family(call.problem):
             return K.attention.reference(q, k, v, mask, causal_offset=causal_offset, **params)
+        forward(call)
+    return out, lse
+
+
+def varlen(
+    q: Any, k: Any, v: Any, out: Any, lse: Any, until: tuple[Any, Any], *, longest_queries: int, longest_keys: int,
+    causal: bool, causal_offset: int, bottom_right: bool, **rest: Any,
+) -> Call:  # fmt: skip
+    """The call of the primitive `attention_varlen`: arrays (N, H, D) as one sequence (1, H, N, D)."""
+    lengths = min(longest_queries, q.shape[0]), min(longest_keys, k.shape[0])
+    furthest = q.shape[0] + k.shape[0]
+    visible = max(-furthest, min(furthest, causal_offset + 1)) if causal else lengths[1]
+    q, k, v = (x.swapaxes(0, 1)[None] for x in (q, k, v))
+    return make_call(
+        q, k, v, None, out.swapaxes(0, 1)[None], lse[None], until, lengths, visible=visible,
+        bottom_right=causal and bottom_right, **rest,
+    )  # fmt: skip
+
+
+def offsets(until: Any) -> Any:
+    """Cumulative offsets as the kernels read them: int32 in C order."""
+    return contiguous(until if until.dtype == np.int32 else apply("copy", until, dtype=np.int32))
+
+
+@entry(K.attention_varlen, r"(fff|eee|EEE)[ilq][ilq]")
+def attention_varlen(q: Any, k: Any, v: Any, queries_until: Any, keys_until: Any, **params: Any) -> Any:
+    out = apply("copy", 0, shape=(*q.shape[:2], v.shape[2]), dtype=q.dtype, device=q.device_name)
+    lse = apply("copy", -math.inf, shape=(q.shape[1], q.shape[0]), dtype=np.float32, device=q.device_name)
+    if lse.size and queries_until.size > 1 and min(params["longest_queries"], params["longest_keys"]) > 0:
+        until = offsets(queries_until), offsets(keys_until)
+        call = varlen(q, k, v, out, lse, until, **params)
+        if not attention_choice.family(call.problem):
+            return K.attention_varlen.reference(q, k, v, queries_until, keys_until, **params)
         forward(call)
     return out, lse

@@ -145,3 +145,18 @@ def attention_backward(
         return K.attention_backward.reference(g, q, k, v, mask, out, lse, **params)
     backward(call, g, gq, gk, gv, unordered=not attention_choice.ordered)
     return gq, gk, gv
+
+
+@entry(K.attention_varlen_backward, r"(ffff[ilq][ilq]f|eeee[ilq][ilq]e|EEEE[ilq][ilq]E)f")
+def attention_varlen_backward(
+    g: Any, q: Any, k: Any, v: Any, queries_until: Any, keys_until: Any, out: Any, lse: Any, **params: Any
+) -> Any:
+    grads = tuple([apply("copy", 0, shape=x.shape, dtype=x.dtype, device=x.device_name) for x in (q, k, v)])
+    if lse.size and queries_until.size > 1 and min(params["longest_queries"], params["longest_keys"]) > 0:
+        until = attention.offsets(queries_until), attention.offsets(keys_until)
+        call = attention.varlen(q, k, v, out, lse, until, **params)
+        if not supported(call.problem):
+            return K.attention_varlen_backward.reference(g, q, k, v, queries_until, keys_until, out, lse, **params)
+        g, *into = (x.swapaxes(0, 1)[None] for x in (g, *grads))
+        backward(call, g, *into, unordered=not attention_choice.ordered)
+    return grads

@@ -10,7 +10,12 @@ from weft.backends.reference.activation import (  # noqa: F401
     silu,
     silu_backward,
 )
-from weft.backends.reference.attention import attention, attention_backward  # noqa: F401
+from weft.backends.reference.attention import (  # noqa: F401
+    attention,
+    attention_backward,
+    attention_varlen,
+    attention_varlen_backward,
+)
 from weft.backends.reference.batch_norm import (  # noqa: F401
     batch_norm,
     batch_norm_act,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from weft.backends.array import device_of, namespace
 from weft.backends.reference.dropout import keep_scale, kept
 from weft.backends.reference.precision import narrow, wide
@@ -44,6 +46,62 @@ def attention_backward(
     gk = xp.matmul(xp.matrix_transpose(gs), q)
     gk, gv = per_group(xp, gk, k.shape[1]), per_group(xp, gv, v.shape[1])
     return narrow(gq, dtype), narrow(gk, dtype), narrow(gv, dtype)
+
+
+@primitive
+def attention_varlen(
+    q, k, v, queries_until, keys_until, *, longest_queries, longest_keys, scale, causal, causal_offset, bottom_right,
+    dropout, seed, offset,
+):  # fmt: skip
+    """Sequences one after the other: q (N, H, D), k (M, Hkv, D), v (M, Hkv, Dv) -> out (N, H, Dv), lse (H, N).
+
+    queries_until, keys_until (sequences + 1,) int32: sequence b has the rows until[b] to until[b + 1] - 1, and at most
+    longest_queries and longest_keys of them. causal: row i of a sequence sees its keys 0 to i + causal_offset, with
+    bottom_right counted so that its last row sees its last key for an offset of 0. Rows of no sequence give 0. dropout
+    counts the weights of all rows and keys, (H, N, M). The rest is as in `attention`.
+    """
+    xp = namespace(q, k, v, queries_until, keys_until)
+    mask = sequence_mask(xp, q, k, queries_until, keys_until, causal, causal_offset, bottom_right)
+    params = {"scale": scale, "causal": False, "dropout": dropout, "seed": seed, "offset": offset}
+    out, lse = attention(batched(xp, q), batched(xp, k), batched(xp, v), mask, **params)
+    return xp.permute_dims(out[0], (1, 0, 2)), lse[0]
+
+
+@primitive
+def attention_varlen_backward(
+    g, q, k, v, queries_until, keys_until, out, lse, *, longest_queries, longest_keys, scale, causal, causal_offset,
+    bottom_right, dropout, seed, offset,
+):  # fmt: skip
+    """g (N, H, Dv) and what attention_varlen() took and gave -> gq, gk, gv, in the shapes of q, k, v."""
+    xp = namespace(g, q, k, v, queries_until, keys_until)
+    mask = sequence_mask(xp, q, k, queries_until, keys_until, causal, causal_offset, bottom_right)
+    params = {"scale": scale, "causal": False, "dropout": dropout, "seed": seed, "offset": offset}
+    arrays = (batched(xp, x) for x in (g, q, k, v))
+    grads = attention_backward(*arrays, mask, batched(xp, out), lse[None], **params)
+    return tuple([xp.permute_dims(x[0], (1, 0, 2)) for x in grads])
+
+
+def batched(xp, x):
+    """(N, H, D) -> (1, H, N, D)."""
+    return xp.permute_dims(x, (1, 0, 2))[None]
+
+
+def sequence_mask(xp, q, k, queries_until, keys_until, causal, causal_offset, bottom_right):
+    """Which of all keys each row sees, bool (N, M): those of its own sequence that come early enough."""
+    where, last = device_of(q), queries_until.shape[0] - 1
+    i, j = xp.arange(q.shape[0], device=where)[:, None], xp.arange(k.shape[0], device=where)[:, None]
+    rows = xp.sum(xp.astype(i >= queries_until[None, :], np.int64), axis=1) - 1  # (N,) the sequence of each row
+    keys = xp.sum(xp.astype(j >= keys_until[None, :], np.int64), axis=1) - 1
+    seen = (rows[:, None] == keys[None, :]) & (rows < last)[:, None]
+    if causal:
+        first_row, first_key = xp.take(queries_until, rows, axis=0), xp.take(keys_until, rows, axis=0)
+        end = first_key - first_row + causal_offset
+        if bottom_right:
+            after = xp.minimum(rows + 1, last)
+            end = end + xp.take(keys_until, after, axis=0) - first_key
+            end = end - xp.take(queries_until, after, axis=0) + first_row
+        seen = seen & (j[:, 0][None, :] <= i + end[:, None])
+    return seen
 
 
 def softmax_scores(xp, q, k, mask, scale, causal, causal_offset):

@@ -32,6 +32,30 @@ def scaled_dot_product_attention(
     )
 
 
+def varlen_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    cu_seq_q: Any,
+    cu_seq_k: Any = None,
+    max_q: int | None = None,
+    max_k: int | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Any:
+    """Attention within sequences that lie one after the other, without padding.
+
+    query (N, H, D), key (M, Hkv, D), value (M, Hkv, Dv) -> (N, H, Dv). cu_seq_q, cu_seq_k (sequences + 1,): where each
+    begins, and where the last ends. max_q, max_k: the longest. is_causal: the last query of a sequence sees up to its
+    last key.
+    """
+    return ops.varlen_attention(
+        query, key, value, cu_seq_q, cu_seq_k, longest_queries=max_q, longest_keys=max_k, dropout=dropout_p,
+        is_causal=is_causal, causal_offset="bottom-right", scale=scale,
+    )  # fmt: skip
+
+
 def attention_with_weights(
     query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool
 ) -> tuple[Any, Any]:
