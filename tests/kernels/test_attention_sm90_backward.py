@@ -11,11 +11,12 @@ import pytest
 
 import policy
 from kernels.array_checks import build, on, require
-from kernels.attention_sm90_checks import TINY_BACKWARD, check_backward, problem
+from kernels.attention_sm90_checks import TINY_BACKWARD, check_backward, draw, gradients, problem
 from kernels.test_attention_sm90 import LAYOUTS
 from kernels.test_attention_sm90_checked import patched  # noqa: F401  (a fixture)
 from kernels.test_attention_sm90_sass import SERIALIZED
 from weft.backends import compile, emulator, source
+from weft.backends import reference as K
 from weft.backends.gpu import attention_sm90_backward as backward
 from weft.backends.gpu.attention_sm90_backward import Tile
 
@@ -88,6 +89,23 @@ def test_sections(device, monkeypatch):
 def test_every_width(head, char, device):
     for visible in (None, 1, 40):
         check_backward((1, 2, 1, 270, 290, head, head), device, char=char, visible=visible)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_primitive_runs_this_kernel(causal, device, monkeypatch):
+    taken, run = [], backward.run
+    monkeypatch.setattr(backward, "run", lambda work: taken.append(work) or run(work))
+    rng = np.random.default_rng()
+    q, k, v = draw(rng, (1, 2, 1, 70, 90, 128, 128), "E")
+    g = rng.standard_normal(q.shape).astype(q.dtype)
+    params = {"scale": -0.1, "causal": causal, "causal_offset": 20, "dropout": 0.0, "seed": 0, "offset": 0}
+    placed = [on(device, x) for x in (q, k, v)]
+    out, lse = K.attention(*placed, None, **params)
+    found = K.attention_backward(on(device, g), *placed, None, out, lse, **params)
+    assert len(taken) == 1
+    exact = gradients(q, k, v, g, 21 if causal else 90, -0.1, None)
+    for got, e in zip(found, exact, strict=True):
+        np.testing.assert_allclose(got.get().astype("d"), e, atol=0.02 * np.abs(e).max())
 
 
 def test_what_fits():

@@ -102,18 +102,27 @@ def backward(
     """Write the gradients of q, k and v, from call.out and call.lse. queries, keys: names of tiles."""
     g = readable(g)
     work = Backward(call, g, gq, gk, gv, *prepare_rows(call, g))
-    sums = None
+    names = () if queries or keys else attention_choice.SPECIAL_BACKWARD
+    special = attention_choice.special(call.problem, names)
+    if special is not None:
+        special.run(work)
+    else:
+        run_passes(work, unordered, queries, keys)
+    if call.negated:
+        apply("negative", gq, out=gq)
+
+
+def run_passes(work: Backward, unordered: bool, queries: str | None, keys: str | None) -> None:
+    call, gq, sums = work.call, work.gq, None
     if unordered:
-        sums = apply("copy", 0, shape=(call.lse.size, call.q.shape[3]), dtype=np.float32, device=g.device_name)
-    if gk.size or gv.size:
+        sums = apply("copy", 0, shape=(call.lse.size, call.q.shape[3]), dtype=np.float32, device=gq.device_name)
+    if work.gk.size or work.gv.size:
         for grads, tile in attention_choice.choose_keys(call.problem, unordered, keys):
             run_keys(work, grads, tile, sums)
     if sums is None:
         run_queries(work, attention_choice.choose_queries(call.problem, queries))
     else:
         apply("multiply", sums.reshape((*call.lse.shape, call.q.shape[3])), call.scale, out=gq)
-    if call.negated:
-        apply("negative", gq, out=gq)
 
 
 def empty_like_parts(q: Any, k: Any, v: Any) -> tuple[Any, Any, Any]:

@@ -17,6 +17,8 @@ SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 90: 227, 120: 99}
 #: Modules with kernels for one generation: `fits(problem)` says whether one takes a problem, and then
 #: `forward(call)` (attention.Call) writes call.out and call.lse.
 SPECIAL = ("attention_sm90",)
+#: The same for gradients: `run(work)` (attention_backward.Backward) writes work.gq, work.gk and work.gv.
+SPECIAL_BACKWARD = ("attention_sm90_backward",)
 
 #: Whether the gradient of q is added up in a fixed order, by a pass of its own.
 ordered = True
@@ -218,11 +220,11 @@ def choose_keys(problem: Problem, unordered: bool, name: str | None = None) -> l
     return []
 
 
-def special(problem: Problem) -> Any:
+def special(problem: Problem, names: tuple[str, ...] = SPECIAL) -> Any:
     """The module that has a kernel for this problem on its generation alone, or None."""
     if gemm_choice.kernels == "portable":
         return None
-    for name in SPECIAL:
+    for name in names:
         try:
             module = importlib.import_module(f"weft.backends.gpu.{name}")
         except ModuleNotFoundError as error:
