@@ -33,8 +33,6 @@ INSTRUCTIONS = {
     ("gemm_simt", 75): ("FFMA",),
     ("attention_mma", 75): ("HMMA", "LDSM"),
     ("attention_mma", 80): ("HMMA", "LDSM", "LDGSTS"),
-    ("attention_mma_keys", 80): ("HMMA", "LDSM", "LDGSTS"),
-    ("attention_mma_queries", 80): ("HMMA", "LDSM", "LDGSTS"),
 }
 
 

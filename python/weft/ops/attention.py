@@ -117,8 +117,8 @@ def varlen_attention(
     1,), from 0 to N: sequence b has the rows queries_until[b] to queries_until[b + 1] - 1; keys_until likewise, the
     same by default. longest_queries, longest_keys: bounds of the lengths; known by themselves where the offsets are on
     the host, and where they are on a device N and M, which costs it empty blocks. is_causal: row i of a sequence sees
-    its keys up to i + causal_offset, or with "bottom-right" its last row all of them. return_lse: (result, lse (H, N)). The
-    rest is as in scaled_dot_product_attention.  ValueError where shapes or offsets do not fit.
+    its keys up to i + causal_offset, or with "bottom-right" its last row all of them. return_lse: (result, lse (H, N)).
+    The rest is as in scaled_dot_product_attention.  ValueError where shapes or offsets do not fit.
 
     >>> import weft
     >>> x = weft.ones((7, 2, 8))

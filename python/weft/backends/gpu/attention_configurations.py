@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +73,12 @@ def keys(family: str) -> Iterator[tuple[Any, ...]]:
                     for tile in attention_choice.keys_tiles(one, grads, adds):
                         more = {"GRADS": grads, "UNORDERED": int(adds)}
                         yield row(f"{family}_keys.cu", "attention_backward_keys", one, high, tile, **more)
+
+
+def family(name: str) -> Iterator[tuple[Any, ...]]:
+    """All passes, in turns, so that a part of the table has some of each."""
+    for rows in itertools.zip_longest(forward(name), keys(name), queries(name)):
+        yield from [one for one in rows if one is not None]
 
 
 def delta() -> Iterator[tuple[Any, ...]]:
