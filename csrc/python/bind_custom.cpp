@@ -66,61 +66,79 @@ struct Walk {
   }
 };
 
+// NumPy's number of a float32 or float64 array's type in the machine's byte order, else -1.
+int real_type(const py::detail::PyArray_Proxy* a) {
+  using Api = py::detail::npy_api;
+  const auto* d = py::detail::array_descriptor_proxy(a->descr);
+  const bool real = d->type_num == Api::NPY_FLOAT_ || d->type_num == Api::NPY_DOUBLE_;
+  return real && d->byteorder == '=' ? d->type_num : -1;
+}
+
 // loops: {bits: address of the loop whose operand k is one number where bit k is set}. Returns the bits that are asked
-// for where their loop is not among them.
+// for where their loop is not among them. NumPy's structs are read as they are: this sits on every call.
 py::object run_loop(const py::dict& loops, const py::list& arrays) {
   const int count = int(arrays.size());
   if (count < 1 || count >= most_operands) throw py::value_error("run_loop: expected 1 to 15 arrays");
   Walk walk;
   walk.operands = count + 1;
-  py::array held[most_operands];
-  int axes = 0;
-  for (int k = 0; k < count; k++) {
-    held[k + 1] = py::reinterpret_borrow<py::object>(arrays[size_t(k)]).cast<py::array>();
-    axes = std::max(axes, int(held[k + 1].ndim()));
-    const py::dtype first = held[1].dtype(), dtype = held[k + 1].dtype();
-    if (dtype.kind() != 'f' || dtype.itemsize() < 4 || !dtype.equal(first) || dtype.byteorder() != '=') {
+  const py::detail::PyArray_Proxy* held[most_operands] = {};
+  int axes = 0, type = -1;
+  for (int k = 1; k <= count; k++) {
+    PyObject* array = PyList_GET_ITEM(arrays.ptr(), k - 1);
+    if (!py::detail::npy_api::get().PyArray_Check_(array)) throw py::type_error("run_loop: expected NumPy arrays");
+    held[k] = py::detail::array_proxy(array);
+    axes = std::max(axes, held[k]->nd);
+    const int found = real_type(held[k]);
+    if (found < 0 || (k > 1 && found != type)) {
       throw py::type_error("run_loop: expected float32 or float64 arrays of one dtype");
     }
+    type = found;
   }
   if (axes > most_axes) throw py::value_error("run_loop: expected at most 32 axes");
+  const bool single = type == py::detail::npy_api::NPY_FLOAT_;
   walk.axes = axes;
-  walk.itemsize = held[1].itemsize();
-  std::fill_n(walk.sizes, axes, 1);
+  walk.itemsize = single ? 4 : 8;
+  py::ssize_t shape[most_axes];
+  std::fill_n(shape, axes, 1);
   for (int k = 1; k <= count; k++) {
-    const int shift = axes - int(held[k].ndim());
+    const int shift = axes - held[k]->nd;
     for (int d = shift; d < axes; d++) {
-      const int64_t n = held[k].shape(d - shift);
-      if (n != 1 && walk.sizes[d] != 1 && walk.sizes[d] != n)
-        throw py::value_error("run_loop: shapes do not broadcast");
-      if (n != 1) walk.sizes[d] = n;
+      const py::ssize_t n = held[k]->dimensions[d - shift];
+      if (n != 1 && shape[d] != 1 && shape[d] != n) throw py::value_error("run_loop: shapes do not broadcast");
+      if (n != 1) shape[d] = n;
     }
   }
-  Shape shape(walk.sizes, walk.sizes + axes);
-  py::array out = empty(shape.data(), axes, held[1].dtype());
-  if (out.size() == 0) return out;
+  py::array out = single ? empty(shape, axes) : empty(shape, axes, py::dtype::of<double>());
+  const long size = long(out.size());
+  if (size == 0) return out;
   walk.data[0] = static_cast<char*>(out.mutable_data());
   int64_t step = 1;
-  for (int d = axes - 1; d >= 0; d--) walk.strides[0][d] = step, step *= walk.sizes[d];
+  for (int d = axes - 1; d >= 0; d--) {
+    walk.sizes[d] = shape[d];
+    walk.strides[0][d] = step;
+    step *= shape[d];
+  }
   for (int k = 1; k <= count; k++) {
-    walk.data[k] = const_cast<char*>(static_cast<const char*>(held[k].data()));
-    const int shift = axes - int(held[k].ndim());
+    walk.data[k] = held[k]->data;
+    const int shift = axes - held[k]->nd;
     for (int d = 0; d < axes; d++) {
-      const bool repeats = d < shift || held[k].shape(d - shift) == 1;
-      if (!repeats && held[k].strides(d - shift) % walk.itemsize) {
-        throw py::value_error("run_loop: expected strides that are multiples of an element");
-      }
-      walk.strides[k][d] = repeats ? 0 : held[k].strides(d - shift) / walk.itemsize;
+      const bool repeats = d < shift || held[k]->dimensions[d - shift] == 1;
+      const py::ssize_t stride = repeats ? 0 : held[k]->strides[d - shift];
+      if (stride % walk.itemsize) throw py::value_error("run_loop: expected strides of whole elements");
+      walk.strides[k][d] = stride / walk.itemsize;
     }
   }
   walk.merge();
-  unsigned bits = 0;
+  long bits = 0;
   for (int k = 1; k <= count; k++)
-    if (walk.strides[k][walk.axes - 1] == 0) bits |= 1u << (k - 1);
-  const py::int_ key(bits);
-  if (!loops.contains(key)) return key;
-  const auto loop = reinterpret_cast<Loop>(loops[key].cast<uintptr_t>());
-  const long size = long(out.size());
+    if (walk.strides[k][walk.axes - 1] == 0) bits |= 1L << (k - 1);
+  const auto key = py::reinterpret_steal<py::object>(PyLong_FromLong(bits));
+  PyObject* address = PyDict_GetItemWithError(loops.ptr(), key.ptr());
+  if (!address) {
+    if (PyErr_Occurred()) throw py::error_already_set();
+    return key;
+  }
+  const auto loop = reinterpret_cast<Loop>(PyLong_AsVoidPtr(address));
   Unlocked others(size > grain);
   parallel_ranges(size, grain, [&](long begin, long end) { walk.run(loop, begin, end); });
   return out;

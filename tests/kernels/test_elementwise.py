@@ -14,8 +14,9 @@ import pytest
 
 import policy
 import weft
-from kernels.array_checks import BF16, on
+from kernels.array_checks import BF16, on, require
 from kernels.elementwise_functions import as_python, draw, gelu, program_of, winding
+from weft.backends.device import place
 from weft.backends.gpu import maps
 from weft.cli import main
 from weft.custom import device
@@ -114,11 +115,20 @@ def test_broadcasting_strides_scalars_and_types():
 
 
 @numba
+@pytest.mark.parametrize("where", ["cpu", "emulated"])
+def test_shapes_that_do_not_broadcast_are_named(where):
+    policy.require(*(["emulator"] if where == "emulated" else []))
+    x, y = (weft.Tensor(place(draw(*shape), where)) for shape in ((3, 4), (3,)))
+    with pytest.raises(ValueError, match=r"product_of_squares: expected shapes that broadcast, got .* and \(3,\)"):
+        product_of_squares(x, y)
+
+
+@numba
 def test_gradients_of_broadcast_inputs_and_of_16_bits():
     for dtype in (np.float32, BF16):
         x, y = draw(8, 3).astype(dtype), draw(3).astype(dtype)
         found = []
-        for f in (lambda_op, lambda a, b: a * a * b):
+        for f in (product_of_squares, lambda a, b: a * a * b):
             a, b = weft.Tensor(x, requires_grad=True), weft.Tensor(y, requires_grad=True)
             f(a, b).sum().backward()
             assert a.grad.dtype == b.grad.dtype == dtype
@@ -128,7 +138,7 @@ def test_gradients_of_broadcast_inputs_and_of_16_bits():
 
 
 @weft.elementwise
-def lambda_op(x, y):
+def product_of_squares(x, y):
     return x * x * y
 
 
@@ -148,9 +158,9 @@ def test_three_inputs_have_gradients_too():
 
 @numba
 @pytest.mark.gpu
-@pytest.mark.needs("emulator")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, BF16], ids=lambda d: np.dtype(d).name)
 def test_devices_run_it(dtype, device):
+    require(device)
     x = draw(9, 14, dtype=np.float64).astype(dtype) * dtype(2) if dtype != BF16 else draw(9, 14).astype(BF16)
     a = weft.Tensor(on(device, x), requires_grad=True)
     y = gelu(a[:, ::2])
@@ -167,13 +177,13 @@ def test_devices_run_it(dtype, device):
 
 @numba
 @pytest.mark.gpu
-@pytest.mark.needs("emulator")
 def test_devices_broadcast_take_numbers_and_derive_twice(device):
+    require(device)
     x, y = draw(6, 1), draw(5)
     a, b = (weft.Tensor(on(device, v), requires_grad=True) for v in (x, y))
-    np.testing.assert_allclose(lambda_op(a, b).numpy(), x * x * y, rtol=1e-6)
-    np.testing.assert_allclose(lambda_op(a, 3).numpy(), x * x * 3, rtol=1e-6)
-    (first,) = weft.autograd.grad([lambda_op(a, b).sum()], [a], create_graph=True)
+    np.testing.assert_allclose(product_of_squares(a, b).numpy(), x * x * y, rtol=1e-6)
+    np.testing.assert_allclose(product_of_squares(a, 3).numpy(), x * x * 3, rtol=1e-6)
+    (first,) = weft.autograd.grad([product_of_squares(a, b).sum()], [a], create_graph=True)
     (second,) = weft.autograd.grad([first.sum()], [b])
     np.testing.assert_allclose(second.numpy(), np.broadcast_to(2 * x.sum(), 5), rtol=1e-5)
 

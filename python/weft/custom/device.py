@@ -127,4 +127,7 @@ def run(program: Program, operands: tuple[Any, ...]) -> Any:
     name = name_of(program)
     if name not in maps.LINKED:
         maps.LINKED[name] = partial(typed, program)
-    return maps.apply(name, *operands)
+    try:
+        return maps.apply(name, *operands)
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace(name, program.name)) from None
