@@ -144,6 +144,19 @@ def test_checkpoints_and_second_order():
     assert second.dtype == np.float32 and np.isfinite(second.numpy()).all()
 
 
+def test_a_fused_loss_casts_the_factors_of_its_product():
+    rng = np.random.default_rng(1)
+    x, w, classes = normal(rng, 5, 6), normal(rng, 7, 6, grad=True), weft.asarray(np.linspace(0.1, 1.3, 7, dtype="f"))
+    labels = weft.asarray(rng.integers(0, 7, 5))
+    with weft.autocast("bfloat16"):
+        fused = weft.linear_cross_entropy(x, w, labels, weight=classes)
+        apart = nn.functional.cross_entropy(weft.linear(x, w), labels, classes)
+    assert fused.dtype == apart.dtype == np.float32
+    assert fused.item() == pytest.approx(apart.item(), rel=1e-2)
+    fused.backward()
+    assert w.grad.dtype == np.float32
+
+
 def layers():
     return {
         "cnn": (nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
@@ -155,7 +168,8 @@ def layers():
 
 @pytest.mark.parametrize("name", ["cnn", "transformer", "lstm"])
 def test_layers(name):
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(0)  # of some inputs a maximum changes its place, which is no error of rounding
+    weft.random.seed(0)
     model, shape = layers()[name]
     x = normal(rng, *shape)
     grads = []
@@ -169,4 +183,4 @@ def test_layers(name):
         assert all(g.dtype == np.float32 for g in grads[-1])
         model.zero_grad()
     flat = [np.concatenate([g.ravel() for g in gs]) for gs in grads]
-    assert 0 < np.linalg.norm(flat[0] - flat[1]) < 0.05 * np.linalg.norm(flat[0])
+    assert 0 < np.linalg.norm(flat[0] - flat[1]) < 0.03 * np.linalg.norm(flat[0])

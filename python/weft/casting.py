@@ -29,6 +29,7 @@ NARROW = frozenset(  # products, which tensor cores do: inputs are cast to the 1
     rnn lstm_cell gru_cell
     """.split()
 )
+FACTORS = {"linear_cross_entropy_of_labels": 3}  # of these the first inputs alone are factors of products
 WIDE = frozenset(  # what 16 bits would overflow or blur: 16-bit inputs are cast to float32
     """
     acos acosh asin asinh atanh cosh sinh tan exp expm1 log log10 log1p log2 pow
@@ -62,7 +63,9 @@ class Casting:
         if narrow:
             if any(getattr(x, "dtype", None) == np.float64 for x in inputs):
                 return inputs
-            return tuple([self.cast(x) if castable(x) and x.dtype != self.dtype else x for x in inputs])
+            n = FACTORS.get(body.__name__, len(inputs))
+            cast = [self.cast(x) if castable(x) and x.dtype != self.dtype else x for x in inputs[:n]]
+            return (*cast, *inputs[n:])
         return tuple([astype(x, dtype=FLOAT32) if castable(x) and x.dtype.itemsize == 2 else x for x in inputs])
 
     def cast(self, x: Any) -> Tensor:

@@ -99,7 +99,11 @@ class DataLoader:
         self.resumed_at = self.position
 
     def __iter__(self) -> Iterator[Any]:
-        for arrays in self.batches(self.device or default_device()):
+        return self.on(self.device or default_device())
+
+    def on(self, device: str) -> Iterator[Any]:
+        """One epoch, as iterating gives it, with the batches on `device`."""
+        for arrays in self.batches(device):
             tensors = [Tensor(array) for array in arrays]
             del arrays  # else a batch that the caller has dropped would still count as held
             batch = self.structure(tensors)

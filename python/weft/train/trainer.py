@@ -191,7 +191,7 @@ class Trainer:
     def groups(self) -> Iterator[list[tuple[Any, ...]]]:
         """The batches of what is left of an epoch, `accumulate` at a time."""
         group: list[tuple[Any, ...]] = []
-        for batch in self.train_loader:
+        for batch in self.fed(self.train_loader):
             group.append(self.placed(batch))
             if len(group) == self.accumulate or self.train_loader.position == len(self.train_loader):
                 yield group
@@ -201,6 +201,10 @@ class Trainer:
         """Where the model is."""
         first = next(iter(self.model.parameters()), None)
         return "cpu" if first is None else str(first.device)
+
+    def fed(self, loader: DataLoader) -> Iterator[Any]:
+        """A loader's batches, sent ahead to where the model is, unless the loader has a device of its own."""
+        return loader.on(loader.device or self.device())
 
     def placed(self, batch: Any) -> tuple[Any, ...]:
         """A batch, checked, where the model is."""
@@ -299,7 +303,7 @@ class Trainer:
         self.model.eval()
         try:
             with no_grad():
-                for batch in loader:
+                for batch in self.fed(loader):
                     if self.signals is not None:
                         self.signals.check()
                     *inputs, targets = self.placed(batch)
@@ -339,7 +343,7 @@ class Trainer:
         self.model.eval()
         try:
             with no_grad(), self.train_step.casting():
-                parts = [self.model(*self.placed(batch)[:-1]).numpy() for batch in inputs]
+                parts = [self.model(*self.placed(batch)[:-1]).numpy() for batch in self.fed(inputs)]
         finally:
             self.model.train(was_training)
         if not parts:
