@@ -13,8 +13,8 @@ import numpy as np
 
 from kernels.gemm_checks import BF16, ROUNDING, draw, to_tf32
 from weft.backends import reference as K
+from weft.backends.device import check_device, on_host, place
 from weft.backends.gpu import conv
-from weft.backends.gpu.array import from_host
 
 PASSES = ("forward", "input_grad", "weight_grad")
 
@@ -59,8 +59,9 @@ class Conv:
         return "-".join(words + ([f"g{self.groups}"] if self.groups > 1 else []))
 
 
-def in_memory(values, kind):
+def in_memory(values, kind, device):
     """A device array of these values: plain, channels_last, odd (one element into its buffer) or strided."""
+    from_host = lambda values: place(values, check_device(device))
     if kind == "channels_last":
         return from_host(np.ascontiguousarray(values.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
     if kind == "odd":
@@ -87,29 +88,31 @@ def close(got, exact, reference, depth, dtype):
 
 
 def check(
-    rng, case, direction, dtype="float32", *, kernel=None, bias=True, activation=None, memory="plain", tf32=False
-):
-    """One pass on the emulated device against float64; its result."""
+    rng, case, direction, dtype="float32", *, kernel=None, bias=True, activation=None, memory="plain", tf32=False,
+    device="emulated",
+):  # fmt: skip
+    """One pass on a device against float64; its result."""
     dtype = np.dtype(BF16 if dtype == "bfloat16" else dtype)
     geometry, offsets = case.geometry, None
+    shapes = {
+        "forward": (case.x, case.weight),
+        "input_grad": (case.out, case.weight),
+        "weight_grad": (case.out, case.x),
+    }
+    first, second = (draw(rng, shape, dtype) for shape in shapes[direction])
+    on_second = memory if direction == "weight_grad" or memory != "channels_last" else "plain"
+    a, b = in_memory(first, memory, device), in_memory(second, on_second, device)
     if direction == "forward":
-        first, second = draw(rng, case.x, dtype), draw(rng, case.weight, dtype)
         offsets = draw(rng, (case.O,), dtype) if bias else None
-        got = conv.convolve(
-            in_memory(first, memory), in_memory(second, memory if memory != "channels_last" else "plain"),
-            None if offsets is None else from_host(offsets), **geometry, activation=activation, kernel=kernel,
-        )  # fmt: skip
+        added = None if offsets is None else in_memory(offsets, "plain", device)
+        got = conv.convolve(a, b, added, **geometry, activation=activation, kernel=kernel)
         primitive, options = K.conv2d, {}
     elif direction == "input_grad":
-        first, second = draw(rng, case.out, dtype), draw(rng, case.weight, dtype)
         primitive, options = K.conv2d_input_grad, {"shape": case.x}
-        got = conv.conv2d_input_grad(in_memory(first, memory), from_host(second), **options, **geometry, kernel=kernel)
+        got = conv.conv2d_input_grad(a, b, **options, **geometry, kernel=kernel)
     else:
-        first, second = draw(rng, case.out, dtype), draw(rng, case.x, dtype)
         primitive, options = K.conv2d_weight_grad, {"shape": case.weight}
-        got = conv.conv2d_weight_grad(
-            in_memory(first, memory), in_memory(second, memory), **options, **geometry, kernel=kernel
-        )
+        got = conv.conv2d_weight_grad(a, b, **options, **geometry, kernel=kernel)
     shape = {"forward": case.out, "input_grad": case.x, "weight_grad": case.weight}[direction]
     assert got.shape == shape and got.dtype == dtype
     if direction != "weight_grad" and got.size:
@@ -128,5 +131,5 @@ def check(
     narrow = np.float64 if dtype == np.float64 else np.float32
     depth = math.prod(case.weight[1:]) if direction == "forward" else case.O // case.groups * math.prod(case.kernel)
     depth = case.N * math.prod(case.out[2:]) if direction == "weight_grad" else depth
-    close(got.get(), reference(wide), reference(narrow).astype(dtype), depth, dtype)
-    return got.get()
+    close(on_host(got), reference(wide), reference(narrow).astype(dtype), depth, dtype)
+    return on_host(got)

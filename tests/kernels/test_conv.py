@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import policy
-from kernels.conv_checks import PASSES, Conv, check
+import weft
+from kernels.conv_checks import PASSES, Conv, check, in_memory
 from weft.backends import emulator
 from weft.backends.gpu import conv_mma, conv_simt, gemm_choice
 
@@ -53,7 +54,7 @@ def rng():
 
 
 @pytest.fixture(autouse=True)
-def device():
+def settings():
     with emulator.settings(arch=80):
         yield
     gemm_choice.set_float32_matmul_precision("highest")
@@ -62,10 +63,11 @@ def device():
 SMALL = conv_simt.CONFIGURATIONS[-1]
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("direction", PASSES)
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-def test_every_geometry(geometry, direction, rng):
-    check(rng, sized(geometry, direction, SMALL), direction, kernel=f"conv_simt/{SMALL.name}")
+def test_every_geometry(geometry, direction, rng, device):
+    check(rng, sized(geometry, direction, SMALL), direction, kernel=f"conv_simt/{SMALL.name}", device=device)
 
 
 @pytest.mark.parametrize("direction", PASSES)
@@ -85,11 +87,12 @@ EACH = (
 )
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("direction", PASSES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 @pytest.mark.parametrize("case", EACH, ids=str)
-def test_each_channel_alone(case, dtype, direction, rng):
-    check(rng, case, direction, dtype, kernel="conv_depthwise", activation="relu")
+def test_each_channel_alone(case, dtype, direction, rng, device):
+    check(rng, case, direction, dtype, kernel="conv_depthwise", activation="relu", device=device)
 
 
 # -- tensor cores
@@ -119,16 +122,20 @@ def test_every_geometry_on_tensor_cores(geometry, dtype, direction, rng):
     tensor_check(rng, sized(geometry, direction, TENSOR), direction, dtype, TENSOR)
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("direction", PASSES)
 @pytest.mark.parametrize("case", STEMS, ids=str)
-def test_few_channels(case, direction, rng):
-    tensor_check(rng, case, direction, "bfloat16", TENSOR)
+def test_few_channels(case, direction, rng, device):
+    tensor_check(rng, case, direction, "bfloat16", TENSOR, device=device)
+
+
+TILES = [(tile, dtype) for tile in conv_mma.ROWS for dtype in ("bfloat16", "float32")
+         if tile is not TENSOR and not (dtype == "float32" and tile.sums == 128)]  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", PASSES)
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize("tile", [t for t in conv_mma.ROWS if t is not TENSOR], ids=lambda t: t.name)
+@pytest.mark.parametrize("tile, dtype", TILES, ids=lambda x: x if isinstance(x, str) else x.name)
 def test_every_tile_of_tensor_cores(tile, dtype, direction, rng):
     for geometry in GEOMETRIES[:3]:
         case = sized(geometry, direction, tile, depth=tile.tile_k if dtype != "float32" else tile.tile_k // 2)
@@ -165,11 +172,13 @@ def test_parts_of_k(dtype, direction, rng):
     check(rng, Conv(3, 20, 6, 5, 36, padding=ONE, groups=2), direction, dtype, kernel=kernel, bias=False)
 
 
+@pytest.mark.gpu
+@pytest.mark.sanitized
 @pytest.mark.parametrize("memory", ["channels_last", "odd", "strided"])
 @pytest.mark.parametrize("direction", PASSES)
-def test_memory(direction, memory, rng):
+def test_memory(direction, memory, rng, device):
     for case in (Conv(2, 8, 6, 5, 8, padding=ONE), Conv(2, 3, 6, 5, 5), Conv(2, 8, 6, 5, 12, (1, 1))):
-        check(rng, case, direction, memory=memory)
+        check(rng, case, direction, memory=memory, device=device)
 
 
 EMPTY = (
@@ -178,10 +187,11 @@ EMPTY = (
 )  # fmt: skip
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("direction", PASSES)
 @pytest.mark.parametrize("case", EMPTY, ids=str)
-def test_nothing_and_next_to_nothing(case, direction, rng):
-    check(rng, case, direction)
+def test_nothing_and_next_to_nothing(case, direction, rng, device):
+    check(rng, case, direction, device=device)
 
 
 CHECKED = [
@@ -208,3 +218,18 @@ def test_checked_in_every_order(direction, arch, dtype, kernel):
             got = check(rng, case, direction, "float32" if tf32 else dtype, kernel=kernel, tf32=tf32)
             outputs.append(got.tobytes())
     assert len(set(outputs)) == 1, "the order of execution shows in the result"
+
+
+def test_which_names_the_kernel(device, rng):
+    x, w = (
+        in_memory(rng.uniform(-1, 1, shape).astype(np.float32), "plain", device)
+        for shape in ((2, 8, 9, 9), (8, 8, 3, 3))
+    )
+    assert weft.which("conv2d", x, w).startswith("gpu.conv: conv_simt/")
+    assert weft.which("conv2d", x, w[:, :, :1, :1]).startswith("gpu.conv: gemm_simt/")
+    with pytest.raises(ValueError, match="conv2d: expected a kernel of .*conv_mma.*got 'none'"):
+        check(rng, Conv(2, 8, 9, 9, 8), "forward", kernel="none")
+    with pytest.raises(
+        ValueError, match="conv2d: expected a kernel for forward of float32, got none .*float32 without"
+    ):
+        check(rng, Conv(2, 8, 9, 9, 8), "forward", kernel="conv_mma/64x64x64")

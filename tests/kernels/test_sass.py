@@ -31,6 +31,7 @@ INSTRUCTIONS = {
     ("gemm_mma", 80): ("HMMA", "LDSM", "LDGSTS"),
     ("gemm_mma", 75): ("HMMA", "LDSM"),
     ("gemm_simt", 75): ("FFMA",),
+    ("conv_mma", 80): ("HMMA", "LDSM", "LDGSTS"),
     ("attention_mma", 75): ("HMMA", "LDSM"),
     ("attention_mma", 80): ("HMMA", "LDSM", "LDGSTS"),
 }

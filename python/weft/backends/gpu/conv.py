@@ -17,6 +17,7 @@ from weft.backends.gpu import conv_choice, conv_depthwise, conv_problem, entry, 
 from weft.backends.gpu.array import empty_like
 from weft.backends.gpu.conv_layout import channels_last, filters, in_c_order, lies_channels_last, new_image
 from weft.backends.gpu.conv_problem import FORWARD, INPUT_GRAD, WEIGHT_GRAD, Convolution, Shape
+from weft.backends.gpu.gemm import explain as product_of
 from weft.backends.gpu.gemm import gemm, identity, multiprocessors
 from weft.backends.gpu.gemm_product import name_of
 from weft.backends.gpu.maps import apply
@@ -160,6 +161,23 @@ def forward_plan(shape: Shape, x: Any, bias: Any, activation: str | None, kernel
         return out
 
     return run
+
+
+def explain(
+    x: Any, weight: Any, bias: Any = None, *, stride: Any = (1, 1), padding: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1), groups: int = 1,
+) -> str:  # fmt: skip
+    """The kernel of a forward pass, as "family/tile" or "family/tile/parts of K"."""
+    shape = shape_of(x.shape, weight.shape, stride, padding, dilation, groups)
+    if pointwise(shape):
+        return product_of(pixels(x), matrix(weight).swapaxes(0, 1), bias)
+    if alone(shape, None):
+        return conv_depthwise.NAME
+    sample = new_image(x, shape.images, shape.groups * shape.outputs, shape.out)
+    return conv_choice.describe(described(FORWARD, shape, x, bias, sample, None))
+
+
+conv2d.describe = explain  # type: ignore[attr-defined]
 
 
 # -- the gradient of the image ----------------------------------------------------------------------------------------
