@@ -53,8 +53,10 @@ PHASES = [
                       "--seconds", "0.1"], 45, ["gpu"]),  # fmt: skip
     Phase("train", ["{python}", "-m", "weft", "bench", "train", "--device", "{device}", "--out", "{out}/bench"], 80,
           ["gpu"]),  # fmt: skip
-    Phase("maps", ["{python}", "benchmarks/bench_gpu_maps.py"], 40, ["gpu"]),
-    Phase("enqueue", ["{python}", "benchmarks/bench_enqueue.py"], 30, ["gpu"]),
+    Phase("optim", ["{python}", "-m", "weft", "bench", "optim", "--device", "{device}", "--out", "{out}/bench",
+                    "--seconds", "0.3"], 20, ["gpu"]),  # fmt: skip
+    Phase("maps", ["{python}", "benchmarks/bench_gpu_maps.py"], 30, ["gpu"]),
+    Phase("enqueue", ["{python}", "benchmarks/bench_enqueue.py"], 20, ["gpu"]),
     Phase("peers", ["{python}", "benchmarks/gpu_peers.py", "--out", "{out}/peers.json"], 35, ["gpu"]),
     Phase("memcheck", ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *SANITIZED], 60,
           ["gpu", "compute-sanitizer"]),  # fmt: skip

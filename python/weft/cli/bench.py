@@ -165,6 +165,27 @@ def rowwise(options: argparse.Namespace) -> int:
     return 0
 
 
+def optim(options: argparse.Namespace) -> int:
+    """Measure the optimizer steps of the device, print and keep what came out."""
+    from weft.bench import facts, report
+    from weft.bench import optim as steps
+    from weft.bench.gemm import copy_rate
+
+    device, found = where(options)
+    on_gpu = device != "cpu"
+    chosen = [s for s in (steps.gpu_steps() if on_gpu else steps.cpu_steps()) if options.match in str(s)]
+    if not chosen:
+        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    facts.announce(f"Optimizer steps on {device}: median time, spread, bytes per second beside a copy", found)
+    rate = copy_rate(device)
+    rows = []
+    for step in chosen:
+        rows.append(steps.measured(step, device, options.seconds))
+        print(steps.line(rows[-1], rate), flush=True)
+    print(f"  kept in {report.save('optim', found, rows, options.out, copy_bytes_per_second=rate)}")
+    return 0
+
+
 def kernels(options: argparse.Namespace) -> int:
     """What the compiler makes of kernels of the user's own, and how long they take on this machine."""
     from weft.backends.device import check_device
@@ -228,5 +249,6 @@ OWN: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "gemm": ("Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, JSON, roofline.", gemm),
     "conv": ("Every layer of ResNet-50, forward and both gradients, beside cuDNN (GPU) or oneDNN (CPU).", conv),
     "rowwise": ("Softmax, cross-entropy and norms: GB/s beside a copy, and beside PyTorch.", rowwise),
+    "optim": ("Optimizer steps over all parameters beside PyTorch's, in bytes per second beside a copy.", optim),
     "train": ("Training steps of an MNIST CNN, ResNets and GPT-2 beside PyTorch, eager and compiled.", train),
 }
