@@ -9,6 +9,7 @@ import policy
 from kernels.array_checks import ROUNDING, draw, dtype, on, runs  # noqa: F401
 from weft.backends import emulator
 from weft.backends import reference as K
+from weft.backends.gpu import walk
 from weft.backends.gpu.gated import ACTIVATIONS
 
 pytestmark = pytest.mark.gpu
@@ -158,3 +159,19 @@ def test_checked_under_every_schedule(char, rng):
         with emulator.settings(checked=True, schedule=schedule, seed=5):
             for got, expected in zip(run(), plain, strict=True):
                 np.testing.assert_array_equal(got.view("u1"), expected.view("u1"))
+
+
+@policy.needs("emulator")
+def test_threads_take_several_turns(rng, monkeypatch):
+    """More vectors than threads, and each of them once: a second writer would be a race."""
+    monkeypatch.setattr(walk, "FILLING", 1)
+    walk.walk.cache_clear()
+    g, x, gate = (draw(rng, (9, 300), np.dtype("f")) for _ in range(3))
+    cos, sin = tables(rng, 9, 150, "f")
+    o = {"activation": "silu", "joined": 1}
+    with emulator.settings(checked=True):
+        there = [on("emulated", a) for a in (g, x, gate)]
+        got = K.gated_backward(*there, **o), K.rope(there[0], on("emulated", cos), on("emulated", sin))
+    walk.walk.cache_clear()
+    np.testing.assert_allclose(got[0].get(), K.gated_backward.reference(g, x, gate, **o), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got[1].get(), K.rope.reference(g, cos, sin), rtol=1e-5, atol=1e-5)
