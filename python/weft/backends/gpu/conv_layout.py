@@ -42,7 +42,7 @@ def packed(x: Any, wide: int) -> Any:
         return x
     out = empty_like(x, (*x.shape[:-1], wide))
     if x.shape[-1] != wide:
-        apply("copy", 0, out=out)
+        apply("copy", 0, out=out.basic((..., slice(x.shape[-1], None))))
     if x.size:
         apply("copy", x, out=out.basic((..., slice(0, x.shape[-1]))))
     return out
