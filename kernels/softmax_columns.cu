@@ -40,7 +40,7 @@ DEVICE_INLINE void forward(TYPE* out, const TYPE* x, long long columns, long lon
   Peak peak[VECTOR];
 #pragma unroll
   for (int v = 0; v < VECTOR; v++) peak[v] = Peak::of_nothing();
-#pragma unroll 4
+#pragma unroll 2
   for (long long c = threadIdx.x / ACROSS; c < end; c += LINES) {
     const Pack part = at(x + start + c * inner);
 #pragma unroll
@@ -61,14 +61,14 @@ DEVICE_INLINE void forward(TYPE* out, const TYPE* x, long long columns, long lon
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     softmax_columns(TYPE* out, const TYPE* x, long long columns, long long inner) {
   __shared__ Peak scratch[THREADS];
   forward<false>(out, x, columns, inner, scratch);
 }
 EXPORT_KERNEL(softmax_columns)
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     log_softmax_columns(TYPE* out, const TYPE* x, long long columns, long long inner) {
   __shared__ Peak scratch[THREADS];
   forward<true>(out, x, columns, inner, scratch);
@@ -83,7 +83,7 @@ DEVICE_INLINE void backward(TYPE* out, const TYPE* g, const TYPE* y, long long c
   Real sum[VECTOR];
 #pragma unroll
   for (int v = 0; v < VECTOR; v++) sum[v] = 0;
-#pragma unroll 4
+#pragma unroll 2
   for (long long c = threadIdx.x / ACROSS; c < end; c += LINES) {
     const Pack a = at(g + start + c * inner);
     if constexpr (LOG) {
@@ -108,14 +108,14 @@ DEVICE_INLINE void backward(TYPE* out, const TYPE* g, const TYPE* y, long long c
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     softmax_columns_backward(TYPE* out, const TYPE* g, const TYPE* y, long long columns, long long inner) {
   __shared__ Real scratch[THREADS];
   backward<false>(out, g, y, columns, inner, scratch);
 }
 EXPORT_KERNEL(softmax_columns_backward)
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     log_softmax_columns_backward(TYPE* out, const TYPE* g, const TYPE* y, long long columns, long long inner) {
   __shared__ Real scratch[THREADS];
   backward<true>(out, g, y, columns, inner, scratch);

@@ -50,6 +50,13 @@ def residual(framework: Any) -> dict[str, Any]:
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         return layer
 
+    def activated(norm: Any, x: Any, added: Any = None) -> Any:
+        """relu(norm(x) + added), which Weft's batch norm does in one pass over memory."""
+        if framework is weft:
+            return norm(x, added, relu=True)
+        y = norm(x)
+        return (y if added is None else y + added).relu()
+
     def shortcut(inputs: int, outputs: int, stride: int) -> Any:
         """What makes a block's input addable to its output; None where it is."""
         if stride == 1 and inputs == outputs:
@@ -65,13 +72,11 @@ def residual(framework: Any) -> dict[str, Any]:
             super().__init__()
             self.conv1, self.bn1 = convolution(inputs, width, 3, stride), nn.BatchNorm2d(width)
             self.conv2, self.bn2 = convolution(width, width, 3), nn.BatchNorm2d(width)
-            self.relu = nn.ReLU()
             self.downsample = shortcut(inputs, width, stride)
 
         def forward(self, x: Any) -> Any:
-            y = self.relu(self.bn1(self.conv1(x)))
-            y = self.bn2(self.conv2(y))
-            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+            y = activated(self.bn1, self.conv1(x))
+            return activated(self.bn2, self.conv2(y), x if self.downsample is None else self.downsample(x))
 
     class Bottleneck(nn.Module):  # type: ignore[misc, name-defined]
         """A 3x3 convolution between two of 1x1, beside a shortcut."""
@@ -83,14 +88,12 @@ def residual(framework: Any) -> dict[str, Any]:
             self.conv1, self.bn1 = convolution(inputs, width, 1), nn.BatchNorm2d(width)
             self.conv2, self.bn2 = convolution(width, width, 3, stride), nn.BatchNorm2d(width)
             self.conv3, self.bn3 = convolution(width, 4 * width, 1), nn.BatchNorm2d(4 * width)
-            self.relu = nn.ReLU()
             self.downsample = shortcut(inputs, 4 * width, stride)
 
         def forward(self, x: Any) -> Any:
-            y = self.relu(self.bn1(self.conv1(x)))
-            y = self.relu(self.bn2(self.conv2(y)))
-            y = self.bn3(self.conv3(y))
-            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+            y = activated(self.bn1, self.conv1(x))
+            y = activated(self.bn2, self.conv2(y))
+            return activated(self.bn3, self.conv3(y), x if self.downsample is None else self.downsample(x))
 
     class ResNet(nn.Module):  # type: ignore[misc, name-defined]
         """A stem, four stages of blocks, the mean over all pixels, and a linear layer."""
@@ -98,7 +101,7 @@ def residual(framework: Any) -> dict[str, Any]:
         def __init__(self, block: Any, blocks: tuple[int, ...], classes: int, small: bool):
             super().__init__()
             self.conv1 = convolution(3, 64, 3 if small else 7, 1 if small else 2)
-            self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU()
+            self.bn1 = nn.BatchNorm2d(64)
             self.maxpool = None if small else nn.MaxPool2d(3, stride=2, padding=1)
             inputs, stages = 64, []
             for stage, count in enumerate(blocks):
@@ -112,7 +115,7 @@ def residual(framework: Any) -> dict[str, Any]:
             self.fc = nn.Linear(inputs, classes)
 
         def forward(self, x: Any) -> Any:
-            x = self.relu(self.bn1(self.conv1(x)))
+            x = activated(self.bn1, self.conv1(x))
             if self.maxpool is not None:
                 x = self.maxpool(x)
             x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
