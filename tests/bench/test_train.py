@@ -28,8 +28,10 @@ def test_losses_that_differ_or_end_are_refused():
     with pytest.raises(ArithmeticError, match="expected finite losses"):
         train.check(TINY, {"weft": [1.0, float("nan")]})
     with pytest.raises(ArithmeticError, match="expected the losses"):
-        train.check(TINY, {"weft": [2.0, 1.9], "torch": [2.0, 1.8]})
-    train.check(TINY, {"weft": [2.0, 1.8], "torch": [2.0, 1.8001]})
+        train.check(TINY, {"weft": [2.0, 1.8], "torch": [2.01, 1.8]})
+    with pytest.raises(ArithmeticError, match="of weft captured"):
+        train.check(TINY, {"weft": [2.0, 1.8], "weft captured": [2.0, 2.0], "torch": [2.0, 1.7]})
+    train.check(TINY, {"weft": [2.0, 1.8], "torch": [2.0, 1.75]})
     train.check(TINY, {"weft": [2.0, 1.8]})
 
 
