@@ -186,6 +186,21 @@ def test_the_primitive_runs_this_kernel(causal, device, monkeypatch):
     np.testing.assert_allclose(lse.get(), exact_lse, rtol=1e-5, atol=1e-5)
 
 
+def test_the_primitive_of_sequences_runs_this_kernel(device, monkeypatch):
+    taken, forward = [], attention_sm90.forward
+    monkeypatch.setattr(attention_sm90, "forward", lambda call: taken.append(call.problem) or forward(call))
+    q, k, v = (x[0].swapaxes(0, 1) for x in draw(np.random.default_rng(), (1, 2, 1, 100, 90, 128, 128), "E"))
+    until = np.array([0, 70, 70, 100], np.int32), np.array([0, 33, 40, 90], np.int32)
+    params = {"scale": 0.1, "causal": True, "causal_offset": 0, "bottom_right": True, "longest_queries": 70,
+              "longest_keys": 50, "dropout": 0.0, "seed": 0, "offset": 0}  # fmt: skip
+    out, lse = K.attention_varlen(*[on(device, np.ascontiguousarray(x)) for x in (q, k, v)],
+                                  *[on(device, x) for x in until], **params)  # fmt: skip
+    exact, exact_lse = K.attention_varlen.reference(*[x.astype("d") for x in (q, k, v)], *until, **params)
+    assert len(taken) == 1
+    np.testing.assert_allclose(out.get().astype("d"), exact, atol=0.03)
+    np.testing.assert_allclose(lse.get(), exact_lse, rtol=1e-5, atol=1e-5)
+
+
 def test_what_fits():
     good = (1, 2, 1, 128, 64, 64, 64)
     assert attention_sm90.fits(problem(good, varlen=True, bottom_right=True))
