@@ -20,7 +20,9 @@ SOURCES = [
 # What runs text or bytes as code: neither a checkpoint nor a data set may ever reach one of these.
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch"}
 # `weft bench` times the peers that are installed and loads no file
-PEERS = {f"python/weft/bench/{name}.py": {"torch"} for name in ("conv", "gemm", "optim", "rowwise", "train")}
+PEERS = {
+    f"python/weft/bench/{name}.py": {"torch"} for name in ("attention", "conv", "gemm", "optim", "rowwise", "train")
+}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 COMPILERS = {"python/weft/custom/emit.py": {"compile"}}  # of trees built from a function of this process, not of text
 

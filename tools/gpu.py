@@ -44,13 +44,15 @@ SANITIZED = ["{python}", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "
 PHASES = [
     Phase("build", ["{python}", "setup.py", "-q", "build_ext", "--inplace"], 120, [], {"WEFT_REQUIRE_NATIVE": "1"}),
     Phase("golden", ["{python}", "benchmarks/golden.py", "--device", "{device}", "--out", "{out}/golden"], 40),
-    Phase("tests", ["{python}", "-m", "pytest", "-q", "-m", "gpu", "--device={device}"], 150),
+    Phase("tests", ["{python}", "-m", "pytest", "-q", "-m", "gpu", "--device={device}"], 145),
     Phase("gemm", ["{python}", "-m", "weft", "bench", "gemm", "--device", "{device}", "--out", "{out}/bench",
-                   "--seconds", "0.5"], 75, ["gpu"]),  # fmt: skip
+                   "--seconds", "0.5"], 60, ["gpu"]),  # fmt: skip
     Phase("conv", ["{python}", "-m", "weft", "bench", "conv", "--device", "{device}", "--out", "{out}/bench",
-                   "--seconds", "0.1"], 45, ["gpu"]),  # fmt: skip
+                   "--seconds", "0.1"], 40, ["gpu"]),  # fmt: skip
+    Phase("attention", ["{python}", "-m", "weft", "bench", "attention", "--device", "{device}", "--out", "{out}/bench",
+                        "--seconds", "0.1", "--match", "8192 bf16"], 30, ["gpu"]),  # fmt: skip
     Phase("rowwise", ["{python}", "-m", "weft", "bench", "rowwise", "--device", "{device}", "--out", "{out}/bench",
-                      "--seconds", "0.1"], 45, ["gpu"]),  # fmt: skip
+                      "--seconds", "0.1"], 40, ["gpu"]),  # fmt: skip
     Phase("train", ["{python}", "-m", "weft", "bench", "train", "--device", "{device}", "--out", "{out}/bench"], 80,
           ["gpu"]),  # fmt: skip
     Phase("optim", ["{python}", "-m", "weft", "bench", "optim", "--device", "{device}", "--out", "{out}/bench",

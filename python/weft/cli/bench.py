@@ -143,6 +143,27 @@ def conv(options: argparse.Namespace) -> int:
     return 0
 
 
+def attention(options: argparse.Namespace) -> int:
+    """Measure attention over head dimensions, lengths and passes, print and keep it, row by row."""
+    from weft.bench import attention as attending
+    from weft.bench import facts, report
+
+    device, found = where(options)
+    facts.announce(f"Attention on {device}: rate, ratio to the best peer, median times", found)
+    rows: list[dict[str, Any]] = []
+    kept = None
+    for case in attending.gpu_cases() if device != "cpu" else attending.cpu_cases():
+        if options.match not in str(case):
+            continue
+        rows.append(attending.measured(case, device, options.seconds))
+        print(attending.line(rows[-1]), flush=True)
+        kept = report.save("attention", found, rows, options.out, replaces=kept)
+    if not rows:
+        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    print(f"  kept in {kept}")
+    return 0
+
+
 def rowwise(options: argparse.Namespace) -> int:
     """Measure what only moves data against a copy, print and keep it, row by row."""
     from weft.bench import facts, report
@@ -248,6 +269,7 @@ def history(folder: Path) -> int:
 OWN: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "gemm": ("Matrix products beside cuBLAS (GPU) or NumPy and PyTorch (CPU): table, JSON, roofline.", gemm),
     "conv": ("Every layer of ResNet-50, forward and both gradients, beside cuDNN (GPU) or oneDNN (CPU).", conv),
+    "attention": ("Head dimensions, lengths, causal or not, both passes, beside PyTorch's backends.", attention),
     "rowwise": ("Softmax, cross-entropy and norms: GB/s beside a copy, and beside PyTorch.", rowwise),
     "optim": ("Optimizer steps over all parameters beside PyTorch's, in bytes per second beside a copy.", optim),
     "train": ("Training steps of an MNIST CNN, ResNets and GPT-2 beside PyTorch, eager and compiled.", train),
