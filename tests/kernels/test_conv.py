@@ -181,6 +181,22 @@ def test_memory(direction, memory, rng, device):
         check(rng, case, direction, memory=memory, device=device)
 
 
+FAR = (
+    Conv(1, 3, 32, 32, 40, (16, 16), stride=(16, 16)),  # patches: 256 phases of one tap
+    Conv(2, 16, 1, 120, 24, (1, 31), padding=((0, 0), (15, 15))),  # a sequence, and as many taps as there are bits
+    Conv(2, 8, 5, 5, 8, stride=(5, 7), padding=((4, 4), (4, 4))),  # phases without taps
+    Conv(1, 4, 3, 3, 6, (1, 40), padding=((0, 0), (30, 30))),  # more padding than image, more taps than bits
+)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("direction", PASSES)
+@pytest.mark.parametrize("case", FAR, ids=str)
+def test_far_from_the_usual(case, direction, dtype, rng, device):
+    check(rng, case, direction, dtype, device=device)
+
+
 EMPTY = (
     Conv(0, 3, 5, 4, 6), Conv(2, 0, 5, 4, 6), Conv(2, 3, 5, 4, 0), Conv(0, 3, 5, 4, 6, (1, 1)),
     Conv(2, 0, 5, 4, 6, (1, 1)), Conv(2, 3, 5, 4, 0, (1, 1)), Conv(1, 1, 1, 1, 1, (1, 1)), Conv(1, 1, 3, 3, 1),
