@@ -55,6 +55,19 @@ def test_derivatives_of_derivatives_through_branches_and_loops():
     weft.testing.gradgradcheck(op, points, order=3)
 
 
+def overwriting(x):
+    x = x * x
+    x = math.sin(x)
+    for _ in range(2):
+        x = x / (2 + x)
+    return x
+
+
+def test_a_name_may_be_overwritten_by_what_it_decides():
+    op = weft.elementwise(overwriting).scalar({}, interpreted=True).op
+    weft.testing.gradgradcheck(op, [draw(9, dtype=np.float64)], order=3)
+
+
 def test_what_decides_nothing_is_not_computed():
     made = derive.vjp(parse(clamped), "x")
     assert "minimum" not in [getattr(s, "operation", "") for s in made.body]
