@@ -1,9 +1,9 @@
 // Optimizer steps over all parameters at once, their gradients' sum of squares, and their scaling: every element of every
 // tensor is read once and written once. The formulas are those of python/weft/backends/reference/optimizer.py.
 //
-// A block takes CHUNK elements of one tensor, which it finds in the table that is its parameter. What a step may not know
-// yet when it is enqueued (learning rate, factor of the gradients, number of the step, whether it is skipped) is read
-// through pointers; where one is null, the number beside it counts.
+// A block takes CHUNK elements of one tensor, which it finds in a table: the kernel's parameter, or one of more of them
+// in memory. What a step may not know yet when it is enqueued (learning rate, factor of the gradients, number of the
+// step, whether it is skipped) is read through pointers; where one is null, the number beside it counts.
 //
 // A launch goes to the device of its arrays; those in a table cannot tell, so the first parameter is `any` one of them.
 //
@@ -12,6 +12,7 @@
 //   TENSORS       most tensors of a launch
 #include "common.cuh"
 
+// One block per multiprocessor is asked for: left to itself, ptxas keeps to few registers and spills.
 constexpr int THREADS = 256, CHUNK = 4096, ARRAYS = 6;
 constexpr int MASTER = 5;  // the column of float32 copies of 16-bit parameters
 
@@ -23,26 +24,42 @@ struct Tensors {
   int count;
 };
 
-// What the threads of a block walk over.
+// What the threads of a block walk over: elements [begin, end) of the arrays of one tensor.
 struct Part {
-  int tensor;
+  void* at[ARRAYS];
   bool vectors;
   long long begin, end;
 };
 
-DEVICE_INLINE Part part_of(const Tensors& tensors) {
-  const int block = int(blockIdx.x);
-  int low = 0, high = tensors.count;
-  while (high - low > 1) {  // the last tensor whose first block is this one or before it
+// The last of `count` numbers, in ascending order at `first`, that is not above `block`.
+template <class First>
+DEVICE_INLINE int last_before(int block, int count, First first) {
+  int low = 0, high = count;
+  while (high - low > 1) {
     const int middle = (low + high) / 2;
-    if (tensors.first[middle] <= block)
+    if (first(middle) <= block)
       low = middle;
     else
       high = middle;
   }
-  const long long span = tensors.spans[low], size = span >> 1;
-  const long long begin = (long long)(block - tensors.first[low]) * CHUNK;
-  return {low, (span & 1) != 0, begin, begin + CHUNK < size ? begin + CHUNK : size};
+  return low;
+}
+
+DEVICE_INLINE Part part_in(const Tensors& tensors, int block) {
+  const int tensor = last_before(block, tensors.count, [&](int k) { return tensors.first[k]; });
+  const long long span = tensors.spans[tensor], size = span >> 1;
+  const long long begin = (long long)(block - tensors.first[tensor]) * CHUNK;
+  Part part = {{}, (span & 1) != 0, begin, begin + CHUNK < size ? begin + CHUNK : size};
+#pragma unroll
+  for (int a = 0; a < ARRAYS; a++) part.at[a] = tensors.at[a][tensor];
+  return part;
+}
+
+// Tensors that the table in the parameters has no room for stand in `tables` more, in memory.
+DEVICE_INLINE Part part_of(const Tensors& tensors, const Tensors* more, int tables) {
+  const int block = int(blockIdx.x);
+  if (tables == 0 || block < more[0].first[0]) return part_in(tensors, block);
+  return part_in(more[last_before(block, tables, [&](int k) { return more[k].first[0]; })], block);
 }
 
 // f<N>(i) for the elements that this thread takes of a part, N neighbours at a time.
@@ -206,16 +223,16 @@ struct Update {
 };
 
 template <class Rule>
-DEVICE_INLINE void step_of(const Tensors& tensors, const Numbers& numbers, Rule rule, const float* lr,
-                           const float* scale, const int* step, const int* skip) {
+DEVICE_INLINE void step_of(const Tensors& tensors, const Tensors* more, int tables, const Numbers& numbers, Rule rule,
+                           const float* lr, const float* scale, const int* step, const int* skip) {
   if (skip && *skip) return;
-  const Part part = part_of(tensors);
+  const Part part = part_of(tensors, more, tables);
   Update<Rule> update = {rule};
-  update.params = static_cast<PARAM*>(tensors.at[0][part.tensor]);
-  update.grads = static_cast<const GRAD*>(tensors.at[1][part.tensor]);
+  update.params = static_cast<PARAM*>(part.at[0]);
+  update.grads = static_cast<const GRAD*>(part.at[1]);
 #pragma unroll
-  for (int k = 0; k < Rule::STATES; k++) update.states[k] = static_cast<STATE*>(tensors.at[2 + k][part.tensor]);
-  update.masters = static_cast<STATE*>(tensors.at[MASTER][part.tensor]);
+  for (int k = 0; k < Rule::STATES; k++) update.states[k] = static_cast<STATE*>(part.at[2 + k]);
+  update.masters = static_cast<STATE*>(part.at[MASTER]);
   update.lr = lr ? STATE(*lr) : numbers.lr;
   update.decay = numbers.weight_decay;
   update.scale = (scale ? STATE(*scale) : STATE(1)) * numbers.scale;
@@ -224,33 +241,46 @@ DEVICE_INLINE void step_of(const Tensors& tensors, const Numbers& numbers, Rule 
   each<VECTOR<PARAM>>(part, update);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-    sgd(const void* any, const __grid_constant__ Tensors tensors, const __grid_constant__ Numbers numbers,
-        const Sgd rule, const float* lr, const float* scale, const int* step, const int* skip) {
-  step_of(tensors, numbers, rule, lr, scale, step, skip);
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    sgd(const void* any, const __grid_constant__ Tensors tensors, const Tensors* more, int tables,
+        const __grid_constant__ Numbers numbers, const Sgd rule, const float* lr, const float* scale, const int* step,
+        const int* skip) {
+  step_of(tensors, more, tables, numbers, rule, lr, scale, step, skip);
 }
 EXPORT_KERNEL(sgd)
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-    adam(const void* any, const __grid_constant__ Tensors tensors, const __grid_constant__ Numbers numbers,
-         const Adam rule, const float* lr, const float* scale, const int* step, const int* skip) {
-  step_of(tensors, numbers, rule, lr, scale, step, skip);
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    adam(const void* any, const __grid_constant__ Tensors tensors, const Tensors* more, int tables,
+         const __grid_constant__ Numbers numbers, const Adam rule, const float* lr, const float* scale, const int* step,
+         const int* skip) {
+  step_of(tensors, more, tables, numbers, rule, lr, scale, step, skip);
 }
 EXPORT_KERNEL(adam)
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-    rmsprop(const void* any, const __grid_constant__ Tensors tensors, const __grid_constant__ Numbers numbers,
-            const RmsProp rule, const float* lr, const float* scale, const int* step, const int* skip) {
-  step_of(tensors, numbers, rule, lr, scale, step, skip);
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    rmsprop(const void* any, const __grid_constant__ Tensors tensors, const Tensors* more, int tables,
+            const __grid_constant__ Numbers numbers, const RmsProp rule, const float* lr, const float* scale,
+            const int* step, const int* skip) {
+  step_of(tensors, more, tables, numbers, rule, lr, scale, step, skip);
 }
 EXPORT_KERNEL(rmsprop)
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-    lion(const void* any, const __grid_constant__ Tensors tensors, const __grid_constant__ Numbers numbers,
-         const Lion rule, const float* lr, const float* scale, const int* step, const int* skip) {
-  step_of(tensors, numbers, rule, lr, scale, step, skip);
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    lion(const void* any, const __grid_constant__ Tensors tensors, const Tensors* more, int tables,
+         const __grid_constant__ Numbers numbers, const Lion rule, const float* lr, const float* scale, const int* step,
+         const int* skip) {
+  step_of(tensors, more, tables, numbers, rule, lr, scale, step, skip);
 }
 EXPORT_KERNEL(lion)
+
+// Keeps a table in memory.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    keep_table(Tensors* table, const __grid_constant__ Tensors tensors) {
+  constexpr int WORDS = sizeof(Tensors) / 8;
+  for (int i = threadIdx.x; i < WORDS; i += THREADS)
+    reinterpret_cast<uint64_t*>(table)[i] = reinterpret_cast<const uint64_t*>(&tensors)[i];
+}
+EXPORT_KERNEL(keep_table)
 
 extern "C" __global__ void count_step(int* step, const int* skip) {
   if (!skip || !*skip) ++*step;
@@ -272,12 +302,12 @@ struct Squares {
 };
 
 // sums[block] = the sum of the squares of the block's elements
-extern "C" __global__ void __launch_bounds__(THREADS)
-    squares(const void* any, const __grid_constant__ Tensors tensors, double* sums) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    squares(const void* any, const __grid_constant__ Tensors tensors, const Tensors* more, int tables, double* sums) {
   __shared__ double scratch[THREADS / 32];
-  const Part part = part_of(tensors);
+  const Part part = part_of(tensors, more, tables);
   double sum = 0;
-  each<VECTOR<GRAD>>(part, Squares{static_cast<const GRAD*>(tensors.at[0][part.tensor]), &sum});
+  each<VECTOR<GRAD>>(part, Squares{static_cast<const GRAD*>(part.at[0]), &sum});
   sum = block_reduce<THREADS>(sum, scratch, 0.0, [](double a, double b) { return a + b; });
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
@@ -297,12 +327,13 @@ struct Scaling {
 };
 
 // x *= factor; factor: of float64 where `wide`, else float32
-extern "C" __global__ void __launch_bounds__(THREADS)
-    scale(const void* any, const __grid_constant__ Tensors tensors, const void* factor_at, int wide, double factor) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    scale(const void* any, const __grid_constant__ Tensors tensors, const Tensors* more, int tables,
+          const void* factor_at, int wide, double factor) {
   if (factor_at) factor = wide ? *static_cast<const double*>(factor_at) : double(*static_cast<const float*>(factor_at));
   if (factor == 1.0) return;
-  const Part part = part_of(tensors);
-  each<VECTOR<GRAD>>(part, Scaling{static_cast<GRAD*>(tensors.at[0][part.tensor]), STATE(factor)});
+  const Part part = part_of(tensors, more, tables);
+  each<VECTOR<GRAD>>(part, Scaling{static_cast<GRAD*>(part.at[0]), STATE(factor)});
 }
 EXPORT_KERNEL(scale)
 

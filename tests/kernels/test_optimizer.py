@@ -232,7 +232,24 @@ def test_memory(part, kind, char, device, rng):
             assert (np.abs(g.get().astype("d") - w) <= bound).all()
 
 
-def test_more_tensors_than_a_launch_takes(device, rng):
+def test_one_launch_over_many_tensors(device, rng, monkeypatch):
+    """What the parameters of a launch have no room for stands in memory, which is written when it is new."""
+    o = options_of("adam", 1)
+    launched = []
+
+    def launch(kernel, *arguments):
+        launched.append(kernel.name)
+        return real(kernel, *arguments)
+
+    real = steps.launch
+    monkeypatch.setattr(steps, "launch", launch)
+    there = [[on(device, np.ones(5, "f")) for _ in range(steps.TENSORS + 1)] for _ in range(4)]
+    for _ in range(2):
+        K.adam(*there, [], **o)
+    assert launched == ["keep_table", "adam", "adam"]
+
+
+def test_more_tensors_than_a_table_holds(device, rng):
     o = options_of("adam", 1)
     count = 2 * steps.TENSORS + 3
     lists = draw(rng, "adam", o, "f", shapes=[(int(n),) for n in rng.integers(0, 40, count)])

@@ -1,6 +1,6 @@
 """Optimizer steps on devices: optimizer.cu walks all parameters in one launch, in whatever memory they lie.
 
-A launch takes a table of pointers as its parameter, so that a recorded launch depends on no memory but the arrays' own.
+A launch takes a table of pointers as its parameter; those of more arrays than it holds stand in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from weft.backends import capturing
 from weft.backends import reference as K
 from weft.backends.array import OnDevice
-from weft.backends.gpu import entry, layout
+from weft.backends.gpu import entry, flags, layout
 from weft.backends.gpu.array import contiguous, empty
 from weft.backends.gpu.expressions import STORAGE
 from weft.backends.gpu.maps import apply, empty_in_format
@@ -23,8 +23,12 @@ from weft.backends.gpu.reduce import reduce
 from weft.backends.launch import Kernel, kernel, launch
 
 THREADS, CHUNK, ARRAYS, MASTER = 256, 4096, 6, 5
-TENSORS = 64  # of a launch: the driver takes 4 KiB of parameters
+TENSORS = 64  # of a table: the driver takes 4 KiB of parameters
+TABLE = TENSORS * (ARRAYS * 8 + 12) + 8  # bytes
+KEPT = 256  # tables in memory
 STEPPED = "[feE][feE]f*|dd+"  # states are float32, or float64 with float64 parameters
+
+FLOAT32 = np.dtype(np.float32)
 
 Columns = list[Sequence[Any] | None]
 
@@ -67,9 +71,9 @@ def together(row: list[Any], written: tuple[bool, ...]) -> tuple[list[Any], list
     return lying, back
 
 
-def tables(columns: list[list[Any]], sizes: list[int]) -> list[tuple[bytes, int]]:
-    """`Tensors` of optimizer.cu and its number of blocks, for each launch; columns: of arrays, or of None."""
-    made = []
+def tables(columns: list[list[Any]], sizes: list[int]) -> tuple[list[bytes], int]:
+    """`Tensors` of optimizer.cu, as many as the arrays take, and the number of blocks; columns: of arrays, or empty."""
+    made, done = [], 0
     for begin in range(0, len(sizes), TENSORS):
         part = slice(begin, begin + TENSORS)
         count = len(sizes[part])
@@ -79,10 +83,42 @@ def tables(columns: list[list[Any]], sizes: list[int]) -> list[tuple[bytes, int]
         elements = np.array(sizes[part], np.int64)
         spans, first = np.zeros(TENSORS, np.int64), np.zeros(TENSORS, np.int32)
         spans[:count] = elements * 2 + ~(at[:, :count] & 15).any(axis=0)
-        blocks = -(-elements // CHUNK)
-        first[1:count] = np.cumsum(blocks)[:-1]
-        made.append((at.tobytes() + spans.tobytes() + first.tobytes() + struct.pack("<i4x", count), int(blocks.sum())))
-    return made
+        ends = done + np.cumsum(-(-elements // CHUNK))
+        first[:count] = [done, *ends[:-1]]
+        done = int(ends[-1])
+        made.append(at.tobytes() + spans.tobytes() + first.tobytes() + struct.pack("<i4x", count))
+    return made, done
+
+
+kept: dict[tuple[str, int, bytes], Any] = {}  # tables in memory, by device, stream and what they hold
+
+
+def in_memory(more: list[bytes], model: Any) -> Any:
+    """Tables in the memory of a device; they change when a gradient comes to lie elsewhere, which is rare.
+
+    A recording writes its own, and keeps them.
+    """
+    device = model.device_name
+    recording = capturing.state.recorder is not None
+    key = (device, 0 if recording else flags.stream_of(device), b"".join(more))
+    found = None if recording else kept.get(key)
+    if found is None:
+        found = empty((len(more), TABLE), np.uint8, device)
+        for k, table in enumerate(more):
+            launch(optimizer_kernel("keep_table", FLOAT32, FLOAT32), (1,), (THREADS,), (found.basic(k), table))
+        if not recording:
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[key] = found
+    return found
+
+
+def walk(function: Kernel, columns: list[list[Any]], sizes: list[int], *arguments: Any) -> None:
+    """Launch a kernel once over all arrays, which the first of `columns` has, too."""
+    made, blocks = tables(columns, sizes)
+    model = columns[0][0]
+    more = in_memory(made[1:], model) if len(made) > 1 else None
+    launch(function, (blocks,), (THREADS,), (model, made[0], more, len(made) - 1, *arguments))
 
 
 def columns_of(columns: list[list[Any]], part: slice) -> list[tuple[int, list[Any]]]:
@@ -154,11 +190,7 @@ def run(
         packed = struct.pack(f"<{len(rule)}{c}{len(flags)}i{more}{c}", *rule, *flags, *[0.0] * more)
         function = optimizer_kernel(name, params[0].dtype, columns[1][0].dtype)
         step_at = step if isinstance(step, OnDevice) else None
-        for table, blocks in tables(arrays, sizes):
-            launch(
-                function, (blocks,), (THREADS,),
-                (params[0], table, numbers, packed, lr_at, scale_at, step_at, skip),
-            )  # fmt: skip
+        walk(function, arrays, sizes, numbers, packed, lr_at, scale_at, step_at, skip)
     for copy, x in back:
         apply("copy", copy, out=x)
 
@@ -215,9 +247,6 @@ def lion(
     )  # fmt: skip
 
 
-FLOAT32 = np.dtype(np.float32)
-
-
 @entry(K.count_step, "i{1,2}")
 def count_step(step: Any, skip: Any = None) -> None:
     launch(optimizer_kernel("count_step", FLOAT32, FLOAT32), (1,), (1,), (step, skip))
@@ -241,18 +270,14 @@ def gradient_kernel(name: str, dtype: np.dtype) -> Kernel:
 
 @entry(K.sum_of_squares, "[fdeE]")
 def sum_of_squares(arrays: Any) -> Any:
-    jobs = []
-    for group in by_dtype(arrays):
-        lying = [x if dense(x) else contiguous(x) for x in group]
-        keep(lying)
-        function = gradient_kernel("squares", lying[0].dtype)
-        jobs += [(function, *table, lying) for table in tables([lying], [x.size for x in lying])]
-    total = sum([blocks for _, _, blocks, _ in jobs])
-    sums = empty((total,), np.float64, arrays[0].device_name)
-    done = 0
-    for function, table, blocks, _ in jobs:
-        launch(function, (blocks,), (THREADS,), (sums, table, sums.basic(slice(done, done + blocks))))
-        done += blocks
+    groups = [[x if dense(x) else contiguous(x) for x in group] for group in by_dtype(arrays)]
+    blocks = [sum([-(-x.size // CHUNK) for x in group]) for group in groups]
+    sums, done = empty((sum(blocks),), np.float64, arrays[0].device_name), 0
+    for group, count in zip(groups, blocks):
+        keep(group)
+        part = sums.basic(slice(done, done + count))
+        walk(gradient_kernel("squares", group[0].dtype), [group], [x.size for x in group], part)
+        done += count
     return reduce("sum", sums)
 
 
@@ -262,9 +287,8 @@ def scale_arrays(arrays: Any, *, factor: Any) -> None:
     for group in by_dtype(arrays):
         lying, sizes, back = arranged([group], (True,))
         function = gradient_kernel("scale", group[0].dtype)
-        for table, blocks in tables(lying, sizes):
-            wide = at is not None and at.dtype.char == "d"
-            launch(function, (blocks,), (THREADS,), (group[0], table, at, int(wide), number))
+        wide = at is not None and at.dtype.char == "d"
+        walk(function, lying, sizes, at, int(wide), number)
         for copy, x in back:
             apply("copy", copy, out=x)
 

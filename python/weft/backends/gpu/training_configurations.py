@@ -20,7 +20,7 @@ def optimizer() -> Iterator[Compiled]:
     for dtype in REAL:
         for name in ("sgd", "adam", "rmsprop", "lion", "squares", "scale"):
             yield "optimizer.cu", name, steps.optimizer_kernel(name, dtype, dtype).defines, 75, 128
-    for name in ("count_step", "gradient_scale"):
+    for name in ("keep_table", "count_step", "gradient_scale"):
         yield "optimizer.cu", name, steps.optimizer_kernel(name, REAL[0], REAL[0]).defines, 75, 64
 
 
