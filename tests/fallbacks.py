@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from weft.backends import gpu
 from weft.backends.array import OnDevice
-from weft.backends.gpu.array import EmulatedArray
 from weft.backends.registry import PRIMITIVES, Primitive
 
 
@@ -35,7 +35,7 @@ def described(primitive: Primitive, arrays: Any) -> str:
 def watched() -> Iterator[Seen]:
     """Note every call of a primitive on device arrays, also those that an entry or a reference makes of another's."""
     seen, before = Seen(), {}
-    call, cold = Primitive.__call__, EmulatedArray.cold
+    call, cold = Primitive.__call__, {kind: kind.cold for kind in gpu.array_types}
 
     def counted(self: Primitive, *arrays: Any, **params: Any) -> Any:
         if on_device(arrays):
@@ -54,17 +54,21 @@ def watched() -> Iterator[Seen]:
 
     def cold_counted(self: Any, function: Any, args: Any, kwargs: Any) -> Any:
         seen.cold[function.__name__] += 1
-        return cold(self, function, args, kwargs)
+        return cold[type(self)](self, function, args, kwargs)
 
     for primitive in PRIMITIVES.values():
         before[primitive] = primitive.reference
         primitive.reference = replaced(primitive)
         primitive.found.clear()
-    Primitive.__call__, EmulatedArray.cold = counted, cold_counted
+    Primitive.__call__ = counted
+    for kind in cold:
+        kind.cold = cold_counted
     try:
         yield seen
     finally:
-        Primitive.__call__, EmulatedArray.cold = call, cold
+        Primitive.__call__ = call
+        for kind, method in cold.items():
+            kind.cold = method
         for primitive, reference in before.items():
             primitive.reference = reference
             primitive.found.clear()

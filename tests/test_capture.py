@@ -192,6 +192,19 @@ def test_random_numbers_follow_the_seed(device):
 
 
 @pytest.mark.gpu
+def test_a_replay_is_a_write(device):
+    w = weft.Tensor(weft.ones((3,), device=device).data, requires_grad=True)
+    step = weft.capture(lambda x: w.assign(w.detach() + x))
+    x = weft.ones((3,), device=device)
+    step(x), step(x)
+    saved = (w * w).sum()
+    step(x)
+    with pytest.raises(RuntimeError, match="multiply saved an array of shape .* that assign has written since"):
+        saved.backward()
+    assert w.tolist() == [4.0] * 3 and step.replays == 1
+
+
+@pytest.mark.gpu
 def test_memory_from_outside_is_kept(device):
     held = [weft.full((100,), 3.0, device=device)]
 

@@ -8,6 +8,7 @@ import pytest
 import weft
 from policy import needs
 from weft import nn, optim
+from weft.recipes import digits
 
 pytestmark = [needs("emulator"), pytest.mark.gpu]
 
@@ -85,6 +86,35 @@ def test_a_transformer(device):
     assert got == expected and taken.replays == 3
     for a, b in zip(replayed, weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_cnn_of_a_recipe(device):
+    rng = np.random.default_rng(1)
+    images, targets = rng.standard_normal((4, 8, 1, 8, 8)).astype("f"), rng.integers(0, 10, (4, 8))
+
+    def losses(captured):
+        weft.random.seed(2)
+        model = digits.build(8).to(device)
+        optimizer = optim.AdamW(model.parameters(), lr=1e-3)
+
+        def step(x, t):
+            optimizer.zero_grad()
+            with weft.autocast("bfloat16"):
+                loss = nn.functional.cross_entropy(model(x), t)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        taken = weft.capture(step) if captured else step
+        out = [taken(weft.asarray(x, device=device), weft.asarray(t, device=device)).item()
+               for x, t in zip(images, targets, strict=True)]  # fmt: skip
+        return out, model.state_dict()
+
+    expected, state = losses(False)
+    got, replayed = losses(True)
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
+    assert replayed["1.num_batches_tracked"] == state["1.num_batches_tracked"] == 4
+    np.testing.assert_allclose(replayed["1.running_mean"], state["1.running_mean"], rtol=1e-2, atol=1e-3)
 
 
 def test_an_index_out_of_range_is_still_told(device):

@@ -94,11 +94,11 @@ def same(a, b):
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("task", TASKS)
-def test_a_step_falls_back_nowhere(task, dtype):
+def test_a_step_falls_back_nowhere(device, task, dtype):
     weft.random.seed(0)
     model, loader, loss = TASKS[task](8)
-    model.to("emulated")
-    loader.device = "emulated"
+    model.to(device)
+    loader.device = device
     optimizer = optim.AdamW(model.parameters(), lr=1e-3)
     *inputs, targets = next(iter(loader))
     with watched() as seen:
@@ -122,8 +122,8 @@ def test_a_step_falls_back_nowhere(task, dtype):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("task", TASKS)
-def test_a_few_steps_are_the_cpus(task):
-    (here, *_, numbers), (there, *_, theirs) = trained(task, "cpu", steps=3), trained(task, "emulated", steps=3)
+def test_a_few_steps_are_the_cpus(device, task):
+    (here, *_, numbers), (there, *_, theirs) = trained(task, "cpu", steps=3), trained(task, device, steps=3)
     np.testing.assert_allclose(there, here, rtol=1e-4)
     assert numbers == theirs
 
@@ -162,7 +162,6 @@ def test_twenty_steps_have_the_same_bits_again(task, dtype):
     same(trained(task, "emulated", dtype, schedule="random", seed=7, workers=1), first)
 
 
-@pytest.mark.gpu
 def test_the_same_bits_twice_and_under_two_schedules():
     first = trained("gpt", "emulated", "bfloat16", steps=2)
     same(trained("gpt", "emulated", "bfloat16", steps=2, schedule="random", seed=3), first)
@@ -172,19 +171,19 @@ def test_the_same_bits_twice_and_under_two_schedules():
 
 
 @pytest.mark.gpu
-def test_init_dropout_and_shuffling_are_the_cpus():
+def test_init_dropout_and_shuffling_are_the_cpus(device):
     seen = []
-    for device in ("cpu", "emulated"):
+    for place in ("cpu", device):
         weft.random.seed(5)
-        model = nn.Sequential(nn.Linear(7, 5), nn.Conv2d(3, 4, 3), nn.LSTM(4, 3), nn.Embedding(9, 4)).to(device)
-        loader = DataLoader(Sentences(), 8, shuffle=True, seed=4, device=device, workers=2)
+        model = nn.Sequential(nn.Linear(7, 5), nn.Conv2d(3, 4, 3), nn.LSTM(4, 3), nn.Embedding(9, 4)).to(place)
+        loader = DataLoader(Sentences(), 8, shuffle=True, seed=4, device=place, workers=2)
         order = [np.concatenate([x.numpy() for x, _ in loader]) for _ in range(2)]
         masks = []
         for dtype in (np.float32, np.float16, weft.bfloat16):
-            masks.append(weft.dropout(weft.ones((3, 37), device=device, dtype=dtype), p=0.3).numpy())
-        q = weft.random.normal((1, 2, 9, 8), device=device)
+            masks.append(weft.dropout(weft.ones((3, 37), device=place, dtype=dtype), p=0.3).numpy())
+        q = weft.random.normal((1, 2, 9, 8), device=place)
         attended = F.scaled_dot_product_attention(q, q, q, dropout_p=0.5).numpy()
-        drawn = [f((5,), device=device).numpy() for f in (weft.random.uniform, weft.random.normal)]
+        drawn = [f((5,), device=place).numpy() for f in (weft.random.uniform, weft.random.normal)]
         seen.append(([*model.state_dict().values(), *order, *masks, *drawn], attended, weft.random.get_state()))
     (here, near, state), (there, far, theirs) = seen
     for a, b in zip(here, there, strict=True):
