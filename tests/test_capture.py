@@ -141,7 +141,20 @@ def test_gradients_add_up_where_nobody_drops_them(device):
         grads.append([p.grad.numpy() for p in run.model.parameters()])
     for a, b in zip(*grads, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
-    assert runs[1].captured.captures >= 1
+    assert runs[1].captured.captures == 1 and runs[1].captured.replays == 2  # until they were dropped
+
+
+@pytest.mark.gpu
+def test_gradients_are_there_after_a_replay(device):
+    run, data = Run(device, True), batches(4)
+    run.losses(data[:3])
+    run.optimizer.zero_grad()
+    run.losses(data[3:])
+    other = Run(device, False)
+    other.losses(data)
+    assert run.captured.replays == 2
+    for p, q in zip(run.model.parameters(), other.model.parameters(), strict=True):
+        np.testing.assert_array_equal(p.grad.numpy(), q.grad.numpy())
 
 
 @pytest.mark.gpu

@@ -141,6 +141,11 @@ def test_checkpoints_and_second_order():
     with weft.autocast("bfloat16"):
         first = weft.autograd.grad(f(x).sum(), w, create_graph=True)
     second = weft.autograd.grad((first * first).sum(), w)
+    y = weft.linear(x, w)
+    expected = weft.autograd.grad((y * y).sum(), w, create_graph=True)
+    with weft.autocast("bfloat16"):  # backward is as the forward pass was, here in float32
+        inside = weft.autograd.grad((y * y).sum(), w, create_graph=True)
+    np.testing.assert_array_equal(inside.numpy(), expected.numpy())
     assert second.dtype == np.float32 and np.isfinite(second.numpy()).all()
 
 
