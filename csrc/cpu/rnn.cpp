@@ -44,6 +44,15 @@ void copy_or_zero(float* to, const float* from, long n) {
 
 constexpr int weights_slot = 16, operands_slot = 17;
 
+// What the steps multiply: what lies in an array, or padded copies of that.
+struct Operands {
+  long size;
+  float* copies;  // of two steps, null where none are needed
+
+  float* copy(long k) const { return copies ? copies + k % 2 * size : nullptr; }
+  const float* of(long k, const float* in_place) const { return copies ? copies + k % 2 * size : in_place; }
+};
+
 // The steps of one layer: how each is shared among threads, and the weights, packed once for all of them.
 struct Steps {
   long T, N, H, gates, row_panels, blocks, row_parts, block_parts;
@@ -77,13 +86,14 @@ struct Steps {
     parallel_for(blocks, [&](long b, int) { WEFT_DISPATCH(pack_gates_backward, w, gates, H, b, to); });
     return to;
   }
-  long size(long K) const { return N * WEFT_DISPATCH(padded, K); }
-  // Room for what two steps multiply, K columns each.
-  float* operands(long K) const { return scratch(operands_slot, size_t(2 * size(K))); }
+  Operands operands(long K) const {
+    const long width = WEFT_DISPATCH(padded, K);
+    return {N * width, width == K ? nullptr : scratch(operands_slot, size_t(2 * N * width))};
+  }
   // The same of states, the first one in its place.
-  float* states(const float* first) const {
-    float* to = operands(H);
-    WEFT_DISPATCH(copy_rows, StepShare{N, H, 0, row_panels, 0, blocks}, first, H, 0, H, to);
+  Operands states(const float* first) const {
+    const Operands to = operands(H);
+    WEFT_DISPATCH(copy_rows, StepShare{N, H, 0, row_panels, 0, blocks}, first, H, 0, H, to.copy(0));
     return to;
   }
   // The gradient of the first state: what comes through the gates of the first step, added to gh or in its place.
@@ -102,13 +112,12 @@ void lstm_layer(const Sequence& s, const float* x, const float* h0, const float*
   sgemm(s.T * s.N, G, s.I, x, s.I, 1, w_ih, 1, s.I, gates, G, false, bias);
   const Steps steps(s, 4);
   const float* weights = steps.pack_weights(w_hh);
-  float* states = steps.states(h0);
-  const long size = steps.size(s.H);
+  const Operands states = steps.states(h0);
   parallel_steps(s.T, steps.parts(), [&](long k, long part) {
     const long t = s.at(k);
-    const float* c = k ? cs + s.at(k - 1) * state : c0;
-    WEFT_DISPATCH(lstm_step, steps.share(part), states + k % 2 * size, weights, gates + t * s.N * G, c, hs + t * state,
-                  cs + t * state, states + (k + 1) % 2 * size);
+    const float *c = k ? cs + s.at(k - 1) * state : c0, *h = k ? hs + s.at(k - 1) * state : h0;
+    WEFT_DISPATCH(lstm_step, steps.share(part), states.of(k, h), weights, gates + t * s.N * G, c, hs + t * state,
+                  cs + t * state, states.copy(k + 1));
   });
 }
 
@@ -120,15 +129,14 @@ void lstm_layer_backward(const Sequence& s, const float* gates, const float* cs,
   copy_or_zero(gc0, gc, state);
   const Steps steps(s, 4);
   const float* weights = steps.pack_weights_backward(w_hh);
-  float* operands = steps.operands(G);
-  const long size = steps.size(G);
+  const Operands operands = steps.operands(G);
   parallel_steps(s.T + 1, steps.parts(), [&](long step, long part) {
     const long k = s.T - 1 - step, t = s.at(k);
-    const float* after = step ? operands + (step - 1) % 2 * size : nullptr;
+    const float* after = step ? operands.of(step - 1, ggates + s.at(k + 1) * all) : nullptr;
     if (k < 0) return steps.last_product(part, after, weights, gh0, false);
     const float* c = k ? cs + s.at(k - 1) * state : c0;
     WEFT_DISPATCH(lstm_step_backward, steps.share(part), after, weights, gy ? gy + t * state : nullptr, gates + t * all,
-                  c, cs + t * state, gh0, gc0, ggates + t * all, operands + step % 2 * size);
+                  c, cs + t * state, gh0, gc0, ggates + t * all, operands.copy(step));
   });
 }
 
@@ -139,13 +147,12 @@ void gru_layer(const Sequence& s, const float* x, const float* h0, const float* 
   sgemm(s.T * s.N, G, s.I, x, s.I, 1, w_ih, 1, s.I, inputs, G, false, b_ih);
   const Steps steps(s, 3);
   const float* weights = steps.pack_weights(w_hh);
-  float* states = steps.states(h0);
-  const long size = steps.size(s.H);
+  const Operands states = steps.states(h0);
   parallel_steps(s.T, steps.parts(), [&](long k, long part) {
     const long t = s.at(k), gate = t * s.N * G;
     const float* h = k ? hs + s.at(k - 1) * state : h0;
-    WEFT_DISPATCH(gru_step, steps.share(part), states + k % 2 * size, weights, b_hh, inputs + gate, recurrents + gate,
-                  h, hs + t * state, states + (k + 1) % 2 * size);
+    WEFT_DISPATCH(gru_step, steps.share(part), states.of(k, h), weights, b_hh, inputs + gate, recurrents + gate, h,
+                  hs + t * state, states.copy(k + 1));
   });
 }
 
@@ -157,15 +164,14 @@ void gru_layer_backward(const Sequence& s, const float* inputs, const float* rec
   copy_or_zero(gh0, gh, state);
   const Steps steps(s, 3);
   const float* weights = steps.pack_weights_backward(w_hh);
-  float* operands = steps.operands(G);
-  const long size = steps.size(G);
+  const Operands operands = steps.operands(G);
   parallel_steps(s.T + 1, steps.parts(), [&](long step, long part) {
     const long k = s.T - 1 - step, t = s.at(k);
-    const float* after = step ? operands + (step - 1) % 2 * size : nullptr;
+    const float* after = step ? operands.of(step - 1, grecurrents + s.at(k + 1) * all) : nullptr;
     if (k < 0) return steps.last_product(part, after, weights, gh0, true);
     const float* h = k ? hs + s.at(k - 1) * state : h0;
     WEFT_DISPATCH(gru_step_backward, steps.share(part), after, weights, gy ? gy + t * state : nullptr, inputs + t * all,
-                  recurrents + t * all, h, gh0, ginputs + t * all, grecurrents + t * all, operands + step % 2 * size);
+                  recurrents + t * all, h, gh0, ginputs + t * all, grecurrents + t * all, operands.copy(step));
   });
 }
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from weft.autograd import op
+from weft.backends import array
 from weft.backends import reference as K
-from weft.backends.array import device_of, namespace
+from weft.backends.array import device_of, namespace, ndarray
 from weft.backends.reference.rnn import over_time, plus, projected, steps
 from weft.ops.activation import floating
 
@@ -34,6 +35,11 @@ def check_sequence(name: str, gates: int, x: Any, states: tuple[Any, ...], w_ih:
     for bias in biases:
         if bias is not None and bias.shape != (rows,):
             raise ValueError(f"{name}: expected a bias ({rows},), got {bias.shape}")
+
+
+def in_c_order(x: Any) -> Any:
+    """x (T, N, I), which is often a transposed view, as both products with it want it: one copy, not two."""
+    return array.in_c_order(x) if type(x) is ndarray else x
 
 
 def empty_output(x: Any, h0: Any) -> Any:
@@ -75,6 +81,7 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     check_sequence("lstm", 4, x, (h0, c0), w_ih, w_hh, (b_ih, b_hh))
     if not x.shape[0]:
         return (empty_output(x, h0), h0, c0), lambda g: (None, g[1], g[2], *(None,) * 4)
+    x = in_c_order(x)
     hs, gates, cs = K.lstm_layer(x, h0, c0, w_ih, w_hh, plus(b_ih, b_hh), reverse=reverse)
 
     def vjp(g: Any) -> Any:
@@ -96,6 +103,7 @@ def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     check_sequence("gru", 3, x, (h0,), w_ih, w_hh, (b_ih, b_hh))
     if not x.shape[0]:
         return (empty_output(x, h0), h0), lambda g: (None, g[1], *(None,) * 4)
+    x = in_c_order(x)
     hs, inputs, recurrents = K.gru_layer(x, h0, w_ih, w_hh, b_ih, b_hh, reverse=reverse)
 
     def vjp(g: Any) -> Any:
