@@ -83,10 +83,11 @@ class Workload:
 
 
 def gpu_workloads() -> Iterator[Workload]:
+    """Batches small enough that all contenders' memory fits a GPU of 80 GB at the same time."""
     for dtype in ("bf16", "f32"):
         yield Workload("mnist_cnn", dtype, 128, 28, "Adam")
-        yield Workload("gpt2", dtype, 32 if dtype == "bf16" else 8, 1024, "AdamW")
-        yield Workload("resnet50", dtype, 256 if dtype == "bf16" else 64, 224)
+        yield Workload("gpt2", dtype, 16 if dtype == "bf16" else 4, 1024, "AdamW")
+        yield Workload("resnet50", dtype, 128 if dtype == "bf16" else 64, 224)
         yield Workload("resnet18", dtype, 512, 32, options={"small": True, "classes": 10})
 
 
