@@ -1,5 +1,6 @@
-// Optimizer steps over all parameters at once, their gradients' sum of squares, and their scaling: every element of every
-// tensor is read once and written once. The formulas are those of python/weft/backends/reference/optimizer.py.
+// Optimizer steps over all parameters at once, their gradients' sum of squares, and their scaling: every element of
+// every tensor is read once and written once. The formulas are those of
+// python/weft/backends/reference/optimizer.py.
 //
 // A block takes CHUNK elements of one tensor, which it finds in a table: the kernel's parameter, or one of more of them
 // in memory. What a step may not know yet when it is enqueued (learning rate, factor of the gradients, number of the
@@ -106,7 +107,7 @@ struct Sgd {
   }
 };
 
-// The sum of the weights beta^0 (1 - beta) + ... of a running mean after `step` steps; log_beta is the logarithm of beta.
+// The sum of the weights beta^0 (1 - beta) + ... of a running mean after `step` steps; log_beta: the logarithm of beta.
 DEVICE_INLINE STATE correction(STATE log_beta, int step) { return -expm1(STATE(step) * log_beta); }
 
 struct Adam {
@@ -196,11 +197,11 @@ struct Update {
 #pragma unroll
     for (int k = 0; k < Rule::STATES; k++) {
       has[k] = states[k] != nullptr;
-      if (has[k]) s[k] = *reinterpret_cast<const Wides*>(states[k] + i);
+      if (has[k]) s[k] = *reinterpret_cast<const Wides*>(in_global(states[k]) + i);
     }
     bool copies = false;
     if constexpr (is_16_bit<PARAM>) copies = masters != nullptr;
-    if (copies) w = *reinterpret_cast<const Wides*>(masters + i);
+    if (copies) w = *reinterpret_cast<const Wides*>(in_global(masters) + i);
 #pragma unroll
     for (int v = 0; v < N; v++) {
       STATE start = convert<STATE>(p.at[v]);
@@ -216,8 +217,8 @@ struct Update {
     }
 #pragma unroll
     for (int k = 0; k < Rule::STATES; k++)
-      if (has[k]) *reinterpret_cast<Wides*>(states[k] + i) = s[k];
-    if (copies) *reinterpret_cast<Wides*>(masters + i) = w;
+      if (has[k]) *reinterpret_cast<Wides*>(in_global(states[k]) + i) = s[k];
+    if (copies) *reinterpret_cast<Wides*>(in_global(masters) + i) = w;
     *reinterpret_cast<Params*>(params + i) = p;
   }
 };
@@ -228,8 +229,8 @@ DEVICE_INLINE void step_of(const Tensors& tensors, const Tensors* more, int tabl
   if (skip && *skip) return;
   const Part part = part_of(tensors, more, tables);
   Update<Rule> update = {rule};
-  update.params = static_cast<PARAM*>(part.at[0]);
-  update.grads = static_cast<const GRAD*>(part.at[1]);
+  update.params = in_global(static_cast<PARAM*>(part.at[0]));
+  update.grads = in_global(static_cast<const GRAD*>(part.at[1]));
 #pragma unroll
   for (int k = 0; k < Rule::STATES; k++) update.states[k] = static_cast<STATE*>(part.at[2 + k]);
   update.masters = static_cast<STATE*>(part.at[MASTER]);
@@ -307,7 +308,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   __shared__ double scratch[THREADS / 32];
   const Part part = part_of(tensors, more, tables);
   double sum = 0;
-  each<VECTOR<GRAD>>(part, Squares{static_cast<const GRAD*>(part.at[0]), &sum});
+  each<VECTOR<GRAD>>(part, Squares{in_global(static_cast<const GRAD*>(part.at[0])), &sum});
   sum = block_reduce<THREADS>(sum, scratch, 0.0, [](double a, double b) { return a + b; });
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
@@ -333,12 +334,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   if (factor_at) factor = wide ? *static_cast<const double*>(factor_at) : double(*static_cast<const float*>(factor_at));
   if (factor == 1.0) return;
   const Part part = part_of(tensors, more, tables);
-  each<VECTOR<GRAD>>(part, Scaling{static_cast<GRAD*>(part.at[0]), STATE(factor)});
+  each<VECTOR<GRAD>>(part, Scaling{in_global(static_cast<GRAD*>(part.at[0])), STATE(factor)});
 }
 EXPORT_KERNEL(scale)
 
-// The norm of gradients whose squares sum to *squares, the factor that undoes the scale of their loss and takes the norm
-// to max_norm where it is larger (negative: never), and whether the step is to be skipped as the sum is not finite.
+// The norm of gradients whose squares sum to *squares, the factor that undoes the scale of their loss and takes the
+// norm to max_norm where it is larger (negative: never), and whether to skip the step as the sum is not finite.
 extern "C" __global__ void gradient_scale(float* norm, float* factor, int* skip, const double* squares,
                                           const float* loss_scale, double max_norm) {
   const double inverse = loss_scale ? 1.0 / double(*loss_scale) : 1.0, size = sqrt(*squares) * inverse;

@@ -53,6 +53,16 @@ DEVICE_INLINE int atomic_add_release_gpu(int* p, int x AND_CALLER) {
   return int(atomic_add_release_gpu(reinterpret_cast<uint32_t*>(p), uint32_t(x) EMULATED(, HERE)));
 }
 
+// PTX ISA, "Data Movement and Conversion Instructions: isspacep": a pointer, not null, that was read from a table. The
+// compiler cannot know that it is into global memory, and would access it with ld and st in place of ld.global.
+template <class T>
+DEVICE_INLINE T* in_global(T* p) {
+#if !WEFT_EMULATED
+  __builtin_assume(__isGlobal(p));
+#endif
+  return p;
+}
+
 // PTX ISA, "Miscellaneous Instructions: nanosleep": lets others run while a thread polls.
 DEVICE_INLINE void nanosleep(uint32_t nanoseconds) {
   EMULATED((void)nanoseconds, emu_yield());
