@@ -44,7 +44,8 @@ struct Tile {
   static DEVICE_INLINE void fetch(unsigned char* tile, const T* from, long long stride, int rows, int columns) {
     constexpr int PASSES = (ROWS * CHUNKS + THREADS - 1) / THREADS;
     constexpr bool WHOLE_ROWS = THREADS % CHUNKS == 0, EVEN = ROWS * CHUNKS % THREADS == 0;
-    constexpr int UNROLL = WEFT_ARCH >= 800 ? 8 : 2;  // without cp.async every pass in flight holds four registers
+    // Each pass in flight holds an address, or without cp.async four words.
+    constexpr int UNROLL = WEFT_ARCH >= 800 && THREADS >= 128 ? 8 : 2;
     const int thread = threadIdx.x;
 #pragma unroll UNROLL
     for (int pass = 0; pass < PASSES; pass++) {

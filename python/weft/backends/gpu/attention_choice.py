@@ -93,11 +93,13 @@ def padded(head: int) -> int:
 
 
 def family(problem: Problem) -> str:
-    """attention_mma where tensor cores take the dtype, attention_simt for float32, "" for neither."""
+    """attention_mma where tensor cores take the dtype, attention_simt for float32, "" for the reference."""
     if not problem.padded or not problem.padded_v:
         return ""
     if problem.dtype == "float32":
-        return "attention_simt"
+        # Sums of 256 columns leave sm_120's compiler too few registers in the tiles that 99 KiB hold: it would spill.
+        wide = max(problem.padded, problem.padded_v) > 192
+        return "" if wide and problem.capability >= 120 else "attention_simt"
     return "attention_mma" if problem.capability >= (80 if problem.dtype == "bfloat16" else 75) else ""
 
 
@@ -199,6 +201,7 @@ def keys_bytes(problem: Problem, tile: Tile, grads: int, unordered: bool = False
 
 def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterator[Tile]:
     most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
+    most -= 12 * (problem.dtype == "float32") + 20 * (unordered and problem.capability < 80)
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
     for tile in KEYS[family(problem)]:
         registers = tile.n // tile.warps * ((2 if grads & GK else 1) * tile.m + sums) // 32
