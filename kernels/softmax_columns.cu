@@ -6,7 +6,7 @@
 
 using Real = Wide<TYPE>;
 using Pack = Vector<TYPE, VECTOR>;
-constexpr int ACROSS = 32, LINES = 8, THREADS = ACROSS * LINES;
+constexpr int ACROSS = 32, LINES = 8, THREADS = ACROSS * LINES, CHUNK = 16;
 
 // Where the thread's VECTOR rows begin, or -1 if it has none: blocks walk along `inner` first.
 DEVICE_INLINE long long begin(long long columns, long long inner) {
@@ -40,11 +40,18 @@ DEVICE_INLINE void forward(TYPE* out, const TYPE* x, long long columns, long lon
   Peak peak[VECTOR];
 #pragma unroll
   for (int v = 0; v < VECTOR; v++) peak[v] = Peak::of_nothing();
-#pragma unroll 2
-  for (long long c = threadIdx.x / ACROSS; c < end; c += LINES) {
-    const Pack part = at(x + start + c * inner);
+  for (long long c = threadIdx.x / ACROSS; c < end;) {  // sums of sixteen, then of those: errors grow as pairwise
+    Peak some[VECTOR];
 #pragma unroll
-    for (int v = 0; v < VECTOR; v++) peak[v].add(part.at[v]);
+    for (int v = 0; v < VECTOR; v++) some[v] = Peak::of_nothing();
+#pragma unroll 2
+    for (int k = 0; k < CHUNK && c < end; k++, c += LINES) {
+      const Pack part = at(x + start + c * inner);
+#pragma unroll
+      for (int v = 0; v < VECTOR; v++) some[v].add(part.at[v]);
+    }
+#pragma unroll
+    for (int v = 0; v < VECTOR; v++) peak[v] = JoinPeaks()(peak[v], some[v]);
   }
   join_lines(peak, scratch, JoinPeaks());
   Real scale[VECTOR];
