@@ -36,7 +36,8 @@ def some(rng, shape, char, spread=3.0):
 def check(name, x, g, axis, device, place=on):
     """Value and gradient; x and g in NumPy. -> both, on the device"""
     y = getattr(K, name)(place(device, x), axis=axis)
-    accurate(y, getattr(K, name).reference, [x], {"axis": axis}, terms=float(axis % x.ndim < x.ndim - 1), kinds=[x.dtype])
+    outer = float(axis % x.ndim < x.ndim - 1)  # where a thread adds more numbers in a row
+    accurate(y, getattr(K, name).reference, [x], {"axis": axis}, terms=outer, kinds=[x.dtype])
     backward = getattr(K, f"{name}_backward")
     gx = backward(place(device, g), y, axis=axis)
     p = np.exp(y.get().astype("d")) if name == "log_softmax" else y.get().astype("d")
