@@ -117,6 +117,12 @@ def test_integer_that_does_not_fit_raises():
         weft.asarray(np.zeros(2, np.uint8)) + 300
 
 
+def test_sigmoid_far_below_zero():
+    x = np.linspace(-700, 40, 301)
+    expected = [math.exp(v) / (1 + math.exp(v)) for v in x]
+    np.testing.assert_allclose(weft.sigmoid(weft.asarray(x)).numpy(), expected, rtol=1e-15)
+
+
 def test_max_tie_shares_gradient():
     x = weft.Tensor(np.zeros(3), requires_grad=True)
     y = weft.Tensor(np.zeros(3), requires_grad=True)

@@ -222,8 +222,11 @@ def pad(x: Any, widths: Any, *, value: float = 0.0) -> Any:
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) by way of tanh, which cannot overflow."""
-    return np.tanh(x * 0.5) * 0.5 + 0.5 if x.dtype.itemsize > 2 else sigmoid(x.astype(np.float32)).astype(x.dtype)
+    """1 / (1 + exp(-x)), to the last bits on both sides of 0; only exp(-|x|) is computed, which cannot overflow."""
+    if x.dtype.itemsize <= 2:
+        return sigmoid(x.astype(np.float32)).astype(x.dtype)
+    small = np.exp(-np.abs(x))
+    return np.where(x < 0, small, 1.0) / (1.0 + small)
 
 
 def scatter_add(g: Any, indices: Any, *, rows: int) -> Any:
