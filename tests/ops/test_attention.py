@@ -70,6 +70,10 @@ def keep(*shape):
     return make
 
 
+def logged(q, k, v):
+    return sdpa(q, k, v, return_lse=True)[0]
+
+
 def offset(q, k, v, mask=None, *, causal_offset):
     return sdpa(q, k, v, mask, is_causal=True, causal_offset=causal_offset)
 
@@ -79,6 +83,7 @@ PACKED = (10, 4, 5), (11, 2, 5), (11, 2, 3)
 
 CASES = [
     Case(sdpa, *QKV, oracle=oracle, order=3),
+    Case(logged, *QKV, oracle=oracle, order=2, name="with lse"),
     Case(sdpa, *QKV, oracle=oracle, params={"is_causal": True}, order=3),
     Case(sdpa, (2, 3, 7, 4), (2, 3, 5, 4), (2, 3, 5, 4), oracle=oracle, params={"is_causal": True, "scale": 0.3}),
     Case(sdpa, *QKV, keep(4, 6), oracle=oracle, order=3, name="bool mask"),
