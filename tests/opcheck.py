@@ -281,22 +281,31 @@ def check_device(case: Case, device: str) -> None:
     close(got, want, 2 * TOLERANCE["float32"], f"{case}: float32 on {device} against the float64 reference")
 
 
+def check_device_bfloat16(case: Case, device: str) -> None:
+    """Value and gradient in bfloat16, which is computed wide and rounded once per op."""
+    check_16_bits(case, device, np.dtype(ml_dtypes.bfloat16))
+
+
 def check_device_dtypes(case: Case, device: str) -> None:
-    """Value and gradient in float64, and in 16 bits, which are computed wide and rounded once per op."""
+    """The same in float16, and in float64."""
     arrays = case.sample(7)
     got, want = gradients(case, arrays, 7, device), gradients(case, arrays, 7)
     assert [g.dtype for g in got] == [w.dtype for w in want]
     close(got, want, 10 * TOLERANCE["float64"], f"{case}: float64 on {device} against the CPU")
-    for dtype in (np.float16, ml_dtypes.bfloat16) if case.half else ():
-        arrays = case.sample(6, dtype)
-        if not any(a is not None and a.dtype == dtype for a in arrays):
-            return
-        got, want = gradients(case, arrays, 6, device), gradients(case, arrays, 6)
-        assert [g.dtype for g in got] == [w.dtype for w in want], f"{case}: {[g.dtype for g in got]} on {device}"
-        close(got, want, TOLERANCE[np.dtype(dtype).name], f"{case}: {np.dtype(dtype)} on {device} against the CPU")
-        wide = [a.astype(np.float64) if a is not None and a.dtype == dtype else a for a in arrays]
-        exact = many(case.call(wide)[0])[:1]
-        close(got[:1], exact, TOLERANCE[np.dtype(dtype).name], f"{case}: {np.dtype(dtype)} on {device} against float64")
+    if case.half:
+        check_16_bits(case, device, np.dtype(np.float16))
+
+
+def check_16_bits(case: Case, device: str, dtype: np.dtype) -> None:
+    arrays = case.sample(6, dtype)
+    if not any(a is not None and a.dtype == dtype for a in arrays):
+        return
+    got, want = gradients(case, arrays, 6, device), gradients(case, arrays, 6)
+    assert [g.dtype for g in got] == [w.dtype for w in want], f"{case}: {[g.dtype for g in got]} on {device}"
+    close(got, want, TOLERANCE[dtype.name], f"{case}: {dtype} on {device} against the CPU")
+    wide = [a.astype(np.float64) if a is not None and a.dtype == dtype else a for a in arrays]
+    exact = many(case.call(wide)[0])[:1]
+    close(got[:1], exact, TOLERANCE[dtype.name], f"{case}: {dtype} on {device} against float64")
 
 
 def check_device_second_order(case: Case, device: str) -> None:
@@ -374,7 +383,8 @@ def checks(cases: list[Case]) -> dict[str, Callable[..., None]]:
         "test_layouts": over(check_layouts, [c for c in differentiable if c.layouts]),
         "test_native": over(check_native, differentiable),
         "test_device": on_device(check_device, cases),
-        "test_device_dtypes": on_device(check_device_dtypes, cases),
+        "test_device_bfloat16": on_device(check_device_bfloat16, [c for c in cases if c.half]),
+        "test_device_dtypes": pytest.mark.slow(on_device(check_device_dtypes, cases)),
         "test_device_second_order": on_device(check_device_second_order, [c for c in differentiable if c.order >= 2]),
         "test_device_layouts": on_device(check_device_layouts, [c for c in differentiable if c.layouts]),
         "CASES": cases,
