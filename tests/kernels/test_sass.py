@@ -67,7 +67,9 @@ def chosen(kernels: str, capability: int, most: int) -> list[tuple[Configuration
     return [(c, capability) for c in rows[CAPABILITIES.index(capability) % step :: step]]
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    "capability", [pytest.param(c, marks=pytest.mark.slow if c in (86, 89, 100) else ()) for c in CAPABILITIES]
+)
 @pytest.mark.parametrize("kernel", SOURCES)
 def test_no_kernel_spills(kernel, capability):
     jobs = chosen(kernel, capability, 2)

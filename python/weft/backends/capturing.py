@@ -100,6 +100,7 @@ class Recorder:
         self.flags: set[Any] = set()
         self.pinned: list[Any] = []
         self.places: set[int] = set()
+        self.arguments: set[int] = set()  # ids of the arrays that hold the arguments
 
     # ---- reports
 
@@ -128,6 +129,8 @@ class Recorder:
 
     def wrote(self, array: Any, by: str) -> None:
         """`by` writes into an array, and will in every replay."""
+        if id(array) in self.arguments or id(getattr(array, "base", None)) in self.arguments:
+            refuse(f"a write into an argument by {by}", "write into a Tensor that the step reaches by itself")
         if self.outside(array):
             self.written[id(array)] = (array, by)
             self.pin(array)
@@ -191,8 +194,8 @@ class Recorder:
         """What has changed since the recording, so that it can be used no more; "" where nothing has."""
         for reference, array in self.leaves.values():
             leaf = reference()
-            if leaf is not None and leaf.data is not array:
-                return f"the memory of a Tensor {leaf.shape}"
+            if leaf is None or leaf.data is not array:
+                return f"the memory of a Tensor {array.shape}"
         return next((what for what, holds in self.assumptions if not holds()), "")
 
     def advance(self) -> None:

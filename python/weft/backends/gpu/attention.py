@@ -168,6 +168,16 @@ def attention(q: Any, k: Any, v: Any, mask: Any, *, causal_offset: int = 0, **pa
     return out, lse
 
 
+def describe(q: Any, k: Any, v: Any, mask: Any = None) -> str:
+    """What would run of these without dropout, for `weft.which`."""
+    out, lse = empty_in_order((*q.shape[:3], v.shape[3]), q), empty(q.shape[:3], np.float32, q.device_name)
+    params = {"causal": False, "causal_offset": 0, "scale": 1.0, "dropout": 0.0, "seed": 0, "offset": 0}
+    return attention_choice.family(dense(q, k, v, mask, out, lse, params).problem) or "reference"
+
+
+attention.describe = describe  # type: ignore[attr-defined]
+
+
 def varlen(
     q: Any, k: Any, v: Any, out: Any, lse: Any, until: tuple[Any, Any], *, longest_queries: int, longest_keys: int,
     causal: bool, causal_offset: int, bottom_right: bool, **rest: Any,

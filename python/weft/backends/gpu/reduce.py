@@ -17,6 +17,7 @@ from weft.backends.launch import Kernel, kernel, launch
 THREADS = 256
 LINES = 8  # of threads that share a column
 FILLING = 1024  # blocks that fill any GPU
+MOST = 65535  # parts of a row: a grid's second extent
 LONGEST = 1 << 18  # elements that one block takes of a row, so that no thread adds more than a thousand
 KEPT = 4096  # plans
 
@@ -157,7 +158,7 @@ def make_plan(name: str, x: Any, axis: Any, keepdims: bool) -> Plan:
         lanes = 4 if needed <= 16 else 32 if needed <= 1024 and outputs >= 64 else THREADS
         blocks, at_once = -(-outputs // (THREADS // lanes)), lanes * width
     splits = max(1, min(-(-FILLING // max(blocks, 1)) if blocks < FILLING // 4 else 1, count // (at_once * 16)))
-    splits = max(splits, -(-count // (LONGEST if not by_columns else LONGEST // 32)))
+    splits = min(MOST, max(splits, -(-count // (LONGEST if not by_columns else LONGEST // 32))))
     part = -(-max(count, 1) // splits)
     part = -(-part // at_once) * at_once
     splits = max(1, -(-count // part))
