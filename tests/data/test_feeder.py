@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ import weft
 from data.test_loader import IMAGES, LABELS, LOADERS, Noisy, epoch, equal
 from policy import needs
 from stub_driver import FakeArray
-from weft.backends.lanes import CudaLane
+from weft.backends.lanes import CudaLane, Lane
 from weft.data import ArrayDataset, DataLoader
 from weft.data.feeder import Feeder
 
@@ -154,3 +155,30 @@ def test_a_loader_makes_batches_for_a_gpu_in_pinned_memory(gpu, monkeypatch):
     batches = [tuple(field.host.copy() for field in batch) for batch in loader]
     assert [b[0].tolist() for b in batches] == [IMAGES[i : i + 5].tolist() for i in range(0, 23, 5)]
     assert ((5, 4), np.dtype("f")) in made and weft.default_device() == "cpu"
+
+
+@needs("emulator")
+def test_what_is_dropped_on_its_way_is_waited_for():
+    class Slow(Lane):
+        def __init__(self):
+            super().__init__("emulated")
+            self.finished = []
+
+        def event(self):
+            return object()
+
+        def done(self, event):
+            return False
+
+        def finish(self, event):
+            self.finished.append(event)
+
+    lane = Slow()
+    feeder = Feeder(lane, ahead=1)
+    batches = feeder.feed(iter([[np.ones((2, 3), np.float32)] for _ in range(4)]))
+    next(batches)
+    ready = {slot.ready for slot in feeder.slots}
+    assert len(ready) == 2 and not lane.finished
+    del batches, feeder
+    gc.collect()
+    assert set(lane.finished) == ready

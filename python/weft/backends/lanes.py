@@ -50,6 +50,9 @@ class Lane:
         """Whether an event has happened."""
         return True
 
+    def finish(self, event: Any) -> None:
+        """Wait for an event on the host."""
+
 
 class CudaLane(Lane):
     """A GPU's: pinned memory, and a stream for the copies."""
@@ -93,6 +96,9 @@ class CudaLane(Lane):
 
     def done(self, event: Any) -> bool:
         return bool(event.done)
+
+    def finish(self, event: Any) -> None:
+        event.synchronize()
 
 
 def lane(device: str) -> Lane:

@@ -18,13 +18,19 @@ class Slot:
     """Arrays on the device for one batch, and when they may be read (`ready`) and written again (`free`)."""
 
     def __init__(self, lane: Lane, batch: list[Array], rows: int):
+        self.lane = lane
+        self.host: list[Array] | None = None  # what is being copied from
         self.layout = layout_of(batch)
         self.rows = rows
         self.arrays = tuple([lane.array((rows, *shape), dtype) for shape, dtype in self.layout])
-        self.host: list[Array] | None = None  # what is being copied from
         self.ready, self.free = lane.event(), lane.event()
         self.is_free = True
         lane.computed(self.free)  # memory from the pool may still be read by what was enqueued before
+
+    def __del__(self) -> None:
+        # A loop that ends early drops copies that are under way; their memory may not go back to its pools before.
+        if self.host is not None and not sys.is_finalizing():
+            self.lane.finish(self.ready)
 
 
 class Feeder:
