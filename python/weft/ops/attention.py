@@ -118,8 +118,8 @@ def varlen_attention(
     same by default. longest_queries, longest_keys: bounds of the lengths; known by themselves where the offsets are on
     the host, and where they are on a device N and M, which costs it empty blocks. is_causal: row i of a sequence sees
     its keys up to i + causal_offset, or with "bottom-right" its last row all of them. return_lse: (result, lse (H, N)).
-    The rest is as in scaled_dot_product_attention.  ValueError where shapes, or offsets on the host, do not fit; offsets
-    on a device are cut to what is there, and rows past the bounds of the lengths are left out.
+    The rest is as in scaled_dot_product_attention.  ValueError where shapes, or offsets on the host, do not fit;
+    offsets on a device are cut to what is there, and rows past the bounds of the lengths are left out.
 
     >>> import weft
     >>> x = weft.ones((7, 2, 8))
