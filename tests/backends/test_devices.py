@@ -450,3 +450,9 @@ def test_ignored_labels_and_no_probabilities():
 def test_nanguard_reads_devices():
     with weft.nanguard(), pytest.raises(FloatingPointError, match=r"log made -inf at \(1,\)"):
         weft.log(weft.asarray([1.0, 0.0], device="emulated"))
+
+
+def test_one_hot_names_a_label_out_of_range():
+    labels = weft.asarray([0, 5], device="emulated")
+    with pytest.raises(IndexError, match=r"one_hot: expected indices in \[0, 3\), got 5"):
+        nn.functional.one_hot(labels, 3).numpy()

@@ -11,6 +11,7 @@ from weft import ops
 from weft.autograd import Tensor
 from weft.backends.array import OnDevice
 from weft.backends.device import beside
+from weft.ops.embedding import check_indices
 
 
 def tuple_of(value: Any, n: int, name: str) -> tuple[int, ...]:
@@ -106,7 +107,9 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     if labels.dtype.kind not in "iu":
         raise TypeError(f"one_hot: expected integers, got {labels.dtype}")
     n = int(labels.max()) + 1 if num_classes == -1 else num_classes
-    if type(labels) is np.ndarray and labels.size and not 0 <= labels.min() <= labels.max() < n:
+    if isinstance(labels, OnDevice):
+        check_indices("one_hot", labels, n)
+    elif labels.size and not 0 <= labels.min() <= labels.max() < n:
         raise IndexError(f"one_hot: expected labels in [0, {n}), got {labels.min()} to {labels.max()}")
     return Tensor((labels[..., None] == beside(np.arange(n), labels)).astype(np.int64))
 
