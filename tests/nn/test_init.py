@@ -39,6 +39,7 @@ def test_distribution_is_pytorchs(name, options):
 
 def test_layers_start_as_pytorchs():
     torch.manual_seed(0)
+    weft.random.seed(0)
     makers = [
         lambda m: m.Linear(300, 200), lambda m: m.Conv2d(30, 40, 5, groups=2), lambda m: m.Conv1d(60, 40, 5),
         lambda m: m.Embedding(500, 40), lambda m: m.LSTM(60, 70), lambda m: m.GRU(60, 70, 2), lambda m: m.RNN(60, 70),
