@@ -48,7 +48,7 @@ class Pieces:
 
     def add_to(self, out: Any) -> None:
         for g, index in self.parts:
-            if type(g) is not np.ndarray:
+            if isinstance(g, array.OnDevice):
                 array.namespace(g).add_at(out, index, g)
             elif unique(index):
                 out[index] += g
