@@ -3,10 +3,10 @@
     from policy import needs
 
     @needs("torch")                      # a module, "native" (the C++ extension), "emulator", "nvrtc", "cuobjdump",
-    def test_against_torch(): ...        # "gpu", or "data/mnist"
+    def test_against_torch(): ...        # "g++", "cuda.h", "gpu", "cupy", or "data/mnist"
 
 With WEFT_DATA set or CI=true nothing that this project can install or was given may be missing: the test fails. A GPU
-is never a failure, and neither is an extension that WEFT_NATIVE=0 turns off.
+is never a failure, nor CuPy, which only a GPU needs, nor an extension that WEFT_NATIVE=0 turns off.
 """
 
 from __future__ import annotations
@@ -40,6 +40,16 @@ def tool(name: str) -> str | None:
     return shutil.which(name)
 
 
+def cuda_headers() -> Path | None:
+    """The folder of CUDA's headers, of the runtime's and the compiler's wheels together, or None."""
+    spec = importlib.util.find_spec("nvidia")
+    for root in spec.submodule_search_locations or () if spec else ():
+        for header in sorted(Path(root).glob("*/include/cuda.h")):
+            if (header.parent / "crt" / "host_defines.h").exists() and (header.parent / "cccl").exists():
+                return header.parent
+    return None
+
+
 def needs(*names: str) -> pytest.MarkDecorator:
     """The mark of a test that needs every one of `names`."""
     return pytest.mark.needs(*names)
@@ -65,6 +75,15 @@ def missing(name: str) -> tuple[str, bool] | None:
             nvrtc.library()
         except ImportError:
             return "NVIDIA's runtime compiler is not installed (pip install 'weft[test]')", not x86_linux()
+    elif name == "g++":
+        if shutil.which("g++") is None:
+            return "g++ is not installed", not x86_linux()
+    elif name == "cuda.h":
+        if cuda_headers() is None:
+            return "CUDA's headers are not installed (pip install 'weft[test]')", not x86_linux()
+    elif name == "cupy":
+        if importlib.util.find_spec(name) is None:
+            return "CuPy is not installed (pip install 'weft[cuda13]')", True
     elif name == "cuobjdump":
         if tool("cuobjdump") is None or tool("nvdisasm") is None:
             return "cuobjdump and nvdisasm are not installed (pip install 'weft[test]')", not x86_linux()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import ml_dtypes
 import numpy as np
 import pytest
 
-if importlib.util.find_spec("cupy") is None:
-    pytest.skip("CuPy is not installed (pip install 'weft[cuda13]')", allow_module_level=True)
-
-import cupy
+cupy = pytest.importorskip("cupy", reason="CuPy is not installed (pip install 'weft[cuda13]')")  # only a GPU needs it
 
 import weft
 from weft.backends import writes

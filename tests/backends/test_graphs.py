@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import struct
 from types import SimpleNamespace
 
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 
 import fake_cupy
+import policy
 import stub_driver
 import weft
-from policy import needs
 from stub_driver import bytes_of
 from weft.backends import capturing
 
@@ -94,15 +93,14 @@ class Gpu:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    if importlib.util.find_spec("cupy") is None:
-        pytest.skip("CuPy is not installed (pip install 'weft[cuda13]')")
+    policy.require("cupy")
     with stub_driver.driven() as stub:
         made = Gpu(monkeypatch)
         made.stub = stub
         yield made
 
 
-@needs("native")
+@policy.needs("native")
 def test_a_step_becomes_a_graph(gpu):
     w = weft.Tensor(gpu.empty((64,), np.float32))
     x = weft.Tensor(gpu.empty((64,), np.float32))
@@ -142,7 +140,7 @@ def test_a_step_becomes_a_graph(gpu):
     assert len(later) == 2 and {call["stream"] for call in later} == {0x5000}  # the argument in, the result out
 
 
-@needs("native")
+@policy.needs("native")
 def test_a_step_that_cannot_be_recorded_leaves_no_trace(gpu):
     x = weft.Tensor(gpu.empty((1,), np.float32))
     broken = []

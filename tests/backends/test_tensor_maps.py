@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import policy
 import stub_driver
-from policy import needs
 from stub_driver import FakeArray, bytes_of, made, run
 from weft.backends import driver, tensor_maps
 from weft.backends.launch import tensor_map, tensor_map_im2col
@@ -19,7 +18,7 @@ from weft.backends.tensor_maps import TensorMap
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=[pytest.param(True, marks=needs("native")), False], ids=["native", "ctypes"])
+@pytest.fixture(params=[pytest.param(True, marks=policy.needs("native")), False], ids=["native", "ctypes"])
 def stub(request):
     with stub_driver.driven(request.param) as stub:
         tensor_maps.MAPS.clear()
@@ -166,15 +165,11 @@ void calls() {
 """
 
 
+@policy.needs("cuda.h", "g++")
 def test_declarations_are_those_of_cuda(tmp_path):
     """What driver.h, ctypes_launcher.py and tensor_maps.py say of the driver is what cuda.h says."""
-    spec = importlib.util.find_spec("nvidia")
-    roots = [Path(root) for root in spec.submodule_search_locations] if spec else []
-    headers = [path.parent for root in roots for path in root.glob("*/include/cuda.h")]
-    if not headers:
-        pytest.skip("cuda.h is not installed (pip install nvidia-cuda-runtime)")
     (tmp_path / "layout.cpp").write_text(LAYOUT)
-    folders = [f"-I{ROOT}", f"-I{headers[0]}"]
+    folders = [f"-I{ROOT}", f"-I{policy.cuda_headers()}"]
     command = ["g++", "-std=c++17", "-fsyntax-only", "-Wno-unused", *folders, str(tmp_path / "layout.cpp")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

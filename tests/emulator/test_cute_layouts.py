@@ -6,13 +6,10 @@ evaluated on the host (cute_check.cpp), from wheels that only this test needs.
 
 import importlib.util
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from policy import needs
+import policy
 
 HERE = Path(__file__).resolve().parent
 EMULATOR = HERE.parent.parent / "csrc" / "emulator"
@@ -21,27 +18,20 @@ EMULATOR = HERE.parent.parent / "csrc" / "emulator"
 def include_folders() -> list[Path]:
     """CuTe's headers, and CUDA's, which they include."""
     (library,) = importlib.util.find_spec("cutlass_library").submodule_search_locations
-    cute = Path(library) / "source" / "include"
-    (nvidia,) = importlib.util.find_spec("nvidia").submodule_search_locations
-    for header in Path(nvidia).glob("*/include/cuda_runtime.h"):
-        if (header.parent / "crt" / "host_defines.h").exists() and (header.parent / "cccl").exists():
-            return [cute, header.parent, header.parent / "cccl"]
-    pytest.skip("CUDA's headers are not installed (nvidia-cuda-runtime, nvidia-cuda-crt, nvidia-cuda-cccl)")
+    cuda = policy.cuda_headers()
+    return [Path(library) / "source" / "include", cuda, cuda / "cccl"]
 
 
 def compile_check(folder: Path) -> Path:
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("g++ is not installed")
     program = folder / "cute_check"
     includes = [f"-I{path}" for path in [EMULATOR, *include_folders()]]
-    command = [compiler, "-std=c++17", "-O0", "-w", *includes, HERE / "cute_check.cpp", "-o", program]
+    command = ["g++", "-std=c++17", "-O0", "-w", *includes, HERE / "cute_check.cpp", "-o", program]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[:4000]
     return program
 
 
-@needs("cutlass_library", "nvidia")
+@policy.needs("cutlass_library", "cuda.h", "g++")
 def test_layouts_equal_cute(tmp_path):
     done = subprocess.run([compile_check(tmp_path)], capture_output=True, text=True)
     rows = re.findall(r"^(.*): (\d+) compared, (\d+) mismatches$", done.stdout, re.MULTILINE)
