@@ -21,6 +21,8 @@ class Adam(Optimizer):
     0.9
     """
 
+    primitive = K.adam
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -46,40 +48,13 @@ class Adam(Optimizer):
             ),
         )
 
-    def check(self, group: dict[str, Any]) -> None:
-        super().check(group)
-        self.expect(group, "eps", group["eps"] >= 0, ">= 0")
-        self.expect(
-            group, "betas", len(group["betas"]) == 2 and all(0 <= b < 1 for b in group["betas"]), "a pair in [0, 1)"
-        )
+    def kept(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None)
 
-    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
-
-    def update(
-        self,
-        group: dict[str, Any],
-        data: list[Any],
-        grads: list[Any],
-        states: list[dict[str, Any]],
-        options: dict[str, Any],
-    ) -> None:
-        beta1, beta2 = group["betas"]
-        K.adam(
-            data,
-            grads,
-            [s["exp_avg"] for s in states],
-            [s["exp_avg_sq"] for s in states],
-            [s["max_exp_avg_sq"] for s in states] if group["amsgrad"] else [],
-            beta1=beta1,
-            beta2=beta2,
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-            decoupled=group["decoupled_weight_decay"],
-            amsgrad=group["amsgrad"],
-            maximize=group["maximize"],
-            **options,
-        )
+    def arguments(self, group: dict[str, Any]) -> dict[str, Any]:
+        values = super().arguments(group)
+        values["decoupled"] = values.pop("decoupled_weight_decay")
+        return values
 
 
 class AdamW(Adam):

@@ -21,6 +21,9 @@ class Lion(Optimizer):
     0.75
     """
 
+    primitive = K.lion
+    counts = False
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -32,32 +35,5 @@ class Lion(Optimizer):
     ):
         super().__init__(params, dict(lr=lr, betas=tuple(betas), weight_decay=weight_decay, maximize=maximize))
 
-    def check(self, group: dict[str, Any]) -> None:
-        super().check(group)
-        self.expect(
-            group, "betas", len(group["betas"]) == 2 and all(0 <= b < 1 for b in group["betas"]), "a pair in [0, 1)"
-        )
-
-    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
+    def kept(self, group: dict[str, Any]) -> tuple[str | None, ...]:
         return ("exp_avg",)
-
-    def update(
-        self,
-        group: dict[str, Any],
-        data: list[Any],
-        grads: list[Any],
-        states: list[dict[str, Any]],
-        options: dict[str, Any],
-    ) -> None:
-        del options["step"]  # its mean is not corrected
-        beta1, beta2 = group["betas"]
-        K.lion(
-            data,
-            grads,
-            [s["exp_avg"] for s in states],
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=group["weight_decay"],
-            maximize=group["maximize"],
-            **options,
-        )

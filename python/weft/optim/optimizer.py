@@ -17,12 +17,14 @@ FREE = ("params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "max_
 
 
 class Optimizer:
-    """Base: a subclass has `check` (refuse bad values), `update` (one call of the primitive) and `slots` (state names).
+    """Base: a subclass names its `primitive`, what is `kept` of each parameter, and in `check` what values it refuses.
 
     params: Tensors, (name, Tensor) pairs, or dicts with "params" and the values of that group; a Tensor must be a leaf
     with a floating dtype, and come once. `param_groups` is a list of dicts as in PyTorch: {"params": [...], "lr": ...}.
     """
 
+    primitive: Any  # params, grads, one list per name of `kept`; the values of the group and those of `step` by keyword
+    counts = True  # whether the primitive asks for the number of the step
     state: dict[Tensor, dict[str, Any]]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
@@ -82,8 +84,12 @@ class Optimizer:
 
     def check(self, group: dict[str, Any]) -> None:
         """Raise ValueError where a value of a group is out of range."""
-        self.expect(group, "lr", group["lr"] >= 0, ">= 0")
-        self.expect(group, "weight_decay", group["weight_decay"] >= 0, ">= 0")
+        for key in ("lr", "weight_decay", "eps"):
+            if key in group:
+                self.expect(group, key, group[key] >= 0, ">= 0")
+        if "betas" in group:
+            betas = group["betas"]
+            self.expect(group, "betas", len(betas) == 2 and all(0 <= b < 1 for b in betas), "a pair in [0, 1)")
 
     def expect(self, group: dict[str, Any], key: str, holds: bool, wanted: str) -> None:
         if not holds:
@@ -115,7 +121,7 @@ class Optimizer:
         for group in self.param_groups:
             runs: dict[tuple[Any, ...], tuple[list[Any], list[Any], list[dict[str, Any]], Any]] = {}
             counters: dict[tuple[int, str], Any] = {}
-            probe = next(iter(self.slots(group)), "momentum_buffer")
+            probe = next(filter(None, self.kept(group)), "master")
             for p in group["params"]:
                 grad = p.grad
                 if grad is None:
@@ -178,9 +184,20 @@ class Optimizer:
         recorder.each_step(lambda: count(1), lambda: count(-1))
         return {**live, "step": recorder.live(np.int32, lambda: states[0]["step"])}
 
-    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """Names of the arrays kept for each parameter."""
+    def kept(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        """Names of the arrays kept for each parameter, as the primitive takes them; None where the group needs none."""
         return ()
+
+    def slots(self, group: dict[str, Any]) -> list[str]:
+        """Names of the arrays that the first gradient of a parameter makes."""
+        return [name for name in self.kept(group) if name]
+
+    def arguments(self, group: dict[str, Any]) -> dict[str, Any]:
+        """What the primitive takes of a group; betas one by one."""
+        values = {key: group[key] for key in self.defaults if key != "lr"}
+        if "betas" in values:
+            values["beta1"], values["beta2"] = values.pop("betas")
+        return values
 
     def update(
         self,
@@ -191,7 +208,10 @@ class Optimizer:
         options: dict[str, Any],
     ) -> None:
         """One call of the primitive; options: lr, step, scale and skip, numbers or arrays, and masters where used."""
-        raise NotImplementedError(f"{type(self).__name__}: expected a method `update`, got none")
+        if not self.counts:
+            del options["step"]
+        lists = [[state[name] for state in states] if name else [] for name in self.kept(group)]
+        self.primitive(data, grads, *lists, **self.arguments(group), **options)
 
     @staticmethod
     def zeros(like: Any) -> Any:

@@ -15,6 +15,9 @@ class RMSprop(Optimizer):
     alpha: decay of that mean. momentum: of a running sum of the moves. maximize: climb. Hinton, lecture 6e, 2012.
     """
 
+    primitive = K.rmsprop
+    counts = False
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -42,32 +45,12 @@ class RMSprop(Optimizer):
 
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
-        for key in ("alpha", "eps", "momentum"):
+        for key in ("alpha", "momentum"):
             self.expect(group, key, group[key] >= 0, ">= 0")
 
-    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return ("square_avg", *["momentum_buffer"] * bool(group["momentum"]), *["grad_avg"] * bool(group["centered"]))
-
-    def update(
-        self,
-        group: dict[str, Any],
-        data: list[Any],
-        grads: list[Any],
-        states: list[dict[str, Any]],
-        options: dict[str, Any],
-    ) -> None:
-        del options["step"]  # its means are not corrected
-        K.rmsprop(
-            data,
-            grads,
-            [s["square_avg"] for s in states],
-            [s["grad_avg"] for s in states] if group["centered"] else [],
-            [s["momentum_buffer"] for s in states] if group["momentum"] else [],
-            alpha=group["alpha"],
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-            momentum=group["momentum"],
-            centered=group["centered"],
-            maximize=group["maximize"],
-            **options,
+    def kept(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return (
+            "square_avg",
+            "grad_avg" if group["centered"] else None,
+            "momentum_buffer" if group["momentum"] else None,
         )

@@ -20,6 +20,8 @@ class SGD(Optimizer):
     0.5
     """
 
+    primitive = K.sgd
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -52,8 +54,11 @@ class SGD(Optimizer):
                 f"got momentum {group['momentum']} and dampening {group['dampening']}"
             )
 
-    def slots(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return ()  # momentum_buffer comes with the first step that has momentum
+    def kept(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return ("momentum_buffer" if group["momentum"] else None,)
+
+    def slots(self, group: dict[str, Any]) -> list[str]:
+        return []  # the buffer comes with the first step that has momentum
 
     def update(
         self,
@@ -63,30 +68,18 @@ class SGD(Optimizer):
         states: list[dict[str, Any]],
         options: dict[str, Any],
     ) -> None:
-        step, masters = options.pop("step"), options.pop("masters", None)
-        runs: list[tuple[bool, list[int]]] = [(False, list(range(len(data))))]
-        buffers: list[Any] = []
-        if group["momentum"]:
-            new = [i for i, state in enumerate(states) if state.get("momentum_buffer") is None]
-            for i in new:
-                states[i]["momentum_buffer"] = self.zeros(data[i])
-            buffers = [state["momentum_buffer"] for state in states]
-            if new:
-                runs = [(True, new), (False, [i for i in range(len(data)) if i not in set(new)])]
-        for first, which in runs:
+        counted = not isinstance(options["step"], int)  # by the device, which then knows which step is the first
+        if not counted:
+            options["step"] = None
+        new = [i for i, s in enumerate(states) if s.get("momentum_buffer") is None] if group["momentum"] else []
+        if not new:
+            super().update(group, data, grads, states, {**options, "first": False})
+            return
+        for i in new:
+            states[i]["momentum_buffer"] = self.zeros(data[i])
+        for first, which in ((True, new), (False, sorted({*range(len(data))} - {*new}))):
             if which:
-                whole = len(which) == len(data)
-                K.sgd(
-                    *(
-                        arrays if whole else [arrays[i] for i in which] if arrays else []
-                        for arrays in (data, grads, buffers, masters)
-                    ),
-                    momentum=group["momentum"],
-                    dampening=group["dampening"],
-                    weight_decay=group["weight_decay"],
-                    nesterov=group["nesterov"],
-                    maximize=group["maximize"],
-                    first=first and isinstance(step, int),
-                    step=None if isinstance(step, int) else step,
-                    **options,
-                )
+                columns: Any = (data, grads, states, options.get("masters"))
+                p, g, s, masters = [column and [column[i] for i in which] for column in columns]
+                given = {**options, "masters": masters, "first": first and not counted}
+                super().update(group, p, g, s, given)
