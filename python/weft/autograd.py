@@ -28,10 +28,11 @@ from weft.backends.device import check_device, check_together, default_device, o
 
 
 class State(threading.local):
-    """Whether ops record, and what casts their inputs (`weft.autocast`), per thread."""
+    """Whether ops record, what casts their inputs (`weft.autocast`), and what backward does, per thread."""
 
     recording = True
     casting: Any = None
+    freeing = False  # backward lets go of what it passes: a vjp that runs now may use up what it saved
 
 
 state = State()

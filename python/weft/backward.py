@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from weft.autograd import CastingAs, Edge, Node, RecordingAs, Tensor, gradient_observers
+from weft.autograd import CastingAs, Edge, Node, RecordingAs, Tensor, gradient_observers, state
 from weft.backends import writes
 from weft.backends.array import ARRAYS, namespace
 from weft.backends.capturing import state as capturing
@@ -170,6 +171,16 @@ def merged(sum_: Any, g: Any, owned: set[int]) -> Any:
     return out
 
 
+@contextlib.contextmanager
+def freeing(value: bool) -> Iterator[None]:
+    """Say to vjps whether they run for the last time."""
+    before, state.freeing = state.freeing, value
+    try:
+        yield
+    finally:
+        state.freeing = before
+
+
 def propagate(
     outputs: Sequence[Tensor], gradients: Sequence[Any], create_graph: bool, retain: bool, wanted: Iterable[Tensor]
 ) -> tuple[dict[int, tuple[Tensor, Any]], dict[tuple[int, int], Any]]:
@@ -202,7 +213,8 @@ def propagate(
                 "pass retain_graph=True there"
             )
     known = values(nodes) if create_graph else {}
-    with RecordingAs(create_graph), CastingAs(None):  # what was cast in the forward pass is recorded as such
+    # what was cast in the forward pass is recorded as such
+    with RecordingAs(create_graph), CastingAs(None), freeing(not retain):
         while nodes:
             node = nodes.pop()
             gs = grads.pop(id(node), None)

@@ -12,7 +12,7 @@ import weft
 from kernels.array_checks import dtype, on, runs  # noqa: F401  (runs: a fixture)
 from kernels.rows_checks import LAYOUTS, accurate, caught, lie, patched, same_under_every_schedule  # noqa: F401
 from weft.backends import reference as K
-from weft.backends.gpu import loss
+from weft.backends.gpu import index, loss, maps, namespace
 
 pytestmark = pytest.mark.gpu
 
@@ -259,3 +259,98 @@ def test_bugs_are_caught(bug, patched, rng):  # noqa: F811
             K.cross_entropy(X, on("emulated", np.full(5, classes)), None, **params)
 
     caught(run, checked)
+
+
+# -- backward, which writes over logits that nobody else holds -------------------------------------------------------
+
+
+def backward(device, make, y, after=lambda loss, logits: loss.backward(), weight=None):
+    """Gradients of x (and of weight) through make(x) and cross_entropy, and whether the logits became their gradient.
+
+    after: what is done with the loss, and with the logits where it keeps them.
+    """
+    x, over = weft.Tensor(on(device, X), requires_grad=True), []
+    logits = make(x)
+    pointer = getattr(logits.data, "pointer", 0)
+    logits.register_hook(lambda g: over.append(getattr(g.data, "pointer", 1) == pointer))
+    weights = None if weight is None else weft.Tensor(on(device, weight), requires_grad=True)
+    loss = weft.cross_entropy(logits, weft.Tensor(on(device, y)), weights)
+    held = logits if after.__name__ == "keeping" else None
+    del logits
+    after(loss, held)
+    return [t.grad.numpy() for t in (x, weights) if t is not None], over
+
+
+X = np.random.default_rng(5).standard_normal((6, 5)).astype("f")
+Y = np.array([0, 4, 2, -100, 1, 1])
+
+
+def keeping(loss, logits):
+    before = logits.numpy().copy()
+    loss.backward()
+    np.testing.assert_array_equal(logits.numpy(), before)
+
+
+def twice(loss, _):
+    loss.backward(retain_graph=True)
+    loss.backward()
+
+
+def view_kept(x):
+    global kept
+    out = x * 2
+    kept = out[1:3]
+    return out
+
+
+SOLE = {
+    "product": (lambda x: x * 2, {}, True),
+    "view": (lambda x: (x * 2).reshape((2, 3, 5)).reshape((6, 5)), {}, True),
+    "more axes": (lambda x: (x * 2).reshape((2, 3, 5)).swapaxes(1, 2), {"y": Y.reshape(2, 3)}, None),
+    "weights": (lambda x: x * 2, {"weight": np.linspace(0.5, 2, 5, dtype="f")}, False),
+    "result that was saved": (weft.exp, {}, False),
+    "Tensor kept": (lambda x: x * 2, {"after": keeping}, False),
+    "view kept": (view_kept, {}, False),
+    "graph kept": (lambda x: x * 2, {"after": twice}, None),
+}
+
+
+@pytest.mark.parametrize("case", SOLE)
+def test_backward_writes_over_logits_that_nobody_else_holds(case, device):
+    make, options, expected = SOLE[case]
+    options = {"y": Y, **options}
+    got, over = backward(device, make, **options)
+    if case == "view kept":
+        np.testing.assert_array_equal(kept.numpy(), 2 * X[1:3])
+    want, _ = backward("cpu", make, **options)
+    for a, e in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6)
+    if case == "graph kept":
+        assert over == [False, True]
+    elif expected is not None:
+        assert over == [expected]
+
+
+def test_of_two_losses_the_last_takes_the_logits(device):
+    x = weft.Tensor(on(device, X), requires_grad=True)
+    y, z = weft.Tensor(on(device, Y)), weft.Tensor(on(device, (Y + 1) % 5))
+    logits = x * 2
+    loss = weft.cross_entropy(logits, y) + weft.cross_entropy(logits, z)
+    del logits
+    loss.backward()
+    other = weft.Tensor(X, requires_grad=True)
+    logits = other * 2
+    (weft.cross_entropy(logits, Y) + weft.cross_entropy(logits, (Y + 1) % 5)).backward()
+    np.testing.assert_allclose(x.grad.numpy(), other.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_labels_of_32_bits_are_taken_as_they_are(device, monkeypatch):
+    copies = []
+    original = maps.apply
+    for module in (namespace, index):
+        monkeypatch.setattr(module, "apply", lambda *a, **k: copies.append((a[0], k)) or original(*a, **k))
+    loss = weft.cross_entropy(weft.Tensor(on(device, X)), weft.Tensor(on(device, Y.astype(np.int32))))
+    assert not [c for c in copies if c[0] == "copy" and c[1].get("dtype") == np.int64]
+    assert loss.item() == weft.cross_entropy(weft.Tensor(on(device, X)), weft.Tensor(on(device, Y))).item()
+    labels = weft.Tensor(on(device, np.abs(Y % 5).astype("i")))
+    assert np.isfinite(weft.cross_entropy(weft.Tensor(on(device, X)), labels, ignore_index=2**40).item())

@@ -7,6 +7,7 @@ it. A recorded call only remembers the clock; arrays are looked at when it has m
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from types import FunctionType
 from typing import Any
@@ -56,6 +57,25 @@ def writable(array: Any) -> bool:
     if isinstance(array, OnDevice):
         return all(n < 2 or step for n, step in zip(array.shape, array.strides, strict=True))
     return bool(array.flags.writeable)
+
+
+def references(held: list[Any]) -> int:
+    """How many references there are to what `held[0]` is, as seen from a function that has it in a name."""
+    array = held[0]
+    return sys.getrefcount(array)
+
+
+ALONE = references([object()])  # depends on the version of Python
+
+
+def alone(held: list[Any]) -> bool:
+    """Whether the list `held` is all that holds its one array and the array's memory, which Weft made."""
+    base = held[0].base
+    if base is None:
+        return references(held) <= ALONE
+    whole = isinstance(base, ARRAYS) and base.base is None  # and no view of another library's memory
+    del base
+    return whole and references(held) <= ALONE and references([held[0].base]) <= ALONE + 1
 
 
 def record(array: Any, by: str) -> None:

@@ -92,7 +92,7 @@ def linear_cross_entropy(
         options: Any = {"reduction": reduction, "label_smoothing": label_smoothing}
         return cross_entropy(logits, target, weight, ignore_index=ignore_index, **options)
     check_shapes(input, linear_weight, linear_bias, target, weight)
-    labels = label_rows(namespace(target), target if target.ndim else reshape(target, (1,)))
+    labels = label_rows(namespace(target), target if target.ndim else reshape(target, (1,)), ignore_index)
     rows = input if input.ndim == 2 else reshape(input, (-1, input.shape[-1]))
     parameters = (input, linear_weight, linear_bias)
     wanted = tuple([isinstance(p, Tensor) and p.requires_grad and state.recording for p in parameters])

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from weft.autograd import Tensor, op
+from weft.autograd import Tensor, op, state
 from weft.backends import reference as K
+from weft.backends import writes
 from weft.backends.array import OnDevice, namespace
 from weft.backends.device import beside
 from weft.backends.reference.loss import check_labels, spread_of
@@ -229,10 +230,12 @@ def check_classes(name: str, input: Any, target: Any, weight: Any) -> None:
         raise ValueError(f"{name}: expected weight ({input.shape[1]},) for input {input.shape}, got {weight.shape}")
 
 
-def label_rows(xp: Any, target: Any) -> Any:
-    """(N, ...) integers of any type -> (N * ...,) int64."""
+def label_rows(xp: Any, target: Any, ignore_index: int) -> Any:
+    """(N, ...) integers of any type -> (N * ...,) int64, or int32 as they are where that holds `ignore_index`."""
     rows = target if target.ndim == 1 else xp.reshape(target, (-1,))
-    return rows if rows.dtype == np.int64 else xp.astype(rows, np.dtype(np.int64))
+    if rows.dtype == np.int64 or (rows.dtype == np.int32 and -(1 << 31) <= ignore_index < 1 << 31):
+        return rows
+    return xp.astype(rows, np.dtype(np.int64))
 
 
 def weight_of_labels(xp: Any, labels: Any, weight: Any, ignore_index: int) -> Any:
@@ -273,8 +276,9 @@ def cross_entropy_of_labels(
     xp, shape, dtype = namespace(input), input.shape, input.dtype
     if target.dtype == np.uint64:  # the largest would wrap to negative ones
         check_labels(target, shape[1], ignore_index)
-    rows, labels = class_rows(input), label_rows(xp, target)
+    rows, labels = class_rows(input), label_rows(xp, target, ignore_index)
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+    held = [rows]  # of `input_vjp` alone, which may be the last to need them
     try:
         losses, lse = K.cross_entropy(rows, labels, weight, **options)
     except IndexError:
@@ -288,7 +292,9 @@ def cross_entropy_of_labels(
         return namespace(g).reshape(each, (-1,))  # (N,), or (1,) for all
 
     def input_vjp(g: Any) -> Any:
-        return class_axis(K.cross_entropy_backward(of_each(g), rows, labels, weight, lse, **options), shape)
+        spare = state.freeing and writes.alone(held)
+        grad = K.cross_entropy_backward(of_each(g), held[0], labels, weight, lse, **options, spare=spare)
+        return class_axis(grad, shape)
 
     def weight_vjp(g: Any) -> Any:
         logp = rows - xp.reshape(lse, (-1, 1))
@@ -387,7 +393,7 @@ def nll_of_labels(input: Any, target: Any, weight: Any = None, *, ignore_index: 
     check_classes("nll_loss", input, target, weight)
     check_labels(target, input.shape[1], ignore_index, "nll_loss")
     xp, shape, dtype = namespace(input), input.shape, input.dtype
-    rows, labels = class_rows(wide(input)), label_rows(xp, target)
+    rows, labels = class_rows(wide(input)), label_rows(xp, target, ignore_index)
     keep, safe, hot = spread_of(rows, labels, ignore_index)
     each = xp.ones_like(rows[:, :1])  # (N, 1), what a label's loss weighs
     if weight is not None:

@@ -10,13 +10,14 @@ from weft import _cpu  # type: ignore[attr-defined]
 from weft.backends import reference as K
 
 
-@K.cross_entropy.on(np.ndarray, "f[lq]f?")
+@K.cross_entropy.on(np.ndarray, "f[ilq]f?")
 def cross_entropy(logits: Any, labels: Any, weight: Any, *, ignore_index: int, label_smoothing: float) -> Any:
     return _cpu.cross_entropy(logits, labels, weight, ignore_index, label_smoothing)
 
 
-@K.cross_entropy_backward.on(np.ndarray, "ff[lq]f?f")
+@K.cross_entropy_backward.on(np.ndarray, "ff[ilq]f?f")
 def cross_entropy_backward(
-    g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float
-) -> Any:
+    g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float,
+    spare: bool = False,
+) -> Any:  # fmt: skip
     return _cpu.cross_entropy_backward(g, logits, labels, weight, lse, ignore_index, label_smoothing)

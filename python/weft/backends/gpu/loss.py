@@ -83,13 +83,12 @@ def cross_entropy(
 
 @entry(K.cross_entropy_backward, f"[feE]([feE]){LABELS}[feE]?f|dd{LABELS}d?d")
 def cross_entropy_backward(
-    g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float
-) -> Any:
-    logits = rows.dense(logits)
-    return write_gradient(
-        empty(logits.shape, logits.dtype, logits.device_name), g, logits, labels, weight, lse, ignore_index,
-        label_smoothing,
-    )  # fmt: skip
+    g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float,
+    spare: bool = False,
+) -> Any:  # fmt: skip
+    own = rows.dense(logits)
+    out = own if spare or own is not logits else empty(own.shape, own.dtype, own.device_name)
+    return write_gradient(out, g, own, labels, weight, lse, ignore_index, label_smoothing)
 
 
 def write_gradient(

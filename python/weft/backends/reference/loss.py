@@ -64,9 +64,13 @@ def cross_entropy(
 
 @primitive
 def cross_entropy_backward(
-    g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float
-) -> Any:
-    """g (N,), or (1,) for all; logits (N, C), labels (N,), weight (C,)|None, lse (N,) -> gradient of the logits."""
+    g: Any, logits: Any, labels: Any, weight: Any, lse: Any, *, ignore_index: int, label_smoothing: float,
+    spare: bool = False,
+) -> Any:  # fmt: skip
+    """g (N,), or (1,) for all; logits (N, C), labels (N,), weight (C,)|None, lse (N,) -> gradient of the logits.
+
+    spare: nobody needs the logits any more, so the gradient may be written over them.
+    """
     xp, classes, dtype = namespace(logits), logits.shape[1], logits.dtype
     g, logits, weight = wide(g), wide(logits), wide(weight)
     if 0 in logits.shape:
