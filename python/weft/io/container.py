@@ -7,11 +7,12 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from weft.io.durable import write_durably
+from weft.io.foreign import refuse_foreign
 from weft.io.header import MAX_HEADER, Entry, HeaderError, parse, seal, to_name
 
 Array = np.ndarray[Any, Any]
@@ -76,23 +77,42 @@ def read_file(path: Path | str, *, checksums: bool = False) -> tuple[dict[str, A
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            head = read_head(file, size)
-            texts, entries = parse(head, size - len(head))
-            sums = read_sums(texts, entries)
-            if sums is None and checksums:
+            contents = read_contents(file, path)
+            if contents.sums is None and checksums:
                 raise HeaderError("expected checksums, which every checkpoint of Weft has")
             tensors: dict[str, Array] = {}
-            for name, entry in sorted(entries.items(), key=lambda item: item[1].begin):
-                tensors[name] = read_tensor(file, name, entry, sums[name] if sums is not None else None)
+            for name, entry in sorted(contents.entries.items(), key=lambda item: item[1].begin):
+                raw = np.empty(entry.end - entry.begin, np.uint8)
+                if file.readinto(raw.data) != raw.nbytes:  # entries are read in file order, so the position is right
+                    raise HeaderError(f"tensor {name!r}: the file was cut while it was read")
+                tensors[name] = as_tensor(raw, name, contents)
     except HeaderError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return {name: tensors[name] for name in entries}, {name: as_json(text) for name, text in texts.items()}
+    return {name: tensors[name] for name in contents.entries}, contents.metadata
 
 
-def read_head(file: Any, size: int) -> bytes:
+class Contents(NamedTuple):
+    """What the header of a file says, all of it checked."""
+
+    start: int  # of the data, in bytes
+    entries: dict[str, Entry]
+    sums: dict[str, str] | None  # the CRC-32 of each tensor; None in a file of another writer
+    metadata: dict[str, Any]
+
+
+def read_contents(file: Any, path: Path) -> Contents:
+    """The header of an open file, which is left where the data begin; HeaderError says what is wrong with it."""
+    size = os.fstat(file.fileno()).st_size
+    head = read_head(file, size, path)
+    texts, entries = parse(head, size - len(head))
+    sums = read_sums(texts, entries)
+    return Contents(len(head), entries, sums, {name: as_json(text) for name, text in texts.items()})
+
+
+def read_head(file: Any, size: int, path: Path) -> bytes:
     """Length and header, no more than the file holds."""
     first = file.read(8)
+    refuse_foreign(path, first)
     if len(first) < 8:
         raise HeaderError(f"expected a safetensors file, got {size} bytes")
     length = int.from_bytes(first, "little")
@@ -116,11 +136,10 @@ def read_sums(texts: dict[str, str], entries: dict[str, Entry]) -> dict[str, str
     return sums
 
 
-def read_tensor(file: Any, name: str, entry: Entry, expected: str | None) -> Array:
-    raw = np.empty(entry.end - entry.begin, np.uint8)
-    if file.readinto(raw) != raw.nbytes:  # entries are read in file order, so the position is right
-        raise HeaderError(f"tensor {name!r}: the file was cut while it was read")
-    if expected is not None and f"{zlib.crc32(raw.data):08x}" != expected:
+def as_tensor(raw: Array, name: str, contents: Contents) -> Array:
+    """The bytes of a tensor as what its entry says, once its checksum is right."""
+    entry = contents.entries[name]
+    if contents.sums is not None and f"{zlib.crc32(raw.data):08x}" != contents.sums[name]:
         raise HeaderError(f"tensor {name!r}: checksum does not match: the file is damaged")
     if entry.dtype == np.bool_ and raw.size and raw.max() > 1:
         raise HeaderError(f"tensor {name!r}: expected booleans of 0 and 1, got {raw.max()}")

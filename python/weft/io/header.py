@@ -59,7 +59,8 @@ def to_name(dtype: Any) -> str:
     for name, text in ML_NAMES.items():
         if dtype.name == text:
             return name
-    raise TypeError(f"expected a dtype out of {', '.join([*NUMPY_NAMES, *ML_NAMES])}, got {dtype}")
+    hint = "; the format has no name for it: save its real and imaginary parts" if dtype.kind == "c" else ""
+    raise TypeError(f"expected a dtype out of {', '.join([*NUMPY_NAMES, *ML_NAMES])}, got {dtype}{hint}")
 
 
 def seal(metadata: dict[str, str], entries: dict[str, Any]) -> bytes:

@@ -16,17 +16,22 @@ import numpy as np
 
 from weft.backends.array import OnDevice
 from weft.io.container import Array, CheckpointError, read_file, write_file
+from weft.io.mapped import MappedFile
+from weft.io.shards import ShardedFiles, find, write_sharded
 
 TREE = "weft.tree"
 MAX_DEPTH = 64
 
 
-def save(path: Path | str, state: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> int:
-    """Write a state_dict to one safetensors file, durably and with checksums; returns its size in bytes.
+def save(
+    path: Path | str, state: Mapping[str, Any], metadata: Mapping[str, Any] | None = None,
+    *, shard_bytes: int | None = None,
+) -> int:  # fmt: skip
+    """Write a state_dict to one safetensors file, durably and with checksums; returns the size of what it wrote.
 
     state: dict of arrays or Tensors of any device; dicts, lists, tuples, numbers, strings and None may nest. metadata:
-    JSON to go with it. TypeError names the path of anything else; CheckpointError on a full disk, which leaves the old
-    file.
+    JSON to go with it. shard_bytes: `path` is a folder, in which flat state_dicts go to files of at most this size and
+    an index. TypeError names the path of anything else; CheckpointError on a full disk, which leaves the old file.
 
     >>> weft.save("model.safetensors", model.state_dict())                                  # doctest: +SKIP
     """
@@ -37,31 +42,52 @@ def save(path: Path | str, state: Mapping[str, Any], metadata: Mapping[str, Any]
     described = dict(metadata or {})
     if any(name.startswith("weft.") for name in described):
         raise ValueError("save: expected metadata names without 'weft.', which is reserved")
-    if set(tensors) != set(state) or not all(isinstance(name, str) for name in state):
+    flat = set(tensors) == set(state) and all(isinstance(name, str) for name in state)
+    if shard_bytes is not None:
+        if not flat:
+            raise TypeError("save: expected a flat dict of arrays to write in shards, got a nested one")
+        return sum(file.stat().st_size for file in write_sharded(path, tensors, described, shard_bytes=shard_bytes))
+    if not flat:
         described[TREE] = tree
     return write_file(path, tensors, described)
 
 
-def load(path: Path | str) -> dict[Any, Any]:
+def load(path: Path | str, *, mapped: bool = False) -> Any:
     """The state_dict that `save` wrote, or the tensors of any safetensors file: name -> NumPy array.
 
-    Checksums are verified where the file has them. CheckpointError names a damaged file and its tensor.
+    path: a file, the index of a sharded one (.index.json), or a folder with model.safetensors or its index. mapped: a
+    mapping that reads a tensor when it is asked for, from the file's memory map, read-only (`weft.io.MappedFile`).
+    Checksums are verified where the file has them. CheckpointError names a damaged file and its tensor; for pickles
+    (.pt, .pth, .bin, .ckpt, .pkl) and .h5 files, which Weft does not open, it gives the line that converts them.
 
     >>> model.load_state_dict(weft.load("model.safetensors"))                               # doctest: +SKIP
     """
-    return load_with_metadata(path)[0]
+    path = Path(path)
+    if path.is_dir():
+        path = find(path)
+    if path.name.endswith(".index.json"):
+        shards = ShardedFiles(path)
+        return shards if mapped else {name: array.copy() for name, array in shards.items()}
+    return open_mapped(path) if mapped else load_with_metadata(path)[0]
+
+
+def open_mapped(path: Path) -> Any:
+    """A mapped file, or the tree that its metadata says is around its tensors."""
+    file = MappedFile(path)
+    return as_tree(path, file, file.metadata[TREE]) if TREE in file.metadata else file
 
 
 def load_with_metadata(path: Path | str, *, checksums: bool = False) -> tuple[dict[Any, Any], dict[str, Any]]:
     """The state_dict in a file, and the metadata that `save` was given."""
     tensors, metadata = read_file(path, checksums=checksums)
-    if TREE not in metadata:
-        return tensors, metadata
+    return (as_tree(path, tensors, metadata.pop(TREE)) if TREE in metadata else tensors), metadata
+
+
+def as_tree(path: Path | str, tensors: Mapping[str, Array], tree: Any) -> Any:
     try:
-        state = unpack(metadata.pop(TREE), tensors)
+        return unpack(tree, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: expected a tree of the file's tensors in {TREE}, got {error!r}") from None
-    return state, metadata
 
 
 def pack(value: Any, path: tuple[str, ...], tensors: dict[str, Array]) -> Any:
@@ -97,7 +123,7 @@ def unused(name: str, tensors: dict[str, Array]) -> str:
     return next(f"{name}~{i}" for i in range(2, len(tensors) + 3) if f"{name}~{i}" not in tensors)
 
 
-def unpack(value: Any, tensors: dict[str, Array], depth: int = 0) -> Any:
+def unpack(value: Any, tensors: Mapping[str, Array], depth: int = 0) -> Any:
     """What `pack` turned into JSON."""
     if depth > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels")

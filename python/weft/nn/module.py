@@ -229,8 +229,8 @@ class Module:
         """Copy arrays by name into the parameters and buffers, on whatever device these are, all or nothing.
 
         state_dict: name -> array or Tensor, of the shapes that `self.state_dict()` has. Floats are cast to the dtype of
-        what they fill. ValueError lists every missing, unexpected and mis-shaped name; `strict=False` forgives the
-        first two and returns them. On an error the module is as it was.
+        what they fill. ValueError lists every missing, unexpected and mis-shaped name, with the name that each may
+        have meant; `strict=False` forgives the first two and returns them. On an error the module is as it was.
 
         >>> from weft import nn
         >>> nn.Linear(2, 3).load_state_dict(nn.Linear(2, 3).state_dict())
@@ -253,8 +253,10 @@ class Module:
                     new[name] = value
         lines = wrong[:]
         if strict:
-            lines += [f"{name}: missing, expected shape {own[name].shape}" for name in missing]
-            lines += [f"{name}: unexpected, got shape {np.shape(state_dict[name])}" for name in unexpected]
+            given = {name: np.shape(state_dict[name]) for name in unexpected}
+            wanted = {name: own[name].shape for name in missing}
+            lines += [f"{n}: missing, expected shape {wanted[n]}{nearest(n, wanted[n], given)}" for n in missing]
+            lines += [f"{n}: unexpected, got shape {given[n]}{nearest(n, given[n], wanted)}" for n in unexpected]
         if lines:
             raise ValueError(
                 f"load_state_dict: expected the names and shapes of {type(self).__name__}, got\n  " + "\n  ".join(lines)
@@ -369,6 +371,17 @@ def is_float(dtype: Any) -> bool:
 
 def loadable(got: Any, expected: Any) -> bool:
     return (is_float(got) and is_float(expected)) or np.can_cast(got, expected, "same_kind")
+
+
+def nearest(name: str, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]]) -> str:
+    """The name among `others` that `name` may have meant, with its shape, as the end of a line; "" if none is near."""
+    same = [other for other in others if others[other] == shape] or list(others)
+    ends = [other for other in same if other.endswith(f".{name}") or name.endswith(f".{other}")]
+    if not ends:
+        import difflib
+
+        ends = difflib.get_close_matches(name, same[:100], 1)  # it compares with each, slowly
+    return f" (nearest: {ends[0]} {others[ends[0]]})" if ends else ""
 
 
 def zero_grad(parameters: Any, set_to_none: bool = True) -> None:
