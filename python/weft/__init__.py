@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as _np
 from numpy import bool_ as bool  # noqa: F401
-from numpy import (  # noqa: F401  # noqa: F401
+from numpy import (  # noqa: F401
+    complex64,
+    complex128,
     e,
     float16,
     float32,
@@ -41,10 +43,12 @@ from weft.backends.device import default_device, devices, set_default_device  # 
 from weft.backends.registry import which  # noqa: F401
 from weft.gradients import checkpoint, grad, hessian_vector_product, value_and_grad  # noqa: F401
 from weft.ops import *  # noqa: F403
+from weft.ops import __array_namespace_info__  # noqa: F401
 
 globals().pop("elementwise", None)  # the module of ops that came with them: that name is the decorator's
 
 __version__ = "0.1.0"
+__array_api_version__ = "2024.12"
 
 LAZY = {"nn", "models", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli", "cuda"}
 LAZY_NAMES = {

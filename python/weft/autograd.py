@@ -98,6 +98,7 @@ class Tensor:
     __hash__ = object.__hash__
 
     if TYPE_CHECKING:  # methods.py gives the class its operators and methods, out of one table
+
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, key: Any) -> Tensor: ...
         def __neg__(self) -> Tensor: ...
@@ -274,8 +275,11 @@ class Tensor:
             )
 
 
+DEFAULTS = {"d": np.dtype(np.float32), "D": np.dtype(np.complex64)}  # what Python's numbers become, by NumPy's dtype
+
+
 def to_array(data: Any) -> Any:
-    """What a Tensor holds: arrays as they are, Python numbers and lists of them, floats as float32, on the default
+    """What a Tensor holds: arrays as they are, Python numbers and lists of them in the default dtypes, on the default
     device."""
     if isinstance(data, OnDevice):
         return data
@@ -293,7 +297,9 @@ def to_array(data: Any) -> Any:
         out = np.asarray(data)
     if out.dtype.kind in "OUSMm":
         raise TypeError(f"Tensor: expected numbers, got {type(data).__name__}")
-    return place(out.astype(np.float32) if out.dtype == np.float64 else out, default_device())
+    if isinstance(data, (float, complex, list, tuple)):
+        out = out.astype(DEFAULTS.get(out.dtype.char, out.dtype), copy=False)
+    return place(out, default_device())
 
 
 # -- recording ---------------------------------------------------------------------------------------------------------

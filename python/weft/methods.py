@@ -122,15 +122,33 @@ def transpose(x: Tensor) -> Tensor:
     return ops.matrix_transpose(x)
 
 
-def members() -> dict[str, Any]:
+VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+
+
+def array_namespace(x: Tensor, /, *, api_version: str | None = None) -> Any:
+    """The module `weft`, by the Python array API standard. ValueError for a version of it that is not there."""
     import weft
 
+    if api_version is not None and api_version not in VERSIONS:
+        raise ValueError(f"__array_namespace__: expected a version of {', '.join(VERSIONS)}, got {api_version!r}")
+    return weft
+
+
+def as_index(x: Tensor, /) -> int:
+    """A 0-d integer as a Python int."""
+    if x.data.ndim or x.data.dtype.kind not in "iu":
+        raise TypeError(f"index: expected one integer of no axes, got {x.dtype} of shape {x.shape}")
+    return int(x.data.item())
+
+
+def members() -> dict[str, Any]:
     return {
-        "__array_namespace__": lambda x, *, api_version=None: weft,
+        "__array_namespace__": array_namespace,
         "__bool__": only_value(bool, "bool"),
         "__float__": only_value(float, "float"),
         "__int__": only_value(int, "int"),
-        "__index__": lambda x: x.data.__index__(),
+        "__complex__": only_value(complex, "complex"),
+        "__index__": as_index,
         "__getitem__": index.getitem,
         "__setitem__": index.setitem,
         "__iter__": lambda x: iter(ops.unstack(x)),

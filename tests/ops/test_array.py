@@ -32,6 +32,10 @@ def replace_oracle(x, value, index):
     return out
 
 
+def zeros_among(*shape):
+    return lambda rng: rng.standard_normal(shape) * rng.integers(0, 2, shape)
+
+
 RAW = "what getitem's gradient calls, with a raw index of its device: the rows of getitem cover it"
 CASES = [
     Case(ops.sum, (3, 4), oracle=np.sum),
@@ -49,7 +53,18 @@ CASES = [
     Case(ops.var, (3, 4), params={"axis": 1, "correction": 1.0},
          oracle=lambda x, axis, correction: x.var(axis, ddof=1)),
     Case(ops.std, (3, 4), oracle=np.std),
-    Case(ops.cumulative_sum, (3, 4), params={"axis": 1}, oracle=lambda x, axis: np.cumsum(x, axis)),
+    Case(ops.cumulative_sum, (3, 4), params={"axis": 1}, oracle=np.cumulative_sum),
+    Case(ops.cumulative_sum, (5,), params={"include_initial": True}, oracle=np.cumulative_sum),
+    Case(ops.cumulative_prod, (3, 4), params={"axis": 1}, oracle=np.cumulative_prod),
+    Case(ops.cumulative_prod, (7, 2), params={"axis": 0, "include_initial": True}, oracle=np.cumulative_prod),
+    Case(ops.cumulative_prod, (1,), oracle=np.cumulative_prod),
+    Case(ops.diff, (3, 4), oracle=np.diff),
+    Case(ops.diff, (5, 2), params={"axis": 0, "n": 2}, oracle=lambda x, axis, n: np.diff(x, n, axis)),
+    Case(lambda x, y: ops.diff(x, prepend=y, append=y), (2, 3), (2, 1),
+         oracle=lambda x, y: np.diff(x, prepend=y, append=y), name="diff[between]"),
+    Case(ops.count_nonzero, zeros_among(3, 4), params={"axis": 1}, oracle=np.count_nonzero, grad=False),
+    Case(ops.count_nonzero, zeros_among(3, 4), params={"keepdims": True},
+         oracle=lambda x, keepdims: np.count_nonzero(x, keepdims=True), grad=False),
     Case(ops.all, (3, 4), params={"axis": 1}, oracle=np.all, grad=False),
     Case(ops.any, (3, 4), oracle=np.any, grad=False),
     Case(ops.argmax, (3, 4), params={"axis": 1}, oracle=np.argmax, grad=False),
@@ -67,6 +82,13 @@ CASES = [
     Case(ops.tile, (2, 3), params={"repetitions": (2, 1, 3)}, oracle=lambda x, repetitions: np.tile(x, repetitions)),
     Case(ops.repeat, (2, 3), params={"repeats": 2, "axis": 0}, oracle=np.repeat),
     Case(ops.repeat, (2, 3), params={"repeats": 3}, oracle=np.repeat),
+    Case(lambda x: ops.repeat(x, np.array([2, 0, 3]), axis=1), (2, 3),
+         oracle=lambda x: np.repeat(x, [2, 0, 3], 1), name="repeat[each]"),
+    Case(ops.reshape, (2, 3), params={"shape": (6,), "copy": True}, oracle=lambda x, shape, copy: x.reshape(shape)),
+    Case(lambda x, y: ops.meshgrid(x, y), (3,), (2,), oracle=lambda x, y: np.meshgrid(x, y), name="meshgrid"),
+    Case(lambda x, y, z: ops.meshgrid(x, y, z, indexing="ij"), (3,), (2,), (1,),
+         oracle=lambda x, y, z: np.meshgrid(x, y, z, indexing="ij"), name="meshgrid[ij]"),
+    Case(lambda x, y: ops.broadcast_arrays(x, y), (3, 1), (2,), oracle=np.broadcast_arrays, name="broadcast_arrays"),
     Case(ops.pad, (2, 3), params={"widths": ((1, 0), (2, 1))}, oracle=lambda x, widths: np.pad(x, widths)),
     Case(ops.tril, (3, 4), oracle=np.tril),
     Case(ops.triu, (2, 3, 4), params={"k": 1}, oracle=np.triu),
@@ -88,6 +110,14 @@ CASES = [
          oracle=lambda x: x[LONG[:, None] - 2], name="take<0"),
     Case(lambda x: ops.take_along_axis(x, LONG[None, :2], axis=1), (3, 4),
          oracle=lambda x: np.take_along_axis(x, LONG[None, :2], 1), name="take_along_axis"),
+    Case(lambda x: ops.take_along_axis(x, LONG[None, :2], axis=1), (1, 4),
+         oracle=lambda x: np.take_along_axis(x, LONG[None, :2], 1), name="take_along_axis[1]"),
+    Case(lambda x: ops.take_along_axis(x, LONG[:, None], axis=1), (1, 4),
+         oracle=lambda x: np.take_along_axis(np.broadcast_to(x, (4, 4)), LONG[:, None], 1), name="take_along_axis[x]"),
+    Case(ops.nonzero, zeros_among(3, 4), oracle=np.nonzero, grad=False),
+    Case(ops.searchsorted, lambda rng: np.sort(rng.standard_normal(9)), (2, 3), oracle=np.searchsorted, grad=False),
+    Case(ops.unique_values, apart(3, 4), oracle=np.unique),
+    Case(ops.unique_all, apart(2, 3), oracle=np.unique_all),
     Case(index.put, (3, 2), params={"index": (slice(None), LONG[:2]), "shape": (3, 4)}, oracle=put_oracle,
          off_device=RAW),
     Case(index.put, (4, 3), params={"index": LONG, "shape": (3, 3)}, oracle=put_oracle,

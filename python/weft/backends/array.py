@@ -202,6 +202,12 @@ def cumulative_sum(x: Any, *, axis: int = -1) -> Any:
     return np.cumulative_sum(x, axis=axis)
 
 
+def cumulative_prod(x: Any, *, axis: int = -1) -> Any:
+    if is_16_bit(x.dtype):
+        return np.cumulative_prod(x.astype(np.float32), axis=axis).astype(x.dtype)
+    return np.cumulative_prod(x, axis=axis)
+
+
 def matmul(a: Any, b: Any) -> Any:
     from weft.backends import reference as K
 

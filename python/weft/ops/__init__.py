@@ -45,7 +45,9 @@ from weft.ops.creation import (
     zeros,
     zeros_like,
 )
+from weft.ops.cumulative import cumulative_prod, cumulative_sum, diff
 from weft.ops.dropout import dropout
+from weft.ops.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from weft.ops.elementwise import (
     abs,
     acos,
@@ -111,6 +113,7 @@ from weft.ops.elementwise import (
 from weft.ops.embedding import embedding, scatter_add
 from weft.ops.heads import split_heads
 from weft.ops.index import argsort, sort, take, take_along_axis
+from weft.ops.inspection import __array_namespace_info__
 from weft.ops.linalg import linear, matmul, tensordot, vecdot
 from weft.ops.linear_loss import linear_cross_entropy
 from weft.ops.loss import (
@@ -126,10 +129,12 @@ from weft.ops.loss import (
 )
 from weft.ops.norm import group_norm, layer_norm, rms_norm
 from weft.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
-from weft.ops.reduce import all, any, argmax, argmin, cumulative_sum, max, mean, min, prod, std, sum, var
+from weft.ops.reduce import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var
 from weft.ops.rnn import gru, gru_cell, lstm, lstm_cell, rnn
 from weft.ops.rope import rope, rope_tables
+from weft.ops.search import nonzero, searchsorted, unique_all, unique_counts, unique_inverse, unique_values
 from weft.ops.shape import (
+    broadcast_arrays,
     broadcast_to,
     concat,
     expand_dims,

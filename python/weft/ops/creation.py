@@ -6,50 +6,75 @@ from typing import Any
 
 import numpy as np
 
-from weft.autograd import Tensor
-from weft.backends.array import OnDevice, device_of, namespace, on_devices
-from weft.backends.device import check_device, check_together, place
+from weft.autograd import DEFAULTS, Tensor
+from weft.backends.array import OnDevice, device_of, on_devices
+from weft.backends.device import check_device, place
+from weft.ops.dtypes import FLOAT32, check_holds
+from weft.ops.elementwise import astype
+from weft.ops.shape import broadcast_to, reshape, stack
 
-FLOAT32 = np.float32
 
-
-def asarray(x: Any, /, *, dtype: Any = None, device: str | None = None, copy: bool | None = None) -> Tensor:
-    """A Tensor of x: an array, a number or nested lists of numbers; Python floats become float32.
+def asarray(obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: bool | None = None) -> Tensor:
+    """A Tensor of an array, a number or nested lists of numbers; Python's floats become float32.
 
     device: where it shall live. By default Tensors and CuPy's arrays stay where they are, and NumPy's arrays, numbers
-    and lists go to the default device. Memory is shared unless `copy`, or another device or dtype, asks for a copy.
-    TypeError for what is no number; ValueError where copy=False forbids what is needed.
+    and lists go to the default device. Memory is shared unless `copy`, or another device or dtype, asks for a copy; a
+    copy of a Tensor is recorded.  TypeError for what is no number; ValueError where copy=False forbids what is needed.
 
     >>> import weft
     >>> weft.asarray([1.5, 2.0]).dtype
     dtype('float32')
     """
-    stays = device is None and isinstance(x, (Tensor, OnDevice))
-    where = device_of(x) if stays else check_device(device)
-    if isinstance(x, Tensor) and dtype is None and not copy and device_of(x) == where:
-        return x
-    if isinstance(x, (list, tuple)) and any(isinstance(i, Tensor) for i in x):
-        parts = [i.data if isinstance(i, Tensor) else np.asarray(i) for i in x]
-        check_together("asarray", parts)
-        x = namespace(*parts).stack(parts, axis=0)
-        where = device_of(x) if device is None else where
-    if isinstance(x, np.ndarray) and not x.dtype.isnative:  # of a file from another machine
-        x = x.astype(x.dtype.newbyteorder("="))
-    out = Tensor(x.data if isinstance(x, Tensor) else x)
-    if device is None and out.device != "cpu":  # CuPy's
-        where = out.device
-    if copy is False and out.device != where and isinstance(x, (Tensor, OnDevice, np.ndarray)):
-        raise ValueError(f"asarray: expected copy allowed from {out.device} to {where}, got copy=False")
-    if out.device != where:
-        out, copy = Tensor(place(out.data, where)), None
-    data = out.data
-    if dtype is not None and data.dtype != np.dtype(dtype):
+    dtype = None if dtype is None else np.dtype(dtype)
+    if isinstance(obj, (list, tuple)) and holds_tensor(obj):
         if copy is False:
-            raise ValueError(
-                f"asarray: expected copy allowed to change {data.dtype} into {np.dtype(dtype)}, got copy=False"
-            )
-        return Tensor(data.astype(dtype))
-    return Tensor(data.copy()) if copy else out
+            raise ValueError("asarray: expected copy allowed to join a list of Tensors, got copy=False")
+        obj, copy = joined(obj), None
+    if isinstance(obj, Tensor):
+        return converted(obj, dtype, obj.device if device is None else check_device(device), copy)
+    if not isinstance(obj, (np.ndarray, OnDevice)) and not hasattr(obj, "__array__") and not is_buffer(obj):
+        if copy is False:
+            raise ValueError(f"asarray: expected copy allowed to make an array of {type(obj).__name__}, got copy=False")
+        copy = None
+        obj = obj if dtype is None or type(obj).__module__.partition(".")[0] == "cupy" else np.asarray(obj, dtype)
+    if isinstance(obj, np.ndarray) and not obj.dtype.isnative:  # of a file from another machine
+        obj = obj.astype(obj.dtype.newbyteorder("="))
+    out = Tensor(obj)
+    stays = device is None and out.device != "cpu"  # CuPy's
+    return converted(out, dtype, out.device if stays else check_device(device), copy)
+
+
+def is_buffer(obj: Any) -> bool:
+    """Whether an object exports its memory by Python's buffer protocol."""
+    try:
+        memoryview(obj)
+    except TypeError:
+        return False
+    return True
+
+
+def holds_tensor(items: Any) -> bool:
+    """Whether a Tensor is anywhere in nested lists."""
+    return any([isinstance(i, Tensor) or (isinstance(i, (list, tuple)) and holds_tensor(i)) for i in items])
+
+
+def joined(items: Any) -> Tensor:
+    """Nested lists of Tensors, and of numbers beside them, as one Tensor; recorded."""
+    parts = [joined(i) if isinstance(i, (list, tuple)) and holds_tensor(i) else i for i in items]
+    device = next(i.device for i in parts if isinstance(i, Tensor))
+    return stack([i if isinstance(i, Tensor) else asarray(i, device=device) for i in parts])  # type: ignore[no-any-return]
+
+
+def converted(x: Tensor, dtype: Any, device: str, copy: bool | None) -> Tensor:
+    """x on `device` in `dtype`: itself where nothing changes and no copy is asked for."""
+    changes = x.device != device or (dtype is not None and x.dtype != dtype)
+    if changes and copy is False:
+        wanted = f"from {x.device} to {device}" if x.device != device else f"to change {x.dtype} into {dtype}"
+        raise ValueError(f"asarray: expected copy allowed {wanted}, got copy=False")
+    if not changes and not copy:
+        return x
+    there = x.to_device(device)
+    return astype(there, dtype or x.dtype) if there is x or dtype not in (None, x.dtype) else there
 
 
 def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Tensor:
@@ -82,9 +107,18 @@ def moved(values: Any, device: str | None) -> Tensor:
     return Tensor(place(values, check_device(device)))
 
 
-def of_number(value: Any, dtype: Any) -> Any:
-    """The dtype of an array full of `value`, unless one is given: a Python float's is float32."""
-    return dtype or (FLOAT32 if isinstance(value, float) else np.asarray(value).dtype)
+def of_numbers(values: Any, dtype: Any) -> Any:
+    """NumPy's `values` of Python's numbers, in their default dtype unless one is given."""
+    return values.astype(dtype or DEFAULTS.get(values.dtype.char, values.dtype), copy=False)
+
+
+def filled(name: str, shape: Any, value: Any, dtype: Any, device: str | None) -> Tensor:
+    """`value`, a number or an array of one, everywhere in `shape`."""
+    if hasattr(value, "dtype"):
+        dtype, value = dtype or value.dtype, value.item()
+    dtype = np.dtype(dtype) if dtype else of_numbers(np.asarray(value), None).dtype
+    check_holds(name, dtype, value)
+    return created("full", device, shape, value, dtype)
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -97,9 +131,12 @@ def ones(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
     return created("ones", device, shape, dtype or FLOAT32)
 
 
-def full(shape: Any, value: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """`value` everywhere in `shape`; a Python float gives float32."""
-    return created("full", device, shape, value, of_number(value, dtype))
+def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
+    """`fill_value` everywhere in `shape`; a Python float gives float32.
+
+    TypeError where `dtype` would cut it.
+    """
+    return filled("full", shape, fill_value, dtype, device)
 
 
 def empty(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -108,23 +145,30 @@ def empty(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor
 
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Numbers from `start` (0 if only one is given) by `step`, `stop` left out; float32 if any is a float."""
+    """Numbers from `start` (0 if only one is given) by `step`, `stop` left out; float32 if any is a float.
+
+    OverflowError where an integer `dtype` does not reach that far.
+    """
     values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
-    return moved(values.astype(dtype or (FLOAT32 if values.dtype == np.float64 else values.dtype)), device)
+    if dtype is not None and np.dtype(dtype).kind in "iu" and values.size:
+        info, ends = np.iinfo(dtype), (values[0], values[-1])
+        if min(ends) < info.min or max(ends) > info.max:
+            raise OverflowError(f"arange: expected numbers that fit {info.dtype}, got {ends[0]} to {ends[1]}")
+    return moved(of_numbers(values, dtype), device)
 
 
 def linspace(
     start: Any, stop: Any, /, num: int, *, dtype: Any = None, device: str | None = None, endpoint: bool = True
 ) -> Tensor:
-    """`num` evenly spaced numbers from `start` to `stop`, float32 by default."""
-    return moved(np.linspace(start, stop, num, endpoint=endpoint).astype(dtype or FLOAT32), device)
+    """`num` evenly spaced numbers from `start` to `stop`; float32 by default, complex64 if one is complex."""
+    return moved(of_numbers(np.linspace(start, stop, num, endpoint=endpoint), dtype), device)
 
 
 def eye(
-    rows: int, columns: int | None = None, /, *, k: int = 0, dtype: Any = None, device: str | None = None
+    n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: str | None = None
 ) -> Tensor:
     """Ones on diagonal k, zeros elsewhere, float32 by default."""
-    return moved(np.eye(rows, columns, k, dtype or FLOAT32), device)
+    return moved(np.eye(n_rows, n_cols, k, dtype or FLOAT32), device)
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -137,9 +181,12 @@ def ones_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Ten
     return created("ones", device or device_of(x), x.shape, dtype or x.dtype)
 
 
-def full_like(x: Any, /, value: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """`value` everywhere, in x's shape and dtype, on its device unless another is given."""
-    return created("full", device or device_of(x), x.shape, value, dtype or x.dtype)
+def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
+    """`fill_value` everywhere, in x's shape and dtype, on its device unless another is given.
+
+    TypeError where that dtype would cut it.
+    """
+    return filled("full_like", x.shape, fill_value, dtype or x.dtype, device or device_of(x))
 
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -148,7 +195,28 @@ def empty_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Te
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
-    """Coordinate matrices from coordinate vectors, on the device of the first."""
-    device = device_of(arrays[0]) if arrays and isinstance(arrays[0], Tensor) else None
-    vectors = [x.numpy() if isinstance(x, Tensor) else np.asarray(x) for x in arrays]
-    return tuple([moved(a.copy(), device) for a in np.meshgrid(*vectors, indexing=indexing)])  # type: ignore[call-overload]
+    """Coordinate matrices from coordinate vectors, each in memory of its own.
+
+    indexing: "xy" lays the first vector along the second axis, "ij" along the first.  ValueError for another.
+
+    >>> import weft
+    >>> x, y = weft.meshgrid(weft.arange(3), weft.arange(2))
+    >>> x.numpy(), y.numpy()
+    (array([[0, 1, 2],
+           [0, 1, 2]]), array([[0, 0, 0],
+           [1, 1, 1]]))
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: expected indexing 'xy' or 'ij', got {indexing!r}")
+    vectors = [asarray(x) for x in arrays]
+    if any([x.ndim > 1 for x in vectors]):
+        raise ValueError(f"meshgrid: expected vectors, got shapes {[x.shape for x in vectors]}")
+    order = list(range(len(vectors)))
+    if indexing == "xy" and len(order) > 1:
+        order[:2] = [1, 0]  # order[i]: the axis along which vector i lies
+    shape = [0] * len(order)
+    for x, axis in zip(vectors, order):
+        shape[axis] = x.size
+    lines = [tuple([x.size if i == axis else 1 for i in range(len(order))]) for x, axis in zip(vectors, order)]
+    spread = [broadcast_to(reshape(x, line), tuple(shape)) for x, line in zip(vectors, lines)]
+    return tuple([astype(x, x.dtype) for x in spread])

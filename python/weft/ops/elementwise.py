@@ -15,25 +15,13 @@ from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace, ndarray
 from weft.backends.device import beside
-
-SCALARS = (float, int, bool, complex)
-FLOAT32 = np.dtype(np.float32)
-
-
-def promoted(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype of an op on arrays of dtypes `a` and `b`; where kinds mix, the float's."""
-    if a == b:
-        return a
-    for x, y in ((a, b), (b, a)):
-        if x.kind in "biu" and y.kind not in "biu":
-            return y
-    return np.result_type(a, b)
+from weft.ops.dtypes import FLOAT32, SCALARS, promoted
 
 
 def weak(scalar: Any, x: Any) -> tuple[Any, Any]:
     """A Python scalar beside array `x`: neither may widen the other by accident."""
     kind = x.dtype.kind
-    if kind in "biu" and type(scalar) is float:
+    if type(scalar) in (float, complex) and (kind in "biu" or (type(scalar) is complex and is_16_bit(x.dtype))):
         xp = namespace(x)
         return scalar, xp.astype(x, FLOAT32)
     if type(scalar) is int and kind in "iu":
@@ -311,13 +299,26 @@ def clip(x, low=None, high=None):
 
 
 @op
-def astype(x, dtype=None):
-    """x in another dtype; the gradient returns in x's own."""
+def cast(x, *, dtype):
     before = x.dtype
-    dtype = np.dtype(dtype)
-    xp = namespace(x)
+    if before.kind == "c" and dtype.kind not in "cb":
+        raise TypeError(f"astype: expected complex numbers to stay so, got {dtype}; take real(x) or imag(x)")
     differentiable = dtype.kind not in "biu" and before.kind not in "biu"
-    return xp.astype(x, dtype), (lambda g: namespace(g).astype(g, before),) if differentiable else None
+    return namespace(x).astype(x, dtype), (same,) if differentiable else None  # the engine brings the gradient back
+
+
+cast.body.__name__ = "astype"
+
+
+def astype(x: Any, dtype: Any, *, copy: bool = True, device: str | None = None) -> Any:
+    """x in another dtype, and on another device if one is named; the gradient returns in x's own.
+
+    copy: False for x itself where nothing changes.  TypeError for complex numbers that should become real.
+    """
+    dtype = np.dtype(dtype)
+    if device is not None:
+        x = x.to_device(device)
+    return x if not copy and x.dtype == dtype else cast(x, dtype=dtype)
 
 
 def plain(name: str, doc: str, inputs: int) -> Any:

@@ -13,6 +13,8 @@ from weft.autograd import Tensor, op, state
 from weft.backends.array import ARRAYS, device_of, namespace
 from weft.backends.device import beside, check_together
 from weft.backends.piece import Pieces
+from weft.ops.dtypes import check_holds
+from weft.ops.shape import broadcast_to, normal_axes
 
 
 def raw_index(index: Any, x: Any, by: str) -> Any:
@@ -68,25 +70,19 @@ def put_back(g: Any, index: Any, shape: Any) -> Any:
     return put_all([(g, index)], shape)
 
 
-def getitem(x: Any, index: Any) -> Any:
-    """x[index] with NumPy's rules: integers, slices, None, Ellipsis, integer arrays and boolean masks."""
-    return get(x, index=raw_index(index, x, "getitem"))
+def getitem(x: Any, key: Any, /) -> Any:
+    """x[key] with NumPy's rules: integers, slices, None, Ellipsis, integer arrays and boolean masks."""
+    return get(x, index=raw_index(key, x, "getitem"))
 
 
-KINDS = "biufVc"  # a value of a later kind would be cut to fit; V: bfloat16 and its like
-WORDS = {"i": "integers", "u": "integers", "f": "floating-point numbers", "c": "complex numbers"}
-
-
-def setitem(x: Tensor, index: Any, value: Any) -> None:
-    """x[index] = value. Recorded Tensors get a new value; memory outside the tape is written in place."""
-    index = raw_index(index, x, "setitem")
+def setitem(x: Tensor, key: Any, value: Any, /) -> None:
+    """x[key] = value. Recorded Tensors get a new value; memory outside the tape is written in place."""
+    index = raw_index(key, x, "setitem")
     if isinstance(value, Tensor):
         check_together("setitem", (x.data, value.data))
     elif isinstance(value, (list, tuple, np.ndarray)):
         value = beside(value, x)
-    kind = value.dtype.kind if hasattr(value, "dtype") else np.asarray(value).dtype.kind
-    if KINDS.find(kind) > KINDS.find(x.dtype.kind) >= 0:
-        raise TypeError(f"setitem: expected values that {x.dtype} can hold, got {WORDS[kind]}")
+    check_holds("setitem", x.dtype, value)
     if state.recording and (x.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
         if x.node is None and x.requires_grad:
             raise RuntimeError(
@@ -181,48 +177,61 @@ def along(indices: Any, axis: int) -> tuple[Any, ...]:
 
 @op
 def gather(x, *, indices, axis):
-    shape, where = x.shape, axis % x.ndim
-    index = along(indices, where)
+    shape = x.shape
+    index = along(indices, axis)
 
     return namespace(x).take_along_axis(x, indices, axis=axis), (lambda g: put_back(g, index, shape),)
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
-    """For each position of `indices` (integers, x's shape but along `axis`), the value of x that it names there."""
+    """For each position of `indices` (integers, x's shape but along `axis`), the value of x that it names there.
+
+    The other axes broadcast.  ValueError where they do not; IndexError for an index out of range.
+    """
     indices = as_indices(indices, x, "take_along_axis")
+    (axis,) = normal_axes("take_along_axis", axis, x.ndim)
     n = x.shape[axis]
     if out_of_range(indices, n):
         raise IndexError(
             f"take_along_axis: expected indices within {n}, got {int(indices.min())} to {int(indices.max())}"
         )
-    shape = list(x.shape)
-    shape[axis] = indices.shape[axis]
-    return gather(x, indices=namespace(indices).broadcast_to(indices, tuple(shape)), axis=axis)
+    others = [(*shape[:axis], 1, *shape[axis + 1 :]) for shape in (x.shape, indices.shape)]
+    if indices.ndim != x.ndim or any([p != q and 1 not in (p, q) for p, q in zip(*others)]):
+        raise ValueError(f"take_along_axis: expected indices that fit {x.shape} but along {axis}, got {indices.shape}")
+    whole = np.broadcast_shapes(*others)
+    shapes = [(*whole[:axis], length, *whole[axis + 1 :]) for length in (n, indices.shape[axis])]
+    x = x if x.shape == shapes[0] else broadcast_to(x, shapes[0])
+    return gather(x, indices=namespace(indices).broadcast_to(indices, shapes[1]), axis=axis)
 
 
 @op
-def sort_values(x, *, axis, descending):
+def sort_values(x, *, axis, descending, stable):
     xp = namespace(x)
     raw = x.data if type(x) is Tensor else x
-    order = sorting(raw, axis, descending)
-    shape, index = x.shape, along(order, axis % x.ndim)
+    order = sorting(raw, axis, descending, stable)
+    shape, index = x.shape, along(order, axis)
 
     return xp.take_along_axis(x, order, axis=axis), (lambda g: put_back(g, index, shape),)
 
 
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    """x sorted along `axis`."""
-    return sort_values(x, axis=axis, descending=descending)
+    """x sorted along `axis`; NaN comes last either way.
+
+    stable: whether equal values keep their order, as they do in `argsort`.
+    """
+    (axis,) = normal_axes("sort", axis, x.ndim)
+    return sort_values(x, axis=axis, descending=descending, stable=stable)
 
 
 @op
-def argsort(x, *, axis=-1, descending=False, stable=True):
-    """The indices that sort x along `axis`."""
-    return sorting(x.data if type(x) is Tensor else x, axis, descending), None
+def argsort(x, /, *, axis=-1, descending=False, stable=True):
+    """The indices that sort x along `axis`; NaN comes last, and equal values keep their order if `stable`."""
+    (axis,) = normal_axes("argsort", axis, x.ndim)
+    return sorting(x.data if type(x) is Tensor else x, axis, descending, stable), None
 
 
-def sorting(x: Any, axis: int, descending: bool) -> Any:
-    """The indices that sort an array; ties stay in their order, NaN comes last."""
+def sorting(x: Any, axis: int, descending: bool, stable: bool) -> Any:
+    """The indices that sort an array along an axis, counted from 0."""
     if descending:  # ~x turns the order of integers around, where -x wraps
         x = ~x if x.dtype.kind in "biu" else -x
-    return np.argsort(x, axis=axis, kind="stable")
+    return namespace(x).argsort(x, axis=axis, stable=stable)

@@ -1,7 +1,8 @@
-"""Reductions and cumulative sums over axes."""
+"""Reductions over axes."""
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,16 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
     return total
 
 
+def in_dtype(x: Any, dtype: Any) -> Any:
+    """x in `dtype`; None and its own leave it as it is."""
+    return x if dtype is None or x.dtype == dtype else namespace(x).astype(x, np.dtype(dtype))
+
+
 @op
-def sum(x, *, axis=None, keepdims=False):
-    """The sum over `axis` (an int, a tuple, or None for all).
+def sum(x, /, *, axis=None, dtype=None, keepdims=False):
+    """The sum over `axis` (an int, a tuple, or None for all), of and in `dtype` if one is given.
+
+    Integers and bool add up in 64 bits.
 
     >>> import weft
     >>> weft.sum(weft.ones((2, 3)), axis=1).numpy()
@@ -41,11 +49,13 @@ def sum(x, *, axis=None, keepdims=False):
         xp = namespace(g)
         return xp.broadcast_to(xp.reshape(g, kept), shape)
 
+    if dtype is not None:
+        return in_dtype(namespace(x).sum(in_dtype(x, dtype), axis=axis, keepdims=keepdims), dtype), (vjp,)
     return namespace(x).sum(x, axis=axis, keepdims=keepdims), (vjp,)
 
 
 @op
-def mean(x, *, axis=None, keepdims=False):
+def mean(x, /, *, axis=None, keepdims=False):
     """The mean over `axis`; integers are averaged in float32."""
     x = floating(x)
     shape, kept, n = x.shape, kept_shape(x.shape, axis), count(x.shape, axis)
@@ -60,7 +70,7 @@ def mean(x, *, axis=None, keepdims=False):
 def extreme(name: str, doc: str) -> Any:
     """max or min: values that tie share the gradient equally."""
 
-    def body(x, *, axis=None, keepdims=False):
+    def body(x, /, *, axis=None, keepdims=False):
         xp = namespace(x)
         kept = kept_shape(x.shape, axis)
         y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
@@ -82,8 +92,12 @@ min = extreme("min", "The smallest value over `axis`; NaN wins; ties share the g
 
 
 @op
-def prod(x, *, axis=None, keepdims=False):
-    """The product over `axis`; its gradient is right with zeros too."""
+def prod(x, /, *, axis=None, dtype=None, keepdims=False):
+    """The product over `axis`, of and in `dtype` if one is given; its gradient is right with zeros too.
+
+    Integers and bool are multiplied in 64 bits.
+    """
+    x = in_dtype(x, dtype)
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     order = [i for i in range(x.ndim) if i not in {a % x.ndim for a in axes}]
     kept = kept_shape(x.shape, axis)
@@ -104,37 +118,28 @@ def prod(x, *, axis=None, keepdims=False):
             inverse[j] = i
         return xp.permute_dims(back, tuple(inverse)) * xp.reshape(g, kept)
 
-    return namespace(x).prod(x, axis=axis, keepdims=keepdims), (vjp,)
+    return in_dtype(namespace(x).prod(x, axis=axis, keepdims=keepdims), dtype), (vjp,)
 
 
-def var(x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The variance over `axis`, divided by count - correction."""
     if is_16_bit(x.dtype):  # its sum of squares is soon past float16
         return var(astype(x, dtype=np.float32), axis=axis, correction=correction, keepdims=keepdims).astype(x.dtype)
     centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - correction)
+    return sum(centred * centred, axis=axis, keepdims=keepdims) / float(
+        builtins.max(count(x.shape, axis) - correction, 0.0)
+    )
 
 
-def std(x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The standard deviation over `axis`, the root of `var`."""
     if is_16_bit(x.dtype):
         return std(astype(x, dtype=np.float32), axis=axis, correction=correction, keepdims=keepdims).astype(x.dtype)
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
-@op
-def cumulative_sum(x, *, axis=-1):
-    """Running sums along `axis`."""
-
-    def vjp(g):
-        xp = namespace(g)
-        return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
-
-    return namespace(x).cumulative_sum(x, axis=axis), (vjp,)
-
-
 def plain(name: str, doc: str) -> Any:
-    def body(x, *, axis=None, keepdims=False):
+    def body(x, /, *, axis=None, keepdims=False):
         return getattr(namespace(x), name)(x, axis=axis, keepdims=keepdims), None
 
     body.__name__ = body.__qualname__ = name
@@ -146,3 +151,10 @@ all = plain("all", "Whether all values over `axis` are true.")
 any = plain("any", "Whether one value over `axis` is true.")
 argmax = plain("argmax", "The index of the first largest value along `axis` (of the flat array for None).")
 argmin = plain("argmin", "The index of the first smallest value along `axis` (of the flat array for None).")
+
+
+@op
+def count_nonzero(x, /, *, axis=None, keepdims=False):
+    """How many values over `axis` are not 0; NaN counts as one that is not."""
+    xp = namespace(x)
+    return xp.sum(x if x.dtype.kind == "b" else xp.not_equal(x, 0), axis=axis, keepdims=keepdims), None

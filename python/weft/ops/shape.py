@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from weft.autograd import op
+from weft.autograd import Tensor, op
+from weft.backends import writes
 from weft.backends.array import namespace
+from weft.backends.device import on_host
 
 
 def resolve_shape(shape: Any, size: int) -> tuple[int, ...]:
@@ -22,23 +25,34 @@ def resolve_shape(shape: Any, size: int) -> tuple[int, ...]:
     return shape
 
 
-def positional(body: Any, *names: str) -> Any:
-    """An op of one array whose parameters may also be passed by position, as the standard allows."""
+def parametric(body: Any) -> Any:
+    """An op whose parameters may be given by position too: those that stand between `/` and `*` in the body."""
     recorded = op(body)
+    code = body.__code__
+    arrays, last = code.co_posonlyargcount, code.co_argcount
+    names = code.co_varnames[arrays:last]
 
-    def function(x: Any, *args: Any, **params: Any) -> Any:
-        if args:
-            params.update(zip(names, args, strict=False))
-        return recorded(x, **params)
+    @functools.wraps(body)
+    def function(*inputs: Any, **params: Any) -> Any:
+        if len(inputs) > arrays:
+            if len(inputs) > last:
+                raise TypeError(f"{body.__name__}: expected at most {last} positional arguments, got {len(inputs)}")
+            for name, value in zip(names, inputs[arrays:]):
+                if name in params:
+                    raise TypeError(f"{body.__name__}: expected one value for {name!r}, got two")
+                params[name] = value
+            inputs = inputs[:arrays]
+        return recorded(*inputs, **params)
 
-    function.__name__ = function.__qualname__ = body.__name__
-    function.__doc__ = body.__doc__
     function.body = body  # type: ignore[attr-defined]
     return function
 
 
-def reshape_body(x, *, shape):
+@parametric
+def reshape(x, /, shape, *, copy=None):
     """The same values in C order under another shape; one length may be -1.
+
+    copy: True for memory of its own, False for a ValueError where the values would have to move.
 
     >>> import weft
     >>> weft.reshape(weft.arange(6), (2, -1)).shape
@@ -48,59 +62,78 @@ def reshape_body(x, *, shape):
     shape = resolve_shape(shape, x.size)
     if math.prod(shape) != x.size:
         raise ValueError(f"reshape: expected a shape for {x.size} values {old}, got {shape}")
-    return namespace(x).reshape(x, shape), (lambda g: namespace(g).reshape(g, old),)
+    xp = namespace(x)
+    out = xp.reshape(x, shape)
+    if copy is not None and type(x) is not Tensor and x.size:
+        shared = writes.owner(out) is writes.owner(x)
+        if copy is False and not shared:
+            raise ValueError(f"reshape: expected copy allowed to go from {old} to {shape}, got copy=False")
+        out = xp.astype(out, out.dtype, copy=True) if copy and shared else out
+    return out, (lambda g: namespace(g).reshape(g, old),)
 
 
-def permute_dims_body(x, *, axes):
-    """x with its axes in the order `axes`."""
+@parametric
+def permute_dims(x, /, axes):
+    """x with its axes in the order `axes`.  ValueError unless each is named once."""
+    axes = normal_axes("permute_dims", axes, x.ndim)
+    if len(axes) != x.ndim:
+        raise ValueError(f"permute_dims: expected every axis of shape {x.shape}, got axes {axes}")
     inverse = [0] * len(axes)
     for i, a in enumerate(axes):
         inverse[a] = i
     back = tuple(inverse)
-    return namespace(x).permute_dims(x, tuple(axes)), (lambda g: namespace(g).permute_dims(g, back),)
+    return namespace(x).permute_dims(x, axes), (lambda g: namespace(g).permute_dims(g, back),)
 
 
-def swapaxes_body(x, *, axis1, axis2):
+@parametric
+def swapaxes(x, /, axis1, axis2):
     """x with two axes exchanged."""
     return namespace(x).swapaxes(x, axis1, axis2), (lambda g: namespace(g).swapaxes(g, axis1, axis2),)
 
 
-def moveaxis_body(x, *, source, destination):
-    """x with axis `source` moved to `destination`."""
+@parametric
+def moveaxis(x, /, source, destination):
+    """x with axis `source` moved to `destination` (ints, or tuples of as many)."""
     return namespace(x).moveaxis(x, source, destination), (lambda g: namespace(g).moveaxis(g, destination, source),)
 
 
-def expand_dims_body(x, *, axis=0):
-    """x with a new axis of length 1 at `axis`."""
+@parametric
+def expand_dims(x, /, axis=0):
+    """x with new axes of length 1 at `axis` (an int or a tuple, counted in the result)."""
     old = x.shape
     return namespace(x).expand_dims(x, axis=axis), (lambda g: namespace(g).reshape(g, old),)
 
 
-def squeeze_body(x, *, axis):
-    """x without the axes `axis`, each of length 1."""
+@parametric
+def squeeze(x, /, axis):
+    """x without the axes `axis` (an int or a tuple), each of length 1.  ValueError for a longer one."""
     old = x.shape
     return namespace(x).squeeze(x, axis=axis), (lambda g: namespace(g).reshape(g, old),)
 
 
-def broadcast_to_body(x, *, shape):
+@parametric
+def broadcast_to(x, /, shape):
     """x repeated to `shape` by broadcasting; the memory is shared."""
     return namespace(x).broadcast_to(x, shape), (lambda g: g,)  # the engine sums back
 
 
-def flip_body(x, *, axis=None):
-    """x with the order along `axis` reversed (all axes for None)."""
+@parametric
+def flip(x, /, *, axis=None):
+    """x with the order along `axis` (an int or a tuple) reversed; all axes for None."""
     return namespace(x).flip(x, axis=axis), (lambda g: namespace(g).flip(g, axis=axis),)
 
 
-def roll_body(x, *, shift, axis=None):
-    """x shifted along `axis`, what leaves at one end coming in at the other."""
+@parametric
+def roll(x, /, shift, *, axis=None):
+    """x shifted along `axis`, what leaves at one end coming in at the other; along the flat x for None."""
     back = tuple([-s for s in shift]) if isinstance(shift, tuple) else -shift
     return namespace(x).roll(x, shift, axis=axis), (lambda g: namespace(g).roll(g, back, axis=axis),)
 
 
-def tile_body(x, *, repetitions):
+@parametric
+def tile(x, /, repetitions):
     """x laid `repetitions[i]` times along axis i."""
-    repetitions = tuple(repetitions)
+    repetitions = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
     lead = max(len(repetitions) - x.ndim, 0)
     shape = (1,) * lead + tuple(x.shape)
     counts = (1,) * (len(shape) - len(repetitions)) + repetitions
@@ -114,23 +147,47 @@ def tile_body(x, *, repetitions):
     return namespace(x).tile(x, repetitions), (vjp,)
 
 
-def repeat_body(x, *, repeats, axis=None):
-    """Each value along `axis` repeated `repeats` times (an int)."""
-    if not isinstance(repeats, int):
-        raise TypeError(f"repeat: expected repeats as an int, got {type(repeats).__name__}")
-    old = x.shape
-    where = None if axis is None else axis % x.ndim
+@op
+def repeat_each(x, *, repeats, axis):
+    where, old = axis % x.ndim, x.shape
 
     def vjp(g):
         xp = namespace(g)
-        if where is None:
-            return xp.reshape(xp.sum(xp.reshape(g, (-1, repeats)), axis=1), old)
         return xp.sum(xp.reshape(g, (*old[: where + 1], repeats, *old[where + 1 :])), axis=where + 1)
 
     return namespace(x).repeat(x, repeats, axis=axis), (vjp,)
 
 
-def pad_body(x, *, widths, value=0.0):
+def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Any:
+    """Each value along `axis` repeated `repeats` times, along the flat x for None.
+
+    repeats: an int, or integers, one for each position along the axis.
+
+    >>> import weft
+    >>> weft.repeat(weft.asarray([1.0, 2.0]), weft.asarray([3, 1])).numpy()
+    array([1., 1., 1., 2.], dtype=float32)
+    """
+    if axis is None:
+        x, axis = reshape(x, (x.size,)), 0
+    if isinstance(repeats, int):
+        if repeats < 0:
+            raise ValueError(f"repeat: expected repeats of 0 or more, got {repeats}")
+        return repeat_each(x, repeats=repeats, axis=axis)
+    counts = on_host(repeats.data if isinstance(repeats, Tensor) else repeats)
+    n = x.shape[axis]
+    if counts.dtype.kind not in "iu":
+        raise TypeError(f"repeat: expected repeats as integers, got {counts.dtype}")
+    if counts.shape not in ((), (1,), (n,)):
+        raise ValueError(f"repeat: expected repeats of shape ({n},) for axis {axis} of {x.shape}, got {counts.shape}")
+    if counts.size and counts.min() < 0:
+        raise ValueError(f"repeat: expected repeats of 0 or more, got {counts.min()}")
+    from weft.ops.index import take
+
+    return take(x, np.repeat(np.arange(n), counts), axis=axis)
+
+
+@parametric
+def pad(x, /, widths, *, value=0.0):
     """x with `widths[i] = (before, after)` entries of `value` around axis i."""
     widths = tuple([tuple(w) for w in widths])
     if len(widths) != x.ndim:
@@ -140,36 +197,48 @@ def pad_body(x, *, widths, value=0.0):
 
 
 def triangle(name: str, doc: str) -> Any:
-    def body(x, *, k=0):
+    def body(x, /, *, k=0):
+        if x.ndim < 2:
+            raise ValueError(f"{name}: expected at least two axes, got shape {x.shape}")
         return getattr(namespace(x), name)(x, k=k), (lambda g: getattr(namespace(g), name)(g, k=k),)
 
     body.__name__ = body.__qualname__ = name
     body.__doc__ = doc
-    return positional(body, "k")
+    return op(body)
 
 
-def made(body: Any, *names: str) -> Any:
-    body.__name__ = body.__qualname__ = body.__name__.removesuffix("_body")
-    return positional(body, *names)
-
-
-reshape = made(reshape_body, "shape")
-permute_dims = made(permute_dims_body, "axes")
-swapaxes = made(swapaxes_body, "axis1", "axis2")
-moveaxis = made(moveaxis_body, "source", "destination")
-expand_dims = made(expand_dims_body, "axis")
-squeeze = made(squeeze_body, "axis")
-broadcast_to = made(broadcast_to_body, "shape")
-flip = made(flip_body, "axis")
-roll = made(roll_body, "shift", "axis")
-tile = made(tile_body, "repetitions")
-repeat = made(repeat_body, "repeats", "axis")
-pad = made(pad_body, "widths")
 tril = triangle("tril", "The lower triangle of the last two axes, zeros above diagonal k.")
 triu = triangle("triu", "The upper triangle of the last two axes, zeros below diagonal k.")
 
 
-def matrix_transpose(x: Any) -> Any:
+def normal_axes(name: str, axes: Any, rank: int) -> tuple[int, ...]:
+    """Axes as numbers from 0, each named once; IndexError, ValueError otherwise."""
+    axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    for a in axes:
+        if not -rank <= a < rank:
+            raise IndexError(f"{name}: expected axes of an array of {rank}, got {a}")
+    found = tuple([a % rank for a in axes])
+    if len(set(found)) != len(found):
+        raise ValueError(f"{name}: expected each axis once, got {axes}")
+    return found
+
+
+def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
+    """The arrays, all broadcast to the shape that they broadcast to together; their memory is shared.
+
+    >>> import weft
+    >>> [x.shape for x in weft.broadcast_arrays(weft.ones((2, 1)), weft.ones((3,)))]
+    [(2, 3), (2, 3)]
+    """
+    try:
+        shape = np.broadcast_shapes(*[x.shape for x in arrays])
+    except ValueError:
+        shapes = ", ".join([str(x.shape) for x in arrays])
+        raise ValueError(f"broadcast_arrays: expected shapes that broadcast together, got {shapes}") from None
+    return tuple([broadcast_to(x, shape) for x in arrays])
+
+
+def matrix_transpose(x: Any, /) -> Any:
     """x with its last two axes exchanged."""
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: expected at least two axes, got shape {x.shape}")
@@ -223,8 +292,8 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
     arrays = same_dtype("concat", arrays)
     first = arrays[0].shape
     if axis is not None:
+        (i,) = normal_axes("concat", axis, len(first))
         for a in arrays[1:]:
-            i = axis % len(first)
             if a.ndim != len(first) or any(
                 p != q for j, (p, q) in enumerate(zip(first, a.shape, strict=True)) if j != i
             ):
@@ -238,6 +307,7 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
     for a in arrays[1:]:
         if a.shape != arrays[0].shape:
             raise ValueError(f"stack: expected arrays of one shape, got {arrays[0].shape} and {a.shape}")
+    normal_axes("stack", axis, arrays[0].ndim + 1)
     return stack_arrays(*arrays, axis=axis)
 
 
@@ -245,17 +315,17 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices of x along `axis`, as a tuple."""
     if not x.ndim:
         raise TypeError("unstack: expected at least one axis, got a 0-d Tensor")
-    lead = (slice(None),) * (axis % x.ndim)
+    lead = (slice(None),) * normal_axes("unstack", axis, x.ndim)[0]
     return tuple([x[(*lead, i)] for i in range(x.shape[axis])])
 
 
 def split(x: Any, sizes: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """x cut along `axis` into pieces of the given sizes (a list), or of one size (an int; the last may be shorter)."""
+    lead = (slice(None),) * normal_axes("split", axis, x.ndim)[0]
     n = x.shape[axis]
     pieces = [min(sizes, n - i) for i in range(0, n, sizes)] if isinstance(sizes, int) else list(sizes)
     if sum(pieces) != n:
         raise ValueError(f"split: expected sizes that add up to {n}, got {pieces}")
-    lead = (slice(None),) * (axis % x.ndim)
     out, start = [], 0
     for size in pieces:
         out.append(x[(*lead, slice(start, start + size))])

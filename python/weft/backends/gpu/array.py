@@ -20,7 +20,7 @@ from weft.backends.array import OnDevice
 SCALARS = (bool, int, float)
 
 #: What may run in the array library itself (CuPy; NumPy on the emulated device), for want of a kernel: the cold tail.
-COLD = frozenset({"argsort", "nonzero", "sort", "unique"})
+COLD = frozenset({"argsort", "cumprod", "nonzero", "searchsorted", "sort", "unique"})
 
 
 def namespace() -> Any:

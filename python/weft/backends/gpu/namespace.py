@@ -318,4 +318,11 @@ def sort(x: Any, axis: int = -1) -> Any:
 
 def argsort(x: Any, axis: int = -1, *, stable: bool = True) -> Any:
     x = astype(x, np.float32) if x.dtype.char == "E" else x
-    return np.argsort(x, axis=axis, kind="stable")
+    return np.argsort(x, axis=axis, kind="stable" if stable else None)
+
+
+def cumulative_prod(x: Any, *, axis: int = -1) -> Any:
+    """Running products along `axis`; bool and integers in 64 bits, 16-bit types in float32, rounded once."""
+    dtype, accumulate = reductions.result_types("prod", x.dtype)
+    inside = np.dtype(np.float32) if accumulate == "float" else dtype
+    return astype(np.cumprod(astype(x, inside), axis=axis), dtype)
