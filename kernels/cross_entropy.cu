@@ -9,6 +9,7 @@
 // `pack_options` of python/weft/backends/gpu/loss.py packs the same.
 struct Options {
   long long rows;
+  long long first;  // the number of row 0, for what is noted
   long long ignore_index;
   Real sharp;  // the part of a label's probability that is left to it
   Real even;   // what each class gets of the rest
@@ -92,7 +93,7 @@ DEVICE_INLINE int label_of(const INDEX* labels, long long row, const Setting& o)
   const long long label = labels[row];
   if (label == o.ignore_index) return -1;
   if (label >= 0 && label < o.columns) return int(label);
-  if (threadIdx.x % LANES == 0) raise_flag(o.flag, o.what, label);
+  if (threadIdx.x % LANES == 0) raise_flag(o.flag, o.what, label, o.first + row);
   return -1;
 }
 

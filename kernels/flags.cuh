@@ -3,12 +3,15 @@
 #pragma once
 #include "ptx.cuh"
 
-// python/weft/backends/gpu/flags.py: what = kind << 32 | number of the message; 0 is nothing.
+// python/weft/backends/gpu/flags.py: what is the number of a message; 0 is nothing.
 struct FlagWord {
   unsigned long long what;
   long long value;
+  long long position;  // of the value, in C order
 };
 
-DEVICE_INLINE void raise_flag(FlagWord* flag, unsigned long long what, long long value) {
-  if (atomicCAS(&flag->what, 0ull, what) == 0) flag->value = value;
+DEVICE_INLINE void raise_flag(FlagWord* flag, unsigned long long what, long long value, long long position) {
+  if (atomicCAS(&flag->what, 0ull, what) != 0) return;
+  flag->value = value;
+  flag->position = position;
 }

@@ -25,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const long long above = small ? unsigned(place) / unsigned(count) : place / count, k = place - above * count;
     const long long row = row_of(indices[k], n);
     if (row < 0) {
-      if (column == 0 && above == 0) raise_flag(static_cast<FlagWord*>(flag), what, indices[k]);
+      if (column == 0 && above == 0) raise_flag(static_cast<FlagWord*>(flag), what, indices[k], k);
       out[i] = WORD{};
     } else {
       out[i] = x[(above * n + row) * inner + column];
@@ -42,20 +42,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   for (long long i = blockIdx.x * (long long)(THREADS) + threadIdx.x; i < size; i += step) {
     const long long column = i % inner, above = i / inner / m;
     const long long row = row_of(indices[i], n);
-    if (row < 0) raise_flag(static_cast<FlagWord*>(flag), what, indices[i]);
+    if (row < 0) raise_flag(static_cast<FlagWord*>(flag), what, indices[i], i);
     out[i] = row < 0 ? WORD{} : x[(above * n + row) * inner + column];
   }
 }
 EXPORT_KERNEL(take_along_axis)
-
-// Notes one of `indices` that is neither in [0, n) nor `ignored`: for tables where none counts from the end.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    check_range(const INDEX* indices, long long size, long long n, long long ignored, void* flag,
-                unsigned long long what) {
-  const long long step = (long long)(gridDim.x) * THREADS;
-  for (long long i = blockIdx.x * (long long)(THREADS) + threadIdx.x; i < size; i += step) {
-    const long long index = indices[i];
-    if ((index < 0 || index >= n) && index != ignored) raise_flag(static_cast<FlagWord*>(flag), what, index);
-  }
-}
-EXPORT_KERNEL(check_range)

@@ -45,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const long long i = (long long)(blockIdx.x) * TILE + round * THREADS + threadIdx.x;
     if (i >= count) break;
     const uint32_t key = in.key(i);
-    if (indices && key == uint32_t(rows)) raise_flag(static_cast<FlagWord*>(flag), what, indices[i]);
+    if (indices && key == uint32_t(rows)) raise_flag(static_cast<FlagWord*>(flag), what, indices[i], i);
     atomicAdd(&histogram[key >> shift & (DIGITS - 1)], 1);
   }
   __syncthreads();

@@ -61,7 +61,8 @@ def test_take_along_axis(device, rng):
 def test_take_out_of_range(bad, device):
     x = on(device, np.ones((2, 9), "f"))
     out = namespace.take(x, on(device, np.array([0, bad, 3])), axis=1)
-    with pytest.raises(IndexError, match=rf"take: expected indices below 9 along axis 1 of shape \(2, 9\), got {bad}$"):
+    message = rf"take: expected indices below 9 along axis 1 of shape \(2, 9\), got {bad} at position 1$"
+    with pytest.raises(IndexError, match=message):
         out.get()
     same(out, np.array([[1, 0, 1]] * 2, "f"))  # said once; zeros stand for what is not there
 
@@ -69,7 +70,7 @@ def test_take_out_of_range(bad, device):
 def test_take_along_axis_out_of_range(device):
     x = on(device, np.ones((2, 9), "f"))
     out = namespace.take_along_axis(x, on(device, np.array([[3], [12]])), axis=1)
-    with pytest.raises(IndexError, match="take_along_axis: expected indices within 9, got 12"):
+    with pytest.raises(IndexError, match=r"take_along_axis: expected indices within 9, got 12 at position \(1, 0\)"):
         out.sum().item()
 
 
@@ -78,18 +79,18 @@ def test_the_first_note_stays_and_each_device_has_its_own(device):
     namespace.take(x, on(device, np.array([5])), axis=0)
     namespace.take(x.reshape(2, 2), on(device, np.array([7])), axis=0)
     flags.check("cpu")
-    with pytest.raises(IndexError, match=r"take: expected indices below 4 along axis 0 of shape \(4,\), got 5"):
+    with pytest.raises(IndexError, match=r"take: expected indices below 4 along axis 0 of .*, got 5 at position 0"):
         flags.check(check_device(device))
     flags.check(check_device(device), every_stream=True)
 
 
 def test_messages_give_their_number_away(device, monkeypatch):
     monkeypatch.setattr(flags, "MESSAGES", 2)
-    monkeypatch.setattr(flags, "messages", [])
+    monkeypatch.setattr(flags, "notes", [])
     monkeypatch.setattr(flags, "numbers", {})
     where = check_device(device)
-    whats = [flags.raising("index", where, f"message {i}")[1] & 0xFFFFFFFF for i in (0, 1, 2, 1, 3)]
-    assert len(flags.messages) == 2 and len(flags.numbers) == 2 and whats[1] == whats[3] and whats[0] == whats[2]
+    whats = [flags.raising(IndexError, where, f"message {i}", ())[1] for i in (0, 1, 2, 1, 3)]
+    assert len(flags.notes) == 2 and len(flags.numbers) == 2 and whats[1] == whats[3] and whats[0] == whats[2]
     flags.check(where)
 
 

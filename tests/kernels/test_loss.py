@@ -56,6 +56,14 @@ def check(logits, labels, weight, g, smoothing, device, place=on):
     return losses, lse, gx
 
 
+def in_place(logits, labels, weight, ignore_index, smoothing):
+    """The losses of dense logits, which become the gradient of each row's loss."""
+    call = loss.Call(logits, labels, weight, ignore_index, smoothing)
+    losses = loss.empty(logits.shape[:1], call.real, logits.device_name)
+    call.launch("cross_entropy_in_place", losses, logits, call.labels)
+    return losses
+
+
 @pytest.mark.parametrize(("smoothing", "weighted", "single"), OPTIONS)
 @pytest.mark.parametrize(("char", "classes"), CLASSES)
 def test_classes(char, classes, smoothing, weighted, single, device, rng):
@@ -96,12 +104,12 @@ def test_the_gradient_over_the_logits(char, classes, device, rng):
         logits, labels, weight = drawn(rng, 9, classes, char, weighted)
         losses, lse, gx = check(logits, labels, weight, np.ones(9, dtype(char)), smoothing, device)
         X, L, W = on(device, logits), on(device, labels), None if weight is None else on(device, weight)
-        narrow = loss.in_place(X, L, W, -100, smoothing).get().astype(losses.dtype)
+        narrow = in_place(X, L, W, -100, smoothing).get().astype(losses.dtype)
         np.testing.assert_array_equal(narrow, losses.get())
         np.testing.assert_array_equal(X.get(), gx.get())
         X = on(device, logits)
         one = on(device, np.ones(1, dtype(char)))
-        assert loss.write_gradient(X, one, X, L, W, lse, -100, smoothing) is X
+        assert loss.write_gradient(X, one, X, lse, loss.Call(X, L, W, -100, smoothing)) is X
         np.testing.assert_array_equal(X.get(), gx.get())
 
 
@@ -124,7 +132,8 @@ def test_a_bad_label_is_named_when_values_are_waited_for(classes, device, rng):
         logits, labels, _ = drawn(rng, 4, classes, "f", False)
         labels[2] = bad
         out = weft.cross_entropy(weft.Tensor(on(device, logits)), weft.Tensor(on(device, labels)))
-        with pytest.raises(IndexError, match=rf"cross_entropy: expected labels in \[0, {classes}\), got {bad}$"):
+        message = rf"cross_entropy: expected labels in \[0, {classes}\), got {bad} at position 2$"
+        with pytest.raises(IndexError, match=message):
             out.numpy()
 
 
@@ -192,9 +201,13 @@ def test_the_logits_of_a_chunk_at_a_time(device, rng):
 def test_a_bad_label_of_a_head(device, rng):
     x, w, b, labels, _ = head(rng, "f")
     labels[3] = 40
-    out = weft.linear_cross_entropy(*(weft.Tensor(on(device, a)) for a in (x, w, labels, b)), chunk_size=2)
-    with pytest.raises(IndexError, match=r"expected labels in \[0, 40\), got 40$"):
-        out.numpy()
+    inputs = [weft.Tensor(on(device, a)) for a in (x, w, labels, b)]
+    for shape, place in (((9,), "3"), ((3, 3), r"\(1, 0\)")):
+        x, labels = inputs[0].reshape((*shape, -1)), inputs[2].reshape(shape)
+        out = weft.linear_cross_entropy(x, inputs[1], labels, inputs[3], chunk_size=2)
+        message = rf"^linear_cross_entropy: expected labels in \[0, 40\), got 40 at position {place}$"
+        with pytest.raises(IndexError, match=message):
+            out.numpy()
 
 
 CHECKED = [("f", 5), ("f", 3001), pytest.param("E", 50257, marks=pytest.mark.slow)]
@@ -211,7 +224,7 @@ def test_checked_under_every_schedule(char, classes, rng):
         params = {"ignore_index": -100, "label_smoothing": 0.1}
         losses, lse = K.cross_entropy(X, L, W, **params)
         gx = K.cross_entropy_backward(G, X, L, W, lse, **params)
-        return losses, lse, gx, loss.in_place(X, L, W, -100, 0.1), X
+        return losses, lse, gx, in_place(X, L, W, -100, 0.1), X
 
     same_under_every_schedule(run)
 
@@ -252,7 +265,7 @@ def test_bugs_are_caught(bug, patched, rng):  # noqa: F811
         losses, lse, gx = check(logits, labels, weight, np.ones(5, "f"), 0.2, "emulated")
         X = on("emulated", logits)
         np.testing.assert_array_equal(
-            loss.in_place(X, on("emulated", labels), on("emulated", weight), -100, 0.2).get(), losses.get()
+            in_place(X, on("emulated", labels), on("emulated", weight), -100, 0.2).get(), losses.get()
         )
         if "beyond" in bug:
             params = {"ignore_index": -100, "label_smoothing": 0.0}

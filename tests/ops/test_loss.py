@@ -205,7 +205,7 @@ def test_labels_of_another_shape_or_type_are_refused():
 
 
 def test_probabilities_outside_0_and_1_are_refused():
-    with pytest.raises(ValueError, match=r"binary_cross_entropy: expected probabilities in \[0, 1\], got values from"):
+    with pytest.raises(ValueError, match=r"binary_cross_entropy: expected probabilities in \[0, 1\]"):
         ops.binary_cross_entropy(logits(9), weft.Tensor(np.ones(9, np.float32)))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from weft.autograd import Tensor, agree, is_recording, op, plain
 from weft.backends import reference as K
+from weft.backends.checks import check
 from weft.backends.device import beside
 from weft.ops.dropout import check_probability
 from weft.ops.shape import broadcast_to, reshape
@@ -118,8 +119,8 @@ def varlen_attention(
     same by default. longest_queries, longest_keys: bounds of the lengths; known by themselves where the offsets are on
     the host, and where they are on a device N and M, which costs it empty blocks. is_causal: row i of a sequence sees
     its keys up to i + causal_offset, or with "bottom-right" its last row all of them. return_lse: (result, lse (H, N)).
-    The rest is as in scaled_dot_product_attention.  ValueError where shapes, or offsets on the host, do not fit;
-    offsets on a device are cut to what is there, and rows past the bounds of the lengths are left out.
+    The rest is as in scaled_dot_product_attention.  ValueError where shapes do not fit, and for
+    offsets that fall, leave the rows or go past the bounds of the lengths; from a device with the next values read.
 
     >>> import weft
     >>> x = weft.ones((7, 2, 8))
@@ -164,18 +165,23 @@ def attend_sequences(q, k, v, queries_until, keys_until, **params):
 
 
 def cumulative(until: Any, x: Tensor, longest: int | None) -> tuple[Tensor, int]:
-    """(offsets on x's device, a bound of the lengths); ValueError unless those on the host rise from 0 to x's rows."""
+    """(offsets on x's device, a bound of the lengths); ValueError unless they rise from 0 to at most x's rows.
+
+    What offsets on a device do wrong is told with the values that are next waited for.
+    """
+    rows = x.shape[0]
     if not isinstance(until, Tensor) or isinstance(until.data, np.ndarray):
-        host = np.asarray(until.data if isinstance(until, Tensor) else until)
-        fits = host.ndim == 1 and host.size > 0 and host.dtype.kind in "iu"
-        if not fits or host[0] != 0 or host[-1] > x.shape[0] or (np.diff(host) < 0).any():
-            raise ValueError(f"varlen_attention: expected offsets that rise from 0 to at most {x.shape[0]}, got {host}")
-        found = int(np.diff(host).max(initial=0))
-        return Tensor(beside(host.astype(np.int32), x)), found if longest is None else max(found, longest)
+        until = np.asarray(until.data if isinstance(until, Tensor) else until)
     if until.ndim != 1 or not until.size or until.dtype.kind not in "iu":
         got = f"{until.dtype} {until.shape}"
         raise ValueError(f"varlen_attention: expected integer offsets (sequences + 1,), got {got}")
-    return until, x.shape[0] if longest is None else int(longest)
+    most = rows if longest is None else int(longest)
+    message = f"varlen_attention: expected offsets that rise from 0 to at most {rows}"
+    message += "" if longest is None else f" by at most {most}"
+    check("offset", until.data if isinstance(until, Tensor) else until, message, p=rows, q=most)
+    if isinstance(until, Tensor):
+        return until, most
+    return Tensor(beside(until.astype(np.int32), x)), int(np.diff(until).max(initial=0)) if longest is None else most
 
 
 def check_packed(q: Tensor, k: Tensor, v: Tensor) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from weft.autograd import Tensor, op
 from weft.backends import reference as K
-from weft.backends.array import OnDevice, namespace
+from weft.backends.array import namespace
+from weft.backends.checks import check
 
 
 def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> Tensor:
@@ -67,16 +66,7 @@ def scatter_add(g, indices, *, rows):
 
 
 def check_indices(name: str, indices: Any, rows: int) -> None:
-    """Raise IndexError, naming the first offender, unless every index lies in [0, rows).
-
-    On a device an offender is noted, and the exception comes when values are next waited for.
-    """
+    """Raise TypeError unless indices are integers, IndexError, as `check` does, unless every one lies in [0, rows)."""
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integer indices, got {indices.dtype}")
-    if isinstance(indices, OnDevice):
-        message = f"{name}: expected indices in [0, {rows}), got {{value}}"
-        namespace(indices).check_range(indices, rows, "index", message)
-    elif indices.size and (indices.min() < 0 or indices.max() >= rows):
-        first = np.argmax((indices < 0) | (indices >= rows))
-        position = tuple(map(int, np.unravel_index(first, indices.shape)))
-        raise IndexError(f"{name}: expected indices in [0, {rows}), got {indices[position]} at position {position}")
+    check("index", indices, f"{name}: expected indices in [0, {rows})", p=rows)

@@ -20,17 +20,22 @@ NAME = "linear_cross_entropy"
 def linear_cross_entropy_of_labels(
     x: Any, weight: Any, bias: Any, labels: Any, classes: Any, *, ignore_index: int, reduction: str,
     label_smoothing: float, chunk: int | None, wanted: tuple[bool, bool, bool], wide_loss: bool,
+    shape: tuple[int, ...],
 ) -> Any:  # fmt: skip
-    """linear_cross_entropy for rows x (N, D) and labels (N,); wide_loss: a loss of float32 from 16-bit inputs."""
+    """linear_cross_entropy for rows x (N, D) and labels (N,); wide_loss: a loss of float32 from 16-bit inputs.
+
+    shape: that of the labels as the caller knows them.
+    """
     xp = namespace(x)
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing, "chunk": chunk}
+    forward = {**options, "shape": shape}
     # One number that multiplies all gradients may come later: they are found on the way, while the logits are there.
     early = reduction != "none" and any(wanted) and not isinstance(x, Tensor)
     if early:
-        found = K.linear_cross_entropy_gradients(x, weight, bias, labels, classes, wanted=wanted, **options)
+        found = K.linear_cross_entropy_gradients(x, weight, bias, labels, classes, wanted=wanted, **forward)
         losses, *gradients = found
     else:
-        losses, lse = K.linear_cross_entropy(x, weight, bias, labels, classes, **options)
+        losses, lse = K.linear_cross_entropy(x, weight, bias, labels, classes, **forward)
     count = weight_of_labels(xp, labels, wide(classes), ignore_index) if reduction == "mean" else None
     out = reduced(xp, losses, reduction, count)
 
@@ -99,6 +104,7 @@ def linear_cross_entropy(
     out = linear_cross_entropy_of_labels(
         rows, linear_weight, linear_bias, labels, weight, ignore_index=ignore_index, reduction=reduction,
         label_smoothing=label_smoothing, chunk=chunk_size, wanted=wanted, wide_loss=state.casting is not None,
+        shape=target.shape,
     )  # fmt: skip
     return reshape(out, target.shape) if reduction == "none" and target.ndim != 1 else out  # type: ignore[no-any-return]
 

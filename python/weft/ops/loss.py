@@ -15,7 +15,8 @@ import numpy as np
 from weft.autograd import Tensor, op, state
 from weft.backends import reference as K
 from weft.backends import writes
-from weft.backends.array import OnDevice, namespace
+from weft.backends.array import namespace
+from weft.backends.checks import check
 from weft.backends.device import beside
 from weft.backends.reference.loss import check_labels, spread_of
 from weft.backends.reference.precision import narrow, wide
@@ -150,14 +151,8 @@ def weighted(losses: Any, weight: Any, reduction: str, name: str) -> Any:
 @partial(pair_loss, name="binary_cross_entropy")
 def of_probabilities(xp: Any, x: Any, t: Any) -> Any:
     """-(t log x + (1 - t) log(1 - x)), each logarithm held above -100 as in PyTorch."""
-    if isinstance(x, np.ndarray) and x.size and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(
-            f"binary_cross_entropy: expected probabilities in [0, 1], got values from {x.min()} to {x.max()}; "
-            "binary_cross_entropy_with_logits takes raw scores"
-        )
-    elsewhere = isinstance(x, OnDevice)
-    if elsewhere:  # the host does not look: what is no probability makes the loss NaN
-        x = xp.where(xp.logical_and(x >= 0, x <= 1), x, float("nan"))
+    check("probability", x, "binary_cross_entropy: expected probabilities in [0, 1] (binary_cross_entropy_with_logits "
+                            "takes raw scores)")  # fmt: skip
     tiny = 1e-44  # log(1e-44) is below -100: keeps log(0) and its warning away
     yes, no = xp.maximum(xp.log(xp.maximum(x, tiny)), -100), xp.maximum(xp.log(xp.maximum(1 - x, tiny)), -100)
     return -(t * yes + (1 - t) * no), lambda g: (g * (x - t) / xp.maximum(x * (1 - x), 1e-12), g * (no - yes))
@@ -166,7 +161,8 @@ def of_probabilities(xp: Any, x: Any, t: Any) -> Any:
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
     """-(target log(input) + (1 - target) log(1 - input)), for probabilities `input`.
 
-    Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError for an input outside [0, 1].
+    Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError names an input outside [0, 1] and
+    its position.
     """
     if weight is None:
         return of_probabilities(input, target, reduction=reduction)
@@ -279,11 +275,7 @@ def cross_entropy_of_labels(
     rows, labels = class_rows(input), label_rows(xp, target, ignore_index)
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     held = [rows]  # of `input_vjp` alone, which may be the last to need them
-    try:
-        losses, lse = K.cross_entropy(rows, labels, weight, **options)
-    except IndexError:
-        check_labels(target, shape[1], ignore_index)  # names the position in the shape the caller knows
-        raise
+    losses, lse = K.cross_entropy(rows, labels, weight, **options, shape=target.shape)
     count = weight_of_labels(xp, labels, weight, ignore_index) if reduction == "mean" else None
     out = xp.reshape(losses, target.shape) if reduction == "none" else reduced(xp, losses, reduction, count)
 

@@ -12,6 +12,7 @@ from typing import Any
 import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by its name)
 import numpy as np
 
+from weft.backends import checks
 from weft.backends.array import OnDevice
 from weft.backends.gpu import index, maps, reduce
 from weft.backends.gpu.expressions import EXPRESSIONS, STORAGE
@@ -81,7 +82,12 @@ def index_() -> Iterator[Compiled]:
         for word in index.WORDS.values():
             for name in ("take", "take_along_axis"):
                 yield "index.cu", name, {"WORD": word, **of}, 75, REGISTERS
-        yield "index.cu", "check_range", {"WORD": "uint8_t", **of}, 75, REGISTERS
+
+
+def check() -> Iterator[Compiled]:
+    for rule in checks.RULES:
+        for dtype in map(np.dtype, ("float32", "float64") if rule == "probability" else ("int32", "int64", "uint64")):
+            yield "check.cu", "check", index.check_kernel(rule, dtype).defines, 75, REGISTERS
 
 
 def transpose() -> Iterator[Compiled]:

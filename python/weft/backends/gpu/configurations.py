@@ -56,6 +56,7 @@ SOURCES: dict[str, Callable[[], Iterable[tuple[Any, ...]]]] = {
     "reduce": array_configurations.reduce_,
     "scan": array_configurations.scan,
     "index": array_configurations.index_,
+    "check": array_configurations.check,
     "attention_mma": partial(attention_configurations.family, "attention_mma"),
     "attention_simt": partial(attention_configurations.family, "attention_simt"),
     "attention_delta": attention_configurations.delta,

@@ -70,8 +70,9 @@ def scatter_add(g: Any, indices: Any, *, rows: int) -> Any:
     if not count or not width:
         return out
     source = contiguous(g)
-    message = f"scatter_add: expected indices in [0, {rows}), got {{value}}"
-    keys, order = stable_order(indices.reshape(-1), rows, flags.raising("index", g.device_name, message))
+    message = f"scatter_add: expected indices in [0, {rows})"
+    noting = flags.raising(IndexError, g.device_name, message, indices.shape)
+    keys, order = stable_order(indices.reshape(-1), rows, noting)
 
     vector = 16 // g.dtype.itemsize
     vectors = width % vector == 0 and source.pointer % 16 == 0

@@ -1,27 +1,45 @@
 """What kernels cannot raise: they note it in a word of their stream, and it becomes an exception when the host waits.
 
-    launch(take, ..., (out, x, indices, ..., *flags.raising("index", device, "take: expected ..., got {value}")))
-    flags.check(device)     # IndexError: take: expected ..., got 17
+    launch(take, ..., (out, x, indices, ..., *flags.raising(IndexError, device, "take: expected ...", (3, 4))))
+    flags.check(device)     # IndexError: take: expected ..., got 17 at position (2, 1)
 
-A word is 16 bytes: kind and message number, and the value that did not fit. The first note wins (kernels/flags.cuh).
-`check` is part of `item`, `numpy` and `synchronize`.
+A word is 24 bytes: the number of a message, the value that did not fit, and its position. The first note wins
+(kernels/flags.cuh). `check` is part of `item`, `numpy` and `synchronize`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from weft.backends.capturing import state as capturing
+from weft.backends.checks import index_in
 
-KINDS: dict[str, type[Exception]] = {"index": IndexError, "label": IndexError, "non-finite": FloatingPointError}
-NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
+INT64 = np.dtype(np.int64)
 MESSAGES = 1 << 16  # those in use at once; the oldest give their number away
 
-messages: list[str] = []
-numbers: dict[str, int] = {}
-words: dict[tuple[str, int], Any] = {}  # (device, stream) -> uint64 (2,)
+
+class Note(NamedTuple):
+    """What an exception says of a value that a kernel notes."""
+
+    error: type[Exception]
+    message: str
+    shape: tuple[int, ...]
+    """Of the array that the position is counted in."""
+    dtype: np.dtype[Any]
+    """Of the value: uint64 is noted in the same bits, what is real as float64."""
+
+    def of(self, value: int, position: int) -> Exception:
+        kind = self.dtype.kind
+        exact = np.int64(value).view(np.int64 if kind in "bi" else np.uint64 if kind == "u" else np.float64)
+        text = str(exact.astype(self.dtype))
+        return self.error(f"{self.message}, got {text} at position {index_in(self.shape, position)}")
+
+
+notes: list[Note] = []
+numbers: dict[Note, int] = {}
+words: dict[tuple[str, int], Any] = {}  # (device, stream) -> uint64 (3,)
 handed_out: set[tuple[str, int]] = set()  # words that kernels have seen since they were last read
 replaced = 0
 
@@ -35,10 +53,12 @@ def stream_of(device: str) -> int:
     return int(cupy.cuda.get_current_stream().ptr)
 
 
-def raising(kind: str, device: str, message: str) -> tuple[Any, int]:
-    """The last two arguments of a kernel that may note `message`: the flag word of its stream, and what to write.
+def raising(
+    error: type[Exception], device: str, message: str, shape: tuple[int, ...], dtype: np.dtype[Any] = INT64
+) -> tuple[Any, int]:
+    """The last two arguments of a kernel that may note a value: the flag word of its stream, and what to write.
 
-    kind: "index", "label" or "non-finite". "{value}" in the message becomes the value that the kernel notes.
+    The exception says `message`, the value, and its position in an array of `shape`; dtype: as in Note.
     """
     global replaced
     recorder = capturing.recorder
@@ -49,20 +69,21 @@ def raising(kind: str, device: str, message: str) -> tuple[Any, int]:
     if word is None:
         from weft.backends.gpu.array import empty
 
-        word = words[key] = empty((2,), np.uint64, device)
-        word.set(np.zeros(2, np.uint64))
+        word = words[key] = empty((3,), np.uint64, device)
+        word.set(np.zeros(3, np.uint64))
     handed_out.add(key)
-    number = numbers.get(message)
+    note = Note(error, message, shape, dtype)
+    number = numbers.get(note)
     if number is None:
-        if len(messages) < MESSAGES:
-            number = len(messages)
-            messages.append(message)
+        if len(notes) < MESSAGES:
+            number = len(notes)
+            notes.append(note)
         else:
             number, replaced = replaced % MESSAGES, replaced + 1
-            del numbers[messages[number]]
-            messages[number] = message
-        numbers[message] = number
-    return word, NUMBERS[kind] << 32 | number
+            del numbers[notes[number]]
+            notes[number] = note
+        numbers[note] = number
+    return word, number + 1
 
 
 def check(device: str, every_stream: bool = False) -> None:
@@ -76,19 +97,19 @@ def check(device: str, every_stream: bool = False) -> None:
         keys = [key for key in keys if key[1] == stream]
     for key in keys:
         handed_out.discard(key)
-        what, value = read(words[key])
+        what, value, position = read(words[key])
         if what:
-            words[key].set(np.zeros(2, np.uint64))
-            kind = list(KINDS.values())[(what >> 32) - 1]
-            raise kind(messages[what & 0xFFFFFFFF].replace("{value}", str(value)))
+            words[key].set(np.zeros(3, np.uint64))
+            raise notes[what - 1].of(value, position)
 
 
-def read(word: Any) -> tuple[int, int]:
-    """(what, value) of a word."""
+def read(word: Any) -> tuple[int, int, int]:
+    """What a word holds: (what, value, position)."""
     if word.device_name == "emulated":
         host = word.memory
     else:
         import cupy
 
         host = cupy.ndarray.get(word)
-    return int(host[0]), int(host.view(np.int64)[1])
+    what, value, position = host.view(np.int64).tolist()
+    return what, value, position

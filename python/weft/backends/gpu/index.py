@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from weft.backends.array import OnDevice
+from weft.backends.checks import RULES
 from weft.backends.gpu import flags
 from weft.backends.gpu.array import contiguous, empty
 from weft.backends.gpu.expressions import STORAGE
 from weft.backends.gpu.maps import apply
-from weft.backends.launch import kernel, launch
+from weft.backends.launch import Kernel, kernel, launch
 
 THREADS = 256
 BLOCKS = 1 << 16
 WORDS = {16: "uint4", 8: "uint64_t", 4: "uint32_t", 2: "uint16_t", 1: "uint8_t"}
-NEVER = -(1 << 63)  # no index is that
 
 
 def index_array(name: str, indices: Any, device: str) -> Any:
@@ -55,25 +55,31 @@ def take(x: Any, indices: Any, *, axis: int) -> Any:
         return out
     outer, row = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :]) * x.dtype.itemsize
     word = word_of(row, source.pointer, out.pointer)
-    message = f"take: expected indices below {n} along axis {axis} of shape {x.shape}, got {{value}}"
+    message = f"take: expected indices below {n} along axis {axis} of shape {x.shape}"
+    noting = flags.raising(IndexError, x.device_name, message, indices.shape)
     function = kernel("index.cu", "take", WORD=WORDS[word], INDEX=STORAGE[indices.dtype.char])
     launch(
         function, (blocks_for(out.size * x.dtype.itemsize // word),), (THREADS,),
-        (out, source, indices, outer, n, indices.size, row // word, *flags.raising("index", x.device_name, message)),
+        (out, source, indices, outer, n, indices.size, row // word, *noting),
     )  # fmt: skip
     return out
 
 
-def check_range(indices: Any, n: int, kind: str, message: str, ignored: int = NEVER) -> None:
-    """Note `message` in the flag word unless all of `indices` lie in [0, n) or are `ignored`; kind as in flags."""
-    device = indices.device_name
-    indices = index_array("check_range", indices, device)
-    if indices.size:
-        function = kernel("index.cu", "check_range", WORD="uint8_t", INDEX=STORAGE[indices.dtype.char])
-        launch(
-            function, (blocks_for(indices.size),), (THREADS,),
-            (indices, indices.size, n, ignored, *flags.raising(kind, device, message)),
-        )  # fmt: skip
+def check_kernel(rule: str, dtype: np.dtype) -> Kernel:
+    """The kernel that looks for what breaks a rule of `checks.RULES`."""
+    keeps = RULES[rule]
+    unsigned = dtype.char in "LQ"
+    seen = "uint64_t" if unsigned else "int64_t" if dtype.kind in "biu" else "double"
+    text = keeps.unsigned or keeps.text if unsigned else keeps.text
+    return kernel("check.cu", "check", TYPE=STORAGE[dtype.char], SEEN=seen, BAD=text)
+
+
+def check(rule: str, x: Any, message: str, shape: tuple[int, ...], p: int, q: int) -> None:
+    """Note `message` unless x keeps a rule of `checks.RULES`; shape: in which positions are told."""
+    if x.size:
+        noting = flags.raising(RULES[rule].error, x.device_name, message, shape, x.dtype)
+        function = check_kernel(rule, x.dtype)
+        launch(function, (blocks_for(x.size),), (THREADS,), (contiguous(x), x.size, p, q, *noting))
 
 
 def take_along_axis(x: Any, indices: Any, *, axis: int = -1) -> Any:
@@ -92,11 +98,11 @@ def take_along_axis(x: Any, indices: Any, *, axis: int = -1) -> Any:
     if not out.size:
         return out
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    message = f"take_along_axis: expected indices within {n}, got {{value}}"
+    noting = flags.raising(IndexError, x.device_name, f"take_along_axis: expected indices within {n}", shape)
     word = WORDS[x.dtype.itemsize]
     function = kernel("index.cu", "take_along_axis", WORD=word, INDEX=STORAGE[indices.dtype.char])
     launch(
         function, (blocks_for(out.size),), (THREADS,),
-        (out, source, indices, outer, n, m, inner, *flags.raising("index", x.device_name, message)),
+        (out, source, indices, outer, n, m, inner, *noting),
     )  # fmt: skip
     return out

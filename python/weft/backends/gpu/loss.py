@@ -20,6 +20,7 @@ from weft.backends.gpu.index import index_array
 from weft.backends.gpu.maps import apply
 from weft.backends.gpu.reduce import reduce
 from weft.backends.launch import kernel, launch
+from weft.backends.reference.linear_loss import NAME
 
 LABELS = "[bBhHiIlLqQ]"
 #: Threads of a row by its length in elements: a row is walked once, and nothing of it is kept.
@@ -37,9 +38,16 @@ def defines(team: rows.Team, char: str, label: str) -> dict[str, Any]:
 
 
 class Call:
-    """What the kernels of cross_entropy.cu are told of labels, weights and smoothing."""
+    """What the kernels of cross_entropy.cu are told of labels, weights and smoothing.
 
-    def __init__(self, logits: Any, labels: Any, weight: Any, ignore_index: int, label_smoothing: float):
+    name, shape, first: what a label out of range is told with: the op, the shape of all labels, and the place of the
+    first of these among them.
+    """
+
+    def __init__(
+        self, logits: Any, labels: Any, weight: Any, ignore_index: int, label_smoothing: float,
+        name: str = "cross_entropy", shape: tuple[int, ...] | None = None, first: int = 0,
+    ):  # fmt: skip
         count, classes = logits.shape
         rows.check_columns("cross_entropy", classes)
         self.device = logits.device_name
@@ -49,14 +57,14 @@ class Call:
         self.real = np.dtype(np.float64 if logits.dtype.char == "d" else np.float32)
         self.weight = weight if weight is None else rows.dense(as_real(weight, self.real))
         total = reduce("sum", self.weight) if weight is not None and label_smoothing else None
-        message = f"cross_entropy: expected labels in [0, {classes}), got {{value}}"
-        noting = flags.raising("label", self.device, message)
-        self.tail = (self.weight, total, *noting, self.options(count, classes, ignore_index, label_smoothing))
-
-    def options(self, count: int, classes: int, ignore_index: int, smoothing: float) -> bytes:
-        """`Options` of cross_entropy.cu."""
-        form = "<2q2d2i" if self.real.char == "d" else "<2q2f2i"
-        return struct.pack(form, count, ignore_index, 1 - smoothing, smoothing / classes, classes, smoothing != 0)
+        message = f"{name}: expected labels in [0, {classes})"
+        noting = flags.raising(IndexError, self.device, message, labels.shape if shape is None else shape)
+        real = "d" if self.real.char == "d" else "f"
+        options = struct.pack(  # `Options` of cross_entropy.cu
+            f"<3q2{real}2i", count, first, ignore_index, 1 - label_smoothing, label_smoothing / classes, classes,
+            label_smoothing != 0,
+        )  # fmt: skip
+        self.tail = (self.weight, total, *noting, options)
 
     def launch(self, name: str, *arguments: Any) -> None:
         function = kernel("cross_entropy.cu", name, **self.defines)
@@ -69,13 +77,14 @@ def as_real(x: Any, real: np.dtype[Any]) -> Any:
 
 @entry(K.cross_entropy, f"[feE]{LABELS}[feE]?|d{LABELS}d?")
 def cross_entropy(
-    logits: Any, labels: Any, weight: Any, *, ignore_index: int, label_smoothing: float
-) -> tuple[Any, Any]:
+    logits: Any, labels: Any, weight: Any, *, ignore_index: int, label_smoothing: float,
+    shape: tuple[int, ...] | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
     if not logits.size:
         return K.cross_entropy.reference(
             logits, labels, weight, ignore_index=ignore_index, label_smoothing=label_smoothing
         )  # type: ignore[no-any-return]
-    call = Call(logits, labels, weight, ignore_index, label_smoothing)
+    call = Call(logits, labels, weight, ignore_index, label_smoothing, shape=shape)
     losses, lse = (empty(logits.shape[:1], call.real, call.device) for _ in range(2))
     call.launch("cross_entropy", losses, lse, rows.dense(logits), call.labels)
     return as_real(losses, logits.dtype), lse
@@ -88,28 +97,16 @@ def cross_entropy_backward(
 ) -> Any:  # fmt: skip
     own = rows.dense(logits)
     out = own if spare or own is not logits else empty(own.shape, own.dtype, own.device_name)
-    return write_gradient(out, g, own, labels, weight, lse, ignore_index, label_smoothing)
+    return write_gradient(out, g, own, lse, Call(own, labels, weight, ignore_index, label_smoothing))
 
 
-def write_gradient(
-    out: Any, g: Any, logits: Any, labels: Any, weight: Any, lse: Any, ignore_index: int, label_smoothing: float
-) -> Any:
+def write_gradient(out: Any, g: Any, logits: Any, lse: Any, call: Call) -> Any:
     """The gradient of dense `logits` in `out`, which may be their own memory."""
     if out.size:
-        call = Call(logits, labels, weight, ignore_index, label_smoothing)
         g = rows.dense(as_real(g, call.real)).reshape(-1)
         step = int(g.size != 1)
         call.launch("cross_entropy_backward", out, g, step, logits, call.labels, rows.dense(lse))
     return out
-
-
-def in_place(logits: Any, labels: Any, weight: Any, ignore_index: int, label_smoothing: float) -> Any:
-    """The losses of dense `logits` (N, C), of at least 32 bits; the logits become the gradient of each row's loss."""
-    call = Call(logits, labels, weight, ignore_index, label_smoothing)
-    losses = empty(logits.shape[:1], call.real, logits.device_name)
-    if logits.size:
-        call.launch("cross_entropy_in_place", losses, logits, call.labels)
-    return losses
 
 
 # -- with the linear layer before it ---------------------------------------------------------------------------------
@@ -129,11 +126,16 @@ class Head:
     def __init__(self, x: Any, weight: Any, bias: Any, labels: Any, classes: Any, options: dict[str, Any]):
         self.x, self.weight, self.bias, self.labels, self.classes = x, weight, bias, labels, classes
         self.options = options["ignore_index"], options["label_smoothing"]
+        self.shape = options.get("shape") or labels.shape
         self.real = np.dtype(np.float64 if x.dtype.char == "d" else np.float32)
         self.many = rows_at_once(x.shape[0], weight.shape[0], x.dtype.itemsize, options["chunk"])
 
     def empty(self, *shape: int, dtype: Any = None) -> Any:
         return empty(shape, self.real if dtype is None else dtype, self.x.device_name)
+
+    def call(self, logits: Any, part: slice) -> Call:
+        """What the kernels are told of the rows `part`."""
+        return Call(logits, self.labels[part], self.classes, *self.options, NAME, self.shape, part.start)
 
     def chunks(self) -> Iterator[tuple[slice, Any]]:
         """(rows, their logits), which the next chunk overwrites."""
@@ -185,7 +187,7 @@ def linear_cross_entropy(x: Any, weight: Any, bias: Any, labels: Any, classes: A
     head = Head(x, weight, bias, labels, classes, options)
     losses, lse = head.empty(x.shape[0]), head.empty(x.shape[0])
     for part, logits in head.chunks():
-        call = Call(logits, labels[part], classes, *head.options)
+        call = head.call(logits, part)
         call.launch("cross_entropy", losses[part], lse[part], logits, call.labels)
     return losses, lse
 
@@ -199,7 +201,7 @@ def linear_cross_entropy_gradients(
     head = Head(x, weight, bias, labels, classes, options)
     gradients, losses = Gradients(head, wanted), head.empty(x.shape[0])
     for part, logits in head.chunks():
-        call = Call(logits, labels[part], classes, *head.options)
+        call = head.call(logits, part)
         call.launch("cross_entropy_in_place", losses[part], logits, call.labels)
         gradients.add(part, logits)
     return losses, *gradients.found()
@@ -217,6 +219,6 @@ def linear_cross_entropy_backward(
     gradients = Gradients(head, wanted)
     for part, logits in head.chunks():
         each = g[part] if g.shape[0] == x.shape[0] else g
-        write_gradient(logits, each, logits, labels[part], classes, lse[part], *head.options)
+        write_gradient(logits, each, logits, lse[part], head.call(logits, part))
         gradients.add(part, logits)
     return gradients.found()

@@ -19,8 +19,8 @@ from weft.backends.gpu import reduce as reductions
 from weft.backends.gpu.array import contiguous
 from weft.backends.gpu.array import empty as memory
 from weft.backends.gpu.embedding import scatter_add  # noqa: F401
-from weft.backends.gpu.expressions import EXPRESSIONS, promoted
-from weft.backends.gpu.index import check_range, take, take_along_axis  # noqa: F401
+from weft.backends.gpu.expressions import EXPRESSIONS, FLOAT32, promoted
+from weft.backends.gpu.index import check, take, take_along_axis  # noqa: F401
 from weft.backends.gpu.indexing import add_at  # noqa: F401
 from weft.backends.gpu.maps import apply, empty_in_format
 from weft.backends.gpu.reduce import reduce
@@ -56,8 +56,19 @@ for each in EXPRESSIONS:
 
 
 def pow(a: Any, b: Any, *, out: Any = None) -> Any:
-    """a to the power b; a square is one product, where the general power would be bound by arithmetic."""
-    return apply("square", a, out=out) if type(b) in (int, float) and b == 2 else apply("pow", a, b, out=out)
+    """a to the power b; a square is one product, where the general power would be bound by arithmetic.
+
+    ValueError for integers to a negative power, which is no integer.
+    """
+    if type(b) in (int, float) and b == 2:
+        return apply("square", a, out=out)
+    if builtins.all([type(x) in (bool, int) or getattr(x, "dtype", FLOAT32).kind in "biu" for x in (a, b)]):
+        message = "pow: expected integers to the power of integers from 0"
+        if isinstance(b, OnDevice):
+            check("exponent", b, message, b.shape, 0, 0)
+        elif b < 0:
+            raise ValueError(f"{message}, got {b}")
+    return apply("pow", a, b, out=out)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:

@@ -65,13 +65,13 @@ def summed(total: Any, part: Any) -> Any:
 @primitive
 def linear_cross_entropy(
     x: Any, weight: Any, bias: Any, labels: Any, classes: Any, *, ignore_index: int, label_smoothing: float,
-    chunk: int | None,
+    chunk: int | None, shape: tuple[int, ...] | None = None,
 ) -> tuple[Any, Any]:  # fmt: skip
     """x (N, D), weight (V, D), bias (V,)|None, labels (N,), class weights (V,)|None -> losses (N,), lse (N,).
 
     As `cross_entropy` of `linear`, in float32 at least; logits of `chunk` rows exist at a time (None: as many as suit).
     """
-    check_labels(labels, weight.shape[0], ignore_index, NAME)
+    check_labels(labels, weight.shape[0], ignore_index, NAME, shape)
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     found = [cross_entropy(y, labels[part], wide(classes), **options) for part, y in chunks(x, weight, bias, chunk)]
     if not found:
@@ -104,13 +104,13 @@ def linear_cross_entropy_backward(
 @primitive
 def linear_cross_entropy_gradients(
     x: Any, weight: Any, bias: Any, labels: Any, classes: Any, *, ignore_index: int, label_smoothing: float,
-    chunk: int | None, wanted: tuple[bool, bool, bool],
+    chunk: int | None, wanted: tuple[bool, bool, bool], shape: tuple[int, ...] | None = None,
 ) -> tuple[Any, Any, Any, Any]:  # fmt: skip
     """Losses (N,), and the gradients of their sum with respect to x, weight and bias, or None if not `wanted`.
 
     Logits are computed once: what the gradient of the loss turns out to be later multiplies what is found here.
     """
-    check_labels(labels, weight.shape[0], ignore_index, NAME)
+    check_labels(labels, weight.shape[0], ignore_index, NAME, shape)
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     gradients, found, xp = Gradients(x, weight, wanted), [], namespace(x)
     classes, one = wide(classes), xp.ones_like(wide(x)[:1, 0])

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from weft.backends.array import OnDevice, device_of, namespace
+from weft.backends.array import device_of, namespace
+from weft.backends.checks import check
 from weft.backends.reference.precision import narrow, wide
 from weft.backends.registry import primitive
 
 
-def check_labels(labels: Any, classes: int, ignore_index: int, name: str = "cross_entropy") -> None:
-    """Raise an IndexError that names the first label outside [0, classes) and its position."""
-    if isinstance(labels, OnDevice):  # what is wrong becomes an exception when values are next waited for
-        message = f"{name}: expected labels in [0, {classes}), got {{value}}"
-        namespace(labels).check_range(labels, classes, "label", message, ignored=ignore_index)
-    if not isinstance(labels, np.ndarray):  # a Tensor comes only from a replay of what passed before
-        return
-    bad = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
-    if bad.any():
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
-        where = at[0] if len(at) == 1 else at
-        raise IndexError(f"{name}: expected labels in [0, {classes}), got {labels[at]} at position {where}")
+def check_labels(
+    labels: Any, classes: int, ignore_index: int, name: str = "cross_entropy", shape: tuple[int, ...] | None = None
+) -> None:
+    """Raise an IndexError that names a label outside [0, classes) and its position in `shape`."""
+    check("index", labels, f"{name}: expected labels in [0, {classes})", shape=shape, p=classes, q=ignore_index)
 
 
 def spread_of(logits: Any, labels: Any, ignore_index: int) -> tuple[Any, Any, Any]:
@@ -36,14 +28,16 @@ def spread_of(logits: Any, labels: Any, ignore_index: int) -> tuple[Any, Any, An
 
 @primitive
 def cross_entropy(
-    logits: Any, labels: Any, weight: Any, *, ignore_index: int, label_smoothing: float
-) -> tuple[Any, Any]:
+    logits: Any, labels: Any, weight: Any, *, ignore_index: int, label_smoothing: float,
+    shape: tuple[int, ...] | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
     """logits (N, C), labels (N,), weight (C,)|None -> losses (N,), log of the sum of exponentials (N,).
 
-    A loss is 0 where its label is `ignore_index`. IndexError names a label outside [0, C) and its position.
+    A loss is 0 where its label is `ignore_index`. IndexError names a label outside [0, C) and its position in `shape`,
+    that of the labels as the caller knows them.
     """
     xp, classes, dtype = namespace(logits), logits.shape[1], logits.dtype
-    check_labels(labels, classes, ignore_index)
+    check_labels(labels, classes, ignore_index, shape=shape)
     logits, weight = wide(logits), wide(weight)
     if 0 in logits.shape:
         zeros = xp.sum(logits, axis=1)
