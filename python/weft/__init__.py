@@ -36,6 +36,7 @@ from numpy import (  # noqa: F401
     uint64,
 )
 
+from weft import interop as _interop  # noqa: F401
 from weft import methods as _methods  # noqa: F401
 from weft.autograd import Tensor, enable_grad, is_recording, no_grad, op  # noqa: F401
 from weft.backends import cpu as _cpu_entries  # noqa: F401

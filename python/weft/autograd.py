@@ -11,7 +11,6 @@ forward pass let go, once, from the leaves.
 
 from __future__ import annotations
 
-import copy
 import functools
 import re
 import threading
@@ -97,7 +96,7 @@ class Tensor:
     __array_priority__ = 1000
     __hash__ = object.__hash__
 
-    if TYPE_CHECKING:  # methods.py gives the class its operators and methods, out of one table
+    if TYPE_CHECKING:  # methods.py gives the class its operators and methods, interop its protocols
 
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, key: Any) -> Tensor: ...
@@ -150,17 +149,6 @@ class Tensor:
             raise TypeError("len: expected at least one axis, got a 0-d Tensor")
         return int(self.data.shape[0])
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self.node is not None:
-            raise RuntimeError(
-                f"deepcopy: expected a leaf, got the result of {self.node.name}, whose graph would be copied with it; "
-                "detach() it first"
-            )
-        new = memo[id(self)] = copy.copy(self)
-        new.data = self.data.copy()
-        new.grad = copy.deepcopy(self.grad, memo)
-        return new
-
     # -- leaving the tape ------------------------------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
@@ -171,16 +159,6 @@ class Tensor:
         view = on_host(self.data).view()
         view.flags.writeable = False
         return view
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if type(self.data) is not ndarray:
-            raise TypeError(f"__array__: expected a Tensor on cpu, got one on {self.device}; call .numpy() to copy it")
-        out = self.data if dtype is None else self.data.astype(dtype, copy=False)
-        if out is self.data:
-            return out.copy() if copy else self.numpy()
-        if copy is False:
-            raise ValueError(f"__array__: expected copy allowed to change {self.dtype} into {dtype}, got copy=False")
-        return out
 
     def item(self) -> Any:
         """The one value as a Python number; ValueError unless the Tensor has exactly one."""
@@ -204,19 +182,6 @@ class Tensor:
         if self.requires_grad and state.recording:
             return moved(plain(self), device=device)  # type: ignore[no-any-return]
         return Tensor(place(self.data, device))
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """The memory, for another library's `from_dlpack`. BufferError from the emulated device, and for bfloat16."""
-        if self.requires_grad:
-            raise BufferError("__dlpack__: expected no Tensor that requires a gradient, got one; detach() it")
-        if not hasattr(self.data, "__dlpack__"):
-            raise BufferError(f"__dlpack__: expected a Tensor on cpu or cuda, got one on {self.device}")
-        return self.data.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        if not hasattr(self.data, "__dlpack_device__"):
-            raise BufferError(f"__dlpack__: expected a Tensor on cpu or cuda, got one on {self.device}")
-        return self.data.__dlpack_device__()  # type: ignore[no-any-return]
 
     # -- going backward --------------------------------------------------------------------------------------------
 

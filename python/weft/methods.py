@@ -100,22 +100,6 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     return ops.reshape(x, shape=shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
 
-def ufunc(x: Any, function: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-    """NumPy's operators with an array on the left come here, so that `ndarray * Tensor` is recorded."""
-    weft_name = UFUNCS.get(function.__name__)
-    if method != "__call__" or out is not None or options or weft_name is None:
-        raise TypeError(f"numpy.{function.__name__}: expected arrays, got a Tensor; use weft's function or .numpy()")
-    return getattr(ops, weft_name)(*inputs)
-
-
-UFUNCS = {name: name for name in dir(ops) if isinstance(getattr(np, name, None), np.ufunc)} | {
-    "true_divide": "divide",
-    "power": "pow",
-    "absolute": "abs",
-    "invert": "bitwise_invert",
-}
-
-
 def transpose(x: Tensor) -> Tensor:
     if x.ndim != 2:
         raise ValueError(f"T: expected two axes, got shape {x.shape}; use mT for the last two or permute_dims")
@@ -152,7 +136,6 @@ def members() -> dict[str, Any]:
         "__getitem__": index.getitem,
         "__setitem__": index.setitem,
         "__iter__": lambda x: iter(ops.unstack(x)),
-        "__array_ufunc__": ufunc,
         "reshape": reshape,
         "T": property(transpose),
         "mT": property(ops.matrix_transpose),

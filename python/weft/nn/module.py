@@ -340,6 +340,11 @@ class Module:
             return f"{type(self).__name__}({extra})"
         return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
 
+    def _repr_html_(self) -> str:
+        from weft.interop.display import module_html
+
+        return module_html(self)
+
     def summary(self, *inputs: Any) -> str:
         """A table of every layer, its output shape and parameter count, from one forward pass in eval mode.
 

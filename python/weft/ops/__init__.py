@@ -48,6 +48,7 @@ from weft.ops.creation import (
 from weft.ops.cumulative import cumulative_prod, cumulative_sum, diff
 from weft.ops.dropout import dropout
 from weft.ops.dtypes import can_cast, finfo, iinfo, isdtype, result_type
+from weft.ops.einsum import einsum
 from weft.ops.elementwise import (
     abs,
     acos,

@@ -87,13 +87,15 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
     >>> weft.from_dlpack(numpy.ones(3)).shape
     (3,)
     """
-    if x.__dlpack_device__()[0] in (2, 13):  # kDLCUDA, kDLCUDAManaged
-        from weft.backends.gpu.cuda_array import from_dlpack
+    if not hasattr(x, "__dlpack__") or not hasattr(x, "__dlpack_device__"):
+        raise TypeError(f"from_dlpack: expected an array with __dlpack__ and __dlpack_device__, got {type(x).__name__}")
+    from weft.backends.dlpack import adopt
 
-        data = from_dlpack(x)
-    else:
-        data = np.from_dlpack(x)
-    return asarray(Tensor(data), device=device, copy=copy)
+    where = None if device is None else check_device(device)
+    taken = adopt(x, to_host=where == "cpu", copy=copy)
+    if copy is False and where is not None and device_of(taken) != where:
+        raise BufferError(f"from_dlpack: expected copy allowed from {device_of(taken)} to {where}, got copy=False")
+    return asarray(Tensor(taken), device=where, copy=copy)
 
 
 def created(name: str, device: str | None, *args: Any) -> Tensor:
