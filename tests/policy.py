@@ -91,7 +91,13 @@ def missing(name: str) -> tuple[str, bool] | None:
         if not (DATA / name.removeprefix("data/")).exists():
             return f"no {name.removeprefix('data/')} in {DATA} (set WEFT_DATA)", False
     elif importlib.util.find_spec(name) is None:
-        extra = {"torch": "peers", "sklearn": "examples", "matplotlib": "examples", "PIL": "examples"}.get(name, "test")
+        extra = {
+            "torch": "peers",
+            "jax": "peers",
+            "sklearn": "examples",
+            "matplotlib": "examples",
+            "PIL": "examples",
+        }.get(name, "test")
         return f"{name} is not installed (pip install 'weft[{extra}]')", False
     return None
 
