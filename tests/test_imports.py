@@ -31,11 +31,12 @@ LAYERS = (
     ("io", "metrics", "data"),
     ("train",),
     ("recipes",),
+    ("onnx",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-HEAVY = ("cupy", "matplotlib", "numba", "PIL", "safetensors", "scipy", "sklearn", "torch", "tqdm")
+HEAVY = ("cupy", "matplotlib", "numba", "onnx", "onnxruntime", "PIL", "safetensors", "scipy", "sklearn", "torch", "tqdm")
 
 
 def room(module: str) -> str | None:

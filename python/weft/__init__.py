@@ -51,7 +51,7 @@ globals().pop("elementwise", None)  # the module of ops that came with them: tha
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-LAZY = {"nn", "models", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli", "cuda"}
+LAZY = {"nn", "models", "onnx", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli", "cuda"}
 LAZY_NAMES = {
     "save": "io",
     "load": "io",

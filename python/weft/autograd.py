@@ -27,11 +27,13 @@ from weft.backends.device import check_device, check_together, default_device, o
 
 
 class State(threading.local):
-    """Whether ops record, what casts their inputs (`weft.autocast`), and what backward does, per thread."""
+    """Whether ops record, what casts their inputs (`weft.autocast`), what backward does, and who writes ops down, per
+    thread."""
 
     recording = True
     casting: Any = None
     freeing = False  # backward lets go of what it passes: a vjp that runs now may use up what it saved
+    tracing: Any = None  # called with (body, arrays, params, out) after each op, by export
 
 
 state = State()
@@ -336,6 +338,8 @@ def op(body: Callable[..., Any]) -> Any:
         if observers:
             for observer in observers:
                 observer(body, tuple(arrays), out)
+        if state.tracing is not None:
+            state.tracing(body, arrays, params, out)
         if not needs or vjp is None or not state.recording:
             return tuple([Tensor(o) for o in out]) if type(out) is tuple else Tensor(out)
         if not whole and type(vjp) is tuple:  # drop what only unneeded inputs would capture

@@ -1,0 +1,33 @@
+"""ONNX: files of models as modules that run on weft's ops, and train.
+
+    model = weft.onnx.load("model.onnx")                 # a Module: its parameters are the initializers
+
+Needs the extra: pip install 'weft[onnx]'. `weft.onnx.operators` has the operators, one table.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["Backend", "OnnxModule", "UnsupportedError", "load"]
+
+HOMES = {
+    "load": "module",
+    "OnnxModule": "module",
+    "Backend": "backend",
+    "UnsupportedError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'weft.onnx' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"weft.onnx.{HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise ImportError("weft.onnx: expected the package onnx, got none; pip install 'weft[onnx]'") from error
+    globals()[name] = value  # `weft.onnx.export` is the function, though its module has the same name
+    return value
