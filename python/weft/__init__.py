@@ -51,7 +51,7 @@ globals().pop("elementwise", None)  # the module of ops that came with them: tha
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-LAZY = {"nn", "models", "onnx", "optim", "data", "train", "metrics", "io", "random", "testing", "recipes", "cli", "cuda"}
+LAZY = set("nn models onnx optim data train metrics io random testing recipes cli cuda".split())
 LAZY_NAMES = {
     "save": "io",
     "load": "io",
