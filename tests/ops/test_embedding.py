@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import weft
-from opcheck import Case, checks, integers
+from opcheck import Case, checks, integers, positive
 from weft import ops
+from weft.ops.embedding import scale_gradient
 
 
 def embedding_oracle(indices, weight, *, padding_idx=None):
@@ -27,6 +28,7 @@ CASES = [
     Case(ops.scatter_add, (3, 4, 2), integers(5, 3, 4), oracle=scatter_add_oracle, params={"rows": 5}, order=3),
     Case(ops.scatter_add, (30, 33), integers(3, 30, dtype=np.int32), oracle=scatter_add_oracle, params={"rows": 4}),
     Case(ops.scatter_add, (0, 3), integers(5, 0), oracle=scatter_add_oracle, params={"rows": 2}),
+    Case(scale_gradient, (3, 4), positive(3, 1), oracle=lambda x, factor: x, grad=False, name="scale_gradient"),
 ]
 
 globals().update(checks(CASES))

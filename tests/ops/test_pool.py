@@ -56,6 +56,7 @@ CASES = [
     Case(ops.max_pool2d, apart(*X), oracle=max_pool2d, params={"kernel_size": (2, 3), "stride": 1, "dilation": 2}),
     Case(ops.max_pool2d, apart(*X), oracle=max_pool2d, params={"kernel_size": (2, 3), "stride": 2, "padding": 1}),
     Case(ops.max_pool2d, apart(*X), oracle=max_pool2d, params={"kernel_size": (2, 3), "stride": 2, "ceil_mode": True}),
+    Case(ops.max_pool2d, apart(*X), params={"kernel_size": (2, 3), "stride": 1, "padding": 1, "return_indices": True}),
     Case(ops.avg_pool2d, X, oracle=avg_pool2d, params={"kernel_size": (2, 3)}, order=3),
     Case(ops.avg_pool2d, X, oracle=avg_pool2d, params={"kernel_size": (2, 3), "stride": 1, "padding": (0, 1)}),
     Case(

@@ -70,3 +70,9 @@ def check_indices(name: str, indices: Any, rows: int) -> None:
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integer indices, got {indices.dtype}")
     check("index", indices, f"{name}: expected indices in [0, {rows})", p=rows)
+
+
+@op
+def scale_gradient(x, factor):
+    """x itself; its gradient is multiplied by `factor`, which broadcasts to it."""
+    return x, (lambda g: g * factor, None)

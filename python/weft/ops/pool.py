@@ -23,17 +23,19 @@ def max_pool2d(
     padding: int | Sequence[Any] = 0,
     dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: bool = False,
+) -> Any:
     """The largest value of each window; a window with a NaN gives NaN.
 
     x (N, C, H, W) -> (N, C, OH, OW), OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1, rounded up with
     `ceil_mode`.  stride: the kernel's size unless given.  padding never wins, so it must be smaller than the window.
+    return_indices: (result, where each value stands in its image: int64 (N, C, OH, OW), counted row by row).
 
     >>> weft.max_pool2d(weft.ones((1, 3, 8, 8)), 2).shape
     (1, 3, 4, 4)
     """
     geometry, _ = pooling_geometry("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    return largest(x, **geometry)
+    return largest_and_where(x, **geometry) if return_indices else largest(x, **geometry)
 
 
 def avg_pool2d(
@@ -88,6 +90,20 @@ def largest(x, **geometry):
     out, taps = K.max_pool2d(x, **geometry)
     shape = x.shape
     return out, (lambda g: K.max_pool2d_backward(g, taps, shape=shape, **geometry),)
+
+
+@op
+def largest_and_where(x, **geometry):
+    """`largest`, and the position of each value among the pixels of its image."""
+    out, taps = K.max_pool2d(x, **geometry)
+    xp, shape = namespace(taps), x.shape
+    which = xp.astype(taps, np.dtype(np.int64))
+    across = geometry["kernel"][1]
+    axes = zip(out.shape[2:], geometry["stride"], geometry["padding"], geometry["dilation"])
+    (first_row, down), (first_column, right) = ((np.arange(n) * s - p[0], d) for n, s, p, d in axes)
+    rows = xp.floor_divide(which, across) * down + beside(first_row[:, None], x)
+    columns = xp.remainder(which, across) * right + beside(first_column, x)
+    return (out, rows * shape[3] + columns), lambda gs: (K.max_pool2d_backward(gs[0], taps, shape=shape, **geometry),)
 
 
 @op

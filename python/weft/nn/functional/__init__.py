@@ -2,8 +2,14 @@
 
 from weft.nn.functional.activation import *
 from weft.nn.functional.attention import attention_with_weights, scaled_dot_product_attention, varlen_attention
+from weft.nn.functional.ctc import ctc_loss
+from weft.nn.functional.dropout import *
+from weft.nn.functional.embedding import *
 from weft.nn.functional.layers import *
 from weft.nn.functional.loss import *
+from weft.nn.functional.loss_compositions import *
+from weft.nn.functional.pool import *
+from weft.nn.functional.resize import *
 from weft.nn.functional.shape import (
     conv_padding,
     cosine_similarity,
@@ -11,6 +17,7 @@ from weft.nn.functional.shape import (
     normalize,
     one_hot,
     pad,
+    pairwise_distance,
     shape_of,
     tuple_of,
     unflatten,

@@ -1,11 +1,13 @@
-"""Activations, with PyTorch's names and arguments."""
+"""Activations, with PyTorch's names and arguments.
+
+`inplace` is taken so that code written for PyTorch runs; the input is left as it was all the same.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from weft import ops
-from weft.ops import gelu, hardsigmoid, hardswish, logsigmoid, mish, relu, relu6, selu, sigmoid, silu, softsign, tanh
 
 __all__ = [
     "celu",
@@ -35,22 +37,82 @@ __all__ = [
 ]
 
 
-def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
+def relu(input: Any, inplace: bool = False) -> Any:
+    """max(x, 0)."""
+    return ops.relu(input)
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6)."""
+    return ops.relu6(input)
+
+
+def selu(input: Any, inplace: bool = False) -> Any:
+    """A scaled ELU that keeps mean 0 and variance 1."""
+    return ops.selu(input)
+
+
+def silu(input: Any, inplace: bool = False) -> Any:
+    """x sigmoid(x), also called swish."""
+    return ops.silu(input)
+
+
+def mish(input: Any, inplace: bool = False) -> Any:
+    """x tanh(softplus(x))."""
+    return ops.mish(input)
+
+
+def hardswish(input: Any, inplace: bool = False) -> Any:
+    """x min(max(x + 3, 0), 6) / 6."""
+    return ops.hardswish(input)
+
+
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
+    """min(max(x + 3, 0), 6) / 6."""
+    return ops.hardsigmoid(input)
+
+
+def sigmoid(input: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return ops.sigmoid(input)
+
+
+def logsigmoid(input: Any) -> Any:
+    """log(sigmoid(x)), exact where the sigmoid underflows."""
+    return ops.logsigmoid(input)
+
+
+def tanh(input: Any) -> Any:
+    """The hyperbolic tangent."""
+    return ops.tanh(input)
+
+
+def softsign(input: Any) -> Any:
+    """x / (1 + |x|)."""
+    return ops.softsign(input)
+
+
+def gelu(input: Any, approximate: str = "none") -> Any:
+    """x Phi(x) with the normal distribution function; approximate: "none" or "tanh"."""
+    return ops.gelu(input, approximate=approximate)
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """x where positive, negative_slope x elsewhere."""
     return ops.leaky_relu(input, negative_slope=negative_slope)
 
 
-def elu(input: Any, alpha: float = 1.0) -> Any:
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where positive, alpha (exp(x) - 1) elsewhere."""
     return ops.elu(input, alpha=alpha)
 
 
-def celu(input: Any, alpha: float = 1.0) -> Any:
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where positive, alpha (exp(x / alpha) - 1) elsewhere."""
     return ops.celu(input, alpha=alpha)
 
 
-def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """x, held between min_val and max_val."""
     return ops.hardtanh(input, min_val=min_val, max_val=max_val)
 

@@ -1,7 +1,8 @@
-"""The functions under the layers with parameters: dense, convolution, pooling, normalisation, embedding, dropout."""
+"""The functions under the layers with parameters: dense, convolution, normalisation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,6 @@ from weft.nn.functional.shape import conv_padding, shape_of, tuple_of
 from weft.ops import linear
 
 __all__ = [
-    "adaptive_avg_pool2d",
-    "avg_pool2d",
     "batch_norm",
     "bilinear",
     "conv1d",
@@ -19,12 +18,11 @@ __all__ = [
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
-    "dropout",
-    "embedding",
     "group_norm",
+    "instance_norm",
     "layer_norm",
     "linear",
-    "max_pool2d",
+    "local_response_norm",
     "rms_norm",
 ]
 
@@ -130,45 +128,6 @@ def conv_transpose1d(
     return ops.squeeze(out, axis=2)
 
 
-def images(function: Any, input: Any, *args: Any, **params: Any) -> Any:
-    """Pool (N, C, H, W), or one image (C, H, W)."""
-    return function(input[None], *args, **params)[0] if input.ndim == 3 else function(input, *args, **params)
-
-
-def max_pool2d(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Any:
-    """(N, C, H, W) -> (N, C, OH, OW): the largest value of each window; stride defaults to the kernel's size."""
-    return images(
-        ops.max_pool2d, input, kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
-    )
-
-
-def avg_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Any:
-    """(N, C, H, W) -> (N, C, OH, OW): the mean of each window; stride defaults to the kernel's size."""
-    return images(
-        ops.avg_pool2d,
-        input,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-    )
-
-
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
-    """(N, C, H, W) -> (N, C, *output_size): the mean of windows laid evenly; None keeps the input's size."""
-    return images(ops.adaptive_avg_pool2d, input, output_size)
-
-
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -213,13 +172,48 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     return ops.group_norm(input, weight, bias, num_groups=num_groups, eps=eps)
 
 
-def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
-    """Integers (...) in [0, V), weight (V, D) -> (..., D); the row padding_idx gets no gradient."""
-    return ops.embedding(input, weight, padding_idx=padding_idx)
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """(N, C, ...) -> same shape: each channel of each sample to mean 0 and variance 1, times weight, plus bias.
+
+    use_input_stats: false for the running statistics (C,) instead. Where they are given, they are moved towards the
+    batch's mean and variance (unbiased, averaged over the samples) by `momentum`, in place.  ValueError for one value
+    per channel, whose variance says nothing.  Ulyanov et al., 2016.
+    """
+    if input.ndim < 3:
+        raise ValueError(f"instance_norm: expected input (N, C, ...), got {input.shape}")
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ValueError("instance_norm: expected running_mean and running_var without use_input_stats, got none")
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if math.prod(input.shape[2:]) < 2:
+        raise ValueError(f"instance_norm: expected more than one value per channel, got input {input.shape}")
+    if running_mean is not None:
+        x, axes = input.detach(), tuple(range(2, input.ndim))
+        mean = ops.mean(x, axis=(0, *axes))
+        var = ops.mean(ops.var(x, axis=axes, correction=1.0), axis=0)
+        for running, new in ((running_mean, mean), (running_var, var)):
+            running.assign(running.detach() * (1 - momentum) + new * momentum, by="instance_norm")
+    return ops.group_norm(input, weight, bias, num_groups=input.shape[1], eps=eps)
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, generator: Any = None) -> Any:
-    """Zero elements with probability p and scale the rest by 1 / (1 - p), in training; same shape."""
-    if not training or p == 0:
-        return input
-    return ops.dropout(input, p=p, generator=generator)
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """(N, C, ...) -> same shape: each value over (k + alpha mean of the squares of `size` channels around it)^beta.
+
+    Channels past the ends count as zeros.  Krizhevsky et al., 2012.
+    """
+    if input.ndim < 3 or size < 1:
+        raise ValueError(f"local_response_norm: expected input (N, C, ...) and size >= 1, got {input.shape} and {size}")
+    N, C = input.shape[:2]
+    rows = ops.reshape(input * input, (N, 1, C, -1))
+    sides = ((size // 2, (size - 1) // 2), (0, 0))
+    means = ops.avg_pool2d(rows, (size, 1), stride=1, padding=sides)
+    return input / (ops.reshape(means, input.shape) * alpha + k) ** beta

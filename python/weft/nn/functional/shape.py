@@ -65,10 +65,10 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     return ops.reshape(input, (*input.shape[:dim], *sizes, *input.shape[dim + 1 :]))
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """Add to the borders: `pad` is (before, after) of the last dimension, then of the one before it, and so on.
 
-    mode: "constant" (with `value`; negative numbers cut off), "reflect", "replicate", "circular".
+    mode: "constant" (with `value`, 0 by default; negative numbers cut off), "reflect", "replicate", "circular".
     ValueError for more pairs than dimensions, or a reflection wider than the input.
     """
     pairs = list(zip(pad[::2], pad[1::2]))
@@ -79,7 +79,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
         if any(n < 0 for n in pad):
             cut = [slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(reversed(pairs), input.shape[-len(pairs) :])]
             input = input[(..., *cut)]
-        return ops.pad(input, tuple(widths), value=value)
+        return ops.pad(input, tuple(widths), value=0.0 if value is None else value)
     if mode not in ("reflect", "replicate", "circular"):
         raise ValueError(f"pad: expected mode constant, reflect, replicate or circular, got {mode!r}")
     for i, (before, after) in enumerate(pairs):
@@ -133,3 +133,16 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     if x1.shape != x2.shape:
         raise ValueError(f"cosine_similarity: expected equal shapes, got {x1.shape} and {x2.shape}")
     return ops.sum(x1 / norm(x1, 2, dim, eps) * (x2 / norm(x2, 2, dim, eps)), axis=dim)
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    """The p-norm of x1 - x2 + eps along the last dimension.  (..., D), (..., D) -> (...); p may be inf.
+
+    ValueError unless the shapes broadcast.
+    """
+    d = ops.abs(x1 - x2 + eps)
+    if p == float("inf"):
+        return ops.max(d, axis=-1, keepdims=keepdim)
+    if p == 2:
+        return ops.sqrt(ops.sum(d * d, axis=-1, keepdims=keepdim))
+    return ops.sum(d**p, axis=-1, keepdims=keepdim) ** (1 / p)
