@@ -94,6 +94,8 @@ def missing(name: str) -> tuple[str, bool] | None:
         extra = {
             "torch": "peers",
             "jax": "peers",
+            "tokenizers": "peers",
+            "transformers": "peers",
             "sklearn": "examples",
             "matplotlib": "examples",
             "PIL": "examples",

@@ -57,7 +57,8 @@ def write_file(path: Path | str, tensors: Mapping[str, Array], metadata: Mapping
     }  # fmt: skip
     texts = {"weft.crc32": json.dumps(sums, separators=(",", ":"))}
     for name, value in (metadata or {}).items():
-        texts[name] = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        plain = isinstance(value, str) and as_json(value) is value  # text that cannot be taken for JSON: other readers'
+        texts[name] = value if plain else json.dumps(value, separators=(",", ":"), allow_nan=False)
     try:
         return write_durably(path, [seal(texts, entries), *(arrays[name] for name in order)])
     except OSError as error:

@@ -7,6 +7,7 @@ The layout is that of Hugging Face's libraries: `model-00001-of-00002.safetensor
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -86,9 +87,10 @@ def read_index(path: Path) -> dict[str, str]:
 def read_object(path: Path, limit: int) -> dict[str, Any]:
     """The JSON object in a file of at most `limit` bytes, no name in it twice; HeaderError if it is not one."""
     with open(path, "rb") as file:
-        text = file.read(limit + 1)
-    if len(text) > limit:
-        raise HeaderError(f"expected at most {limit} bytes of JSON, got more")
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise HeaderError(f"expected at most {limit} bytes of JSON, got {size}")
+        text = file.read(size)  # a larger number would be set aside first
     try:
         fields = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse)
     except HeaderError:

@@ -1,14 +1,33 @@
-"""Models that are benchmarked and trained from scratch: an MNIST CNN, ResNet-18 and ResNet-50, GPT-2.
+"""Models: read from files of Hugging Face's layout, or trained from scratch.
 
-Each is written once and built of any framework's layers that have PyTorch's names; Weft's by default. So a benchmark
-compares the same model, and its weights go from one to the other by `state_dict`.
+`from_pretrained(folder)` reads GPT-2, BERT, Llama, ViT and ResNet from config.json and safetensors, by the names in the
+files; `save_pretrained` of each writes what transformers reads. `generate` continues texts.
+
+`mnist_cnn`, `resnet18`, `resnet50` and `gpt2` are trained from scratch and benchmarked. Each is written once and built
+of any framework's layers that have PyTorch's names; Weft's by default. So a benchmark compares the same model, and its
+weights go from one to the other by `state_dict`.
 
 >>> from weft import models
 >>> sum(p.size for p in models.mnist_cnn().parameters())
 421642
 """
 
-from weft.models.language import gpt2
+from weft.models.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from weft.models.gpt2 import GPT2Config, GPT2LMHeadModel, gpt2
+from weft.models.llama import LlamaConfig, LlamaForCausalLM
+from weft.models.parts import Cache
+from weft.models.pretrained import from_pretrained
+from weft.models.resnet import ResNetConfig, ResNetForImageClassification
 from weft.models.vision import mnist_cnn, resnet18, resnet50
+from weft.models.vit import ViTConfig, ViTForImageClassification
 
-__all__ = ["gpt2", "mnist_cnn", "resnet18", "resnet50"]
+CLASSES = (
+    "GPT2LMHeadModel", "BertModel", "BertForMaskedLM", "BertForSequenceClassification", "LlamaForCausalLM",
+    "ViTForImageClassification", "ResNetForImageClassification",
+)  # fmt: skip
+
+__all__ = [
+    "BertConfig", "BertForMaskedLM", "BertForSequenceClassification", "BertModel", "Cache", "GPT2Config",
+    "GPT2LMHeadModel", "LlamaConfig", "LlamaForCausalLM", "ResNetConfig", "ResNetForImageClassification", "ViTConfig",
+    "ViTForImageClassification", "from_pretrained", "gpt2", "mnist_cnn", "resnet18", "resnet50",
+]  # fmt: skip

@@ -6,7 +6,10 @@ random ones draw from, by default the one that `weft.random.seed` sets.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,20 +21,44 @@ from weft.backends.device import beside
 SQRT2 = math.sqrt(2.0)
 
 
+class State(threading.local):
+    shapes_only = False
+
+
+state = State()
+
+
+@contextlib.contextmanager
+def shapes_only() -> Iterator[None]:
+    """Modules made inside have parameters of their shapes that take no memory and no time, for weights from elsewhere.
+
+    They are read-only and hold nothing: each is given its array before the module is of use.
+    """
+    before, state.shapes_only = state.shapes_only, True
+    try:
+        yield
+    finally:
+        state.shapes_only = before
+
+
 def empty(shape: tuple[int, ...], dtype: Any = None) -> np.ndarray[Any, Any]:
     """Memory for a parameter, to be written by one of the functions below; float32 by default."""
     if any(n < 0 for n in shape):
         raise ValueError(f"init: expected sizes >= 0, got {shape}")
-    return np.empty(shape, np.float32 if dtype is None else dtype)
+    dtype = np.float32 if dtype is None else dtype
+    return np.broadcast_to(np.zeros((), dtype), shape) if state.shapes_only else np.empty(shape, dtype)
 
 
 def filled(shape: tuple[int, ...], value: float, dtype: Any = None) -> np.ndarray[Any, Any]:
     array = empty(shape, dtype)
-    array[...] = value
+    if not state.shapes_only:
+        array[...] = value
     return array
 
 
 def write(tensor: Tensor, value: Any, by: str) -> Tensor:
+    if state.shapes_only:
+        return tensor
     tensor.data[...] = beside(value, tensor) if isinstance(value, np.ndarray) else value
     tensor.touch(f"init.{by}")
     return tensor
@@ -39,6 +66,8 @@ def write(tensor: Tensor, value: Any, by: str) -> Tensor:
 
 def drawn(tensor: Tensor, kind: str, a: float, b: float, generator: Any) -> Any:
     """Numbers of the tensor's shape; 16-bit types are drawn in float32 and cast once."""
+    if state.shapes_only:
+        return None
     source = random.default_generator if generator is None else generator
     dtype = np.float64 if tensor.dtype == np.float64 else np.float32
     return (source.uniform_array if kind == "uniform" else source.normal_array)(tensor.shape, a, b, dtype)

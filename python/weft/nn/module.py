@@ -245,18 +245,14 @@ class Module:
                 value = state_dict[name]
                 value = value.data if isinstance(value, Tensor) else value
                 value = value if isinstance(value, ARRAYS) else np.asarray(value)
-                if value.shape != target.shape:
-                    wrong.append(f"{name}: expected shape {target.shape}, got {value.shape}")
-                elif value.dtype != target.dtype and not loadable(value.dtype, target.dtype):
+                if value.dtype != target.dtype and not loadable(value.dtype, target.dtype):
                     wrong.append(f"{name}: expected dtype {target.dtype}, got {value.dtype}")
-                else:
-                    new[name] = value
-        lines = wrong[:]
+                new[name] = value
+        wanted = {name: target.shape for name, target in own.items() if strict or name in new}
+        given = {name: value.shape for name, value in new.items()}
         if strict:
-            given = {name: np.shape(state_dict[name]) for name in unexpected}
-            wanted = {name: own[name].shape for name in missing}
-            lines += [f"{n}: missing, expected shape {wanted[n]}{nearest(n, wanted[n], given)}" for n in missing]
-            lines += [f"{n}: unexpected, got shape {given[n]}{nearest(n, given[n], wanted)}" for n in unexpected]
+            given |= {name: np.shape(state_dict[name]) for name in unexpected}
+        lines = mismatches(wanted, given) + wrong
         if lines:
             raise ValueError(
                 f"load_state_dict: expected the names and shapes of {type(self).__name__}, got\n  " + "\n  ".join(lines)
@@ -376,6 +372,16 @@ def is_float(dtype: Any) -> bool:
 
 def loadable(got: Any, expected: Any) -> bool:
     return (is_float(got) and is_float(expected)) or np.can_cast(got, expected, "same_kind")
+
+
+def mismatches(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """A line for each name whose shape is not the wanted one, that is missing, and that nobody wanted."""
+    lines = [f"{n}: expected shape {wanted[n]}, got {given[n]}" for n in wanted if given.get(n, wanted[n]) != wanted[n]]
+    missing = {name: shape for name, shape in wanted.items() if name not in given}
+    spare = {name: shape for name, shape in given.items() if name not in wanted}
+    lines += [f"{n}: missing, expected shape {shape}{nearest(n, shape, spare)}" for n, shape in missing.items()]
+    lines += [f"{n}: unexpected, got shape {shape}{nearest(n, shape, missing)}" for n, shape in spare.items()]
+    return lines
 
 
 def nearest(name: str, shape: tuple[int, ...], others: Mapping[str, tuple[int, ...]]) -> str:
