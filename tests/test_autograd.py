@@ -42,8 +42,8 @@ def test_numpy_on_the_left_is_recorded():
     x = leaf(3)
     for y in (np.ones(3) * x, np.ones(3) - x, np.float64(2) * x, np.ones((3, 3)) @ x):
         assert isinstance(y, weft.Tensor) and y.requires_grad
-    with pytest.raises(TypeError, match=r"numpy.logaddexp"):
-        np.logaddexp(np.ones(3), x)
+    with pytest.raises(TypeError, match=r"numpy.heaviside"):
+        np.heaviside(np.ones(3), x)
 
 
 def test_fifty_recorded_adds_hold_one_array():
@@ -350,7 +350,7 @@ def test_threads_add_to_one_parameter():
         (
             lambda x: weft.asarray([1, 2]).__iadd__(1.5),
             TypeError,
-            "in-place add: expected a value for int64, got float",
+            "in-place add: expected a result of int64, got float32",
         ),
         (lambda x: x.assign(np.ones(2)), ValueError, r"assign: expected a value of shape \(3,\), got \(2,\)"),
         (lambda x: weft.grad(lambda x: x)(x), ValueError, "grad: expected f to return a Tensor of one value"),

@@ -112,6 +112,8 @@ def seed_gradient(output: Tensor, gradient: Any, create_graph: bool) -> Any:
             raise ValueError(
                 f"backward: expected a gradient of shape {output.shape}, got none for a Tensor of many values"
             )
+        if output.dtype.kind == "c":
+            raise TypeError("backward: expected a gradient of a complex Tensor, got none: only real losses have one")
         gradient = namespace(output.data).ones_like(output.data)
     if not isinstance(gradient, (Tensor, *ARRAYS)):
         gradient = beside(gradient, output)
@@ -139,6 +141,8 @@ def fit(g: Any, spec: tuple[tuple[int, ...], Any]) -> Any:
     if g.shape != shape:
         g = unbroadcast(g, shape)
     if g.dtype != dtype:
+        if g.dtype.kind == "c" and dtype.kind != "c":  # a real input of a complex op moves along the real axis alone
+            g = namespace(g).real(g)
         if dtype.kind in "biu":
             raise TypeError(f"backward: expected a floating input where requires_grad is true, got {dtype} {shape}")
         g = namespace(g).astype(g, dtype)

@@ -11,7 +11,7 @@ from weft.autograd import Tensor, state
 from weft.backends.array import OnDevice
 from weft.ops import index
 
-NUMBERS = (float, int, bool, np.ndarray, np.generic, OnDevice)
+NUMBERS = (float, int, bool, complex, np.ndarray, np.generic, OnDevice)
 
 BINARY = {
     "add": ops.add,
@@ -25,6 +25,8 @@ BINARY = {
     "and": ops.bitwise_and,
     "or": ops.bitwise_or,
     "xor": ops.bitwise_xor,
+    "lshift": ops.bitwise_left_shift,
+    "rshift": ops.bitwise_right_shift,
 }
 COMPARISONS = {
     "lt": ops.less,
@@ -47,6 +49,16 @@ def accepts(other: Any) -> bool:
     return isinstance(other, Tensor) or isinstance(other, NUMBERS)
 
 
+def fitting(a: Tensor, out: Tensor, function: Any) -> Tensor:
+    """The result of an in-place operator, which may change neither the shape nor the dtype of its left operand."""
+    name = f"in-place {function.__name__}"
+    if out.shape != a.shape:
+        raise ValueError(f"{name}: expected a result of shape {a.shape}, got {out.shape}")
+    if out.dtype != a.dtype:
+        raise TypeError(f"{name}: expected a result of {a.dtype}, got {out.dtype}; write x = x + y in place of x += y")
+    return out
+
+
 def operator(function: Any) -> tuple[Any, Any, Any]:
     """The forward, reflected and in-place forms of a binary operator."""
 
@@ -63,8 +75,9 @@ def operator(function: Any) -> tuple[Any, Any, Any]:
                 raise RuntimeError(
                     f"in-place {name}: expected no leaf that requires a gradient; write it under no_grad()"
                 )
-            return function(a, b)  # recorded: a new value, the name is bound to it
-        a.assign(function(a.detach(), b), by=f"in-place {function.__name__}")
+            return fitting(a, function(a, b), function)  # recorded: a new value, the name is bound to it
+        out = fitting(a, function(a.detach(), b), function)
+        a.assign(out, by=f"in-place {function.__name__}")
         return a
 
     return forward, reflected, in_place

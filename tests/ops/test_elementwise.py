@@ -36,6 +36,9 @@ CASES = [
     Case(ops.maximum, apart(3, 4), lambda rng: np.zeros((3, 4)), oracle=np.maximum),
     Case(ops.minimum, apart(3, 4), lambda rng: np.zeros(4), oracle=np.minimum),
     Case(ops.atan2, positive(3, 4), (3, 4), oracle=np.arctan2),
+    Case(ops.hypot, (3, 4), apart(4), oracle=np.hypot),
+    Case(ops.logaddexp, (3, 4), (3, 1), oracle=np.logaddexp, order=3),
+    Case(ops.copysign, apart(3, 4), apart(4), oracle=np.copysign),
     Case(ops.remainder, apart(3, 4, gap=0.2), lambda rng: np.full((3, 4), 7.3), oracle=np.remainder, half=False,
          why="a quotient near an integer rounds the other way in 16 bits"),
     Case(ops.abs, apart(3, 4), oracle=np.abs),
@@ -60,13 +63,14 @@ CASES = [
     Case(ops.log2, positive(3, 4), oracle=np.log2),
     Case(ops.log10, positive(3, 4), oracle=np.log10),
     Case(ops.sqrt, positive(3, 4), oracle=np.sqrt, order=3),
+    Case(ops.reciprocal, positive(3, 4), oracle=np.reciprocal, order=3),
     Case(ops.tanh, (3, 4), oracle=np.tanh, order=3),
     Case(ops.sigmoid, (3, 4), oracle=lambda x: 1 / (1 + np.exp(-x)), order=3),
     Case(ops.erf, within(-4, 4, 3, 4), oracle=erf, order=3),
     Case(ops.erf, within(-4, 4, 0, 4), oracle=lambda x: x),
     Case(ops.relu, apart(3, 4), oracle=lambda x: np.maximum(x, 0)),
     Case(ops.where, mask(3, 4), (3, 4), (4,), oracle=np.where),
-    Case(ops.clip, apart(3, 4), params={"low": -0.4, "high": 0.35}, oracle=lambda x, low, high: np.clip(x, low, high),
+    Case(ops.clip, apart(3, 4), params={"min": -0.4, "max": 0.35}, oracle=lambda x, min, max: np.clip(x, min, max),
          half=False, why="values within half a step of a bound"),
     Case(lambda x, low, high: ops.clip(x, low, high), apart(3, 4, gap=0.3), lambda rng: np.full(4, -1.0),
          lambda rng: np.full((3, 1), 1.05), oracle=np.clip, name="clip(arrays)"),
@@ -74,13 +78,17 @@ CASES = [
     *[Case(getattr(ops, n), (3, 4), (4,), oracle=getattr(np, n), grad=False)
       for n in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")],
     *[Case(getattr(ops, n), (3, 4), oracle=getattr(np, n), grad=False)
-      for n in ("isnan", "isinf", "isfinite", "sign", "floor", "ceil", "trunc", "round")],
+      for n in ("isnan", "isinf", "isfinite", "sign", "signbit", "floor", "ceil", "trunc", "round")],
     Case(ops.floor_divide, (3, 4), positive(3, 4), oracle=np.floor_divide, grad=False, half=False,
          why="a quotient near an integer rounds the other way in 16 bits"),
     *[Case(getattr(ops, n), mask(3, 4), mask(4), oracle=getattr(np, n), grad=False)
       for n in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor")],
     Case(ops.logical_not, mask(3, 4), oracle=np.logical_not, grad=False),
     Case(ops.bitwise_invert, integers(9, 3, 4), oracle=np.invert, grad=False),
+    *[Case(getattr(ops, n), integers(99, 3, 4), integers(9, 4), oracle=getattr(np, n), grad=False)
+      for n in ("bitwise_left_shift", "bitwise_right_shift")],
+    Case(ops.nextafter, (3, 4), (4,), oracle=np.nextafter, grad=False, half=False,
+         why="the next number of 16 bits is far from that of 64"),
 ]  # fmt: skip
 globals().update(checks(CASES))
 

@@ -32,11 +32,15 @@ from numpy import (  # noqa: F401
     atanh,
     bitwise_and,
     bitwise_invert,
+    bitwise_left_shift,
     bitwise_or,
+    bitwise_right_shift,
     bitwise_xor,
     broadcast_to,
     ceil,
     concat,
+    conj,
+    copysign,
     cos,
     cosh,
     diagonal,
@@ -48,11 +52,11 @@ from numpy import (  # noqa: F401
     eye,
     flip,
     floor,
-    floor_divide,
     full,
     full_like,
     greater,
     greater_equal,
+    hypot,
     isfinite,
     isinf,
     isnan,
@@ -62,6 +66,7 @@ from numpy import (  # noqa: F401
     log1p,
     log2,
     log10,
+    logaddexp,
     logical_and,
     logical_not,
     logical_or,
@@ -74,17 +79,20 @@ from numpy import (  # noqa: F401
     moveaxis,
     ndarray,
     negative,
+    nextafter,
     not_equal,
     ones,
     ones_like,
     permute_dims,
     pow,
+    reciprocal,
     remainder,
     repeat,
     reshape,
     roll,
     round,
     sign,
+    signbit,
     sin,
     sinh,
     sort,
@@ -212,6 +220,23 @@ def matmul(a: Any, b: Any) -> Any:
     from weft.backends import reference as K
 
     return K.matmul(a, b)
+
+
+def floor_divide(a: Any, b: Any) -> Any:
+    """The floor of a / b; as the standard says, an infinite a stays infinite and an infinite b leaves a zero."""
+    y = np.floor_divide(a, b)
+    if y.dtype.kind in "biu":
+        return y
+    beyond = np.isinf(a) | np.isinf(b)
+    return np.where(beyond, np.divide(a, b), y) if beyond.any() else y
+
+
+def real(x: Any) -> Any:
+    return x.real.copy()
+
+
+def imag(x: Any) -> Any:
+    return x.imag.copy()
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:

@@ -13,7 +13,10 @@ from weft.backends.array import OnDevice
 from weft.interop import keeps_gradient
 
 #: NumPy's names that are not Weft's.
-OTHER_NAMES = {"true_divide": "divide", "power": "pow", "absolute": "abs", "invert": "bitwise_invert", "fabs": "abs"}
+OTHER_NAMES = {
+    "true_divide": "divide", "power": "pow", "absolute": "abs", "fabs": "abs", "conjugate": "conj",
+    "invert": "bitwise_invert", "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift",
+}  # fmt: skip
 #: What `ufunc.reduce` is called.
 REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all",
               "logical_or": "any"}  # fmt: skip

@@ -6,6 +6,8 @@ array beside a float one (or a Python float) takes the float's type, float32 by 
 
 from __future__ import annotations
 
+import cmath
+import math
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,16 @@ from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace, ndarray
 from weft.backends.device import beside
-from weft.ops.dtypes import FLOAT32, SCALARS, promoted
+from weft.ops.complex import adjoint, check_ordered, is_complex
+from weft.ops.dtypes import FLOAT32, SCALARS, beside_scalar, promoted
 
 
 def weak(scalar: Any, x: Any) -> tuple[Any, Any]:
     """A Python scalar beside array `x`: neither may widen the other by accident."""
     kind = x.dtype.kind
-    if type(scalar) in (float, complex) and (kind in "biu" or (type(scalar) is complex and is_16_bit(x.dtype))):
+    if type(scalar) is complex and kind != "c":
+        return scalar, namespace(x).astype(x, beside_scalar(x.dtype, scalar))
+    if type(scalar) is float and kind in "biu":
         xp = namespace(x)
         return scalar, xp.astype(x, FLOAT32)
     if type(scalar) is int and kind in "iu":
@@ -72,13 +77,13 @@ def opposite(g: Any) -> Any:
 
 
 @op
-def identity(x):
+def identity(x, /):
     """x itself, as a new recorded Tensor."""
     return x, (same,)
 
 
 @op
-def add(a, b):
+def add(a, b, /):
     """a + b, elementwise with broadcasting.
 
     >>> import weft
@@ -90,36 +95,40 @@ def add(a, b):
 
 
 @op
-def subtract(a, b):
+def subtract(a, b, /):
     """a - b, elementwise with broadcasting."""
     xp, a, b = operands(a, b)
     return xp.subtract(a, b), (same, opposite)
 
 
 @op
-def multiply(a, b):
+def multiply(a, b, /):
     """a * b, elementwise with broadcasting."""
     xp, a, b = operands(a, b)
     multiply = xp.multiply
-    return multiply(a, b), (lambda g: multiply(g, b), lambda g: multiply(g, a))
+    return multiply(a, b), (lambda g: multiply(g, adjoint(b)), lambda g: multiply(g, adjoint(a)))
 
 
 @op
-def divide(a, b):
+def divide(a, b, /):
     """a / b, elementwise with broadcasting; integers are divided in float32."""
     a, b = promote(a, b)
     if not any(type(x) not in SCALARS and x.dtype.kind not in "biu" for x in (a, b)):
         a, b = (x if type(x) in SCALARS else floating(x) for x in (a, b))
     xp = namespace(a, b)
     y = xp.divide(a, b)
-    return y, (lambda g: xp.divide(g, b), lambda g: xp.negative(xp.divide(xp.multiply(g, y), b)))
+    return y, (
+        lambda g: xp.divide(g, adjoint(b)),
+        lambda g: xp.negative(xp.divide(xp.multiply(g, adjoint(y)), adjoint(b))),
+    )
 
 
 @op
-def pow(a, b):
+def pow(a, b, /):
     """a to the power b, elementwise with broadcasting.
 
-    The gradient of the exponent where a is 0 is taken as 0, its limit for b > 0.
+    The gradient of the exponent where a is 0 is taken as 0, its limit for b > 0; so it is where a real a is negative,
+    whose powers are real for whole b alone.
     """
     xp, a, b = operands(a, b)
 
@@ -127,33 +136,33 @@ def pow(a, b):
         if type(b) in SCALARS:
             if b == 0:
                 return g * 0
-            return g if b == 1 else g * (a * b) if b == 2 else g * b * xp.pow(a, b - 1)
-        return (
-            g
-            * b
-            * xp.where(xp.equal(b, 0), xp.ones_like(b), xp.pow(a, xp.where(xp.equal(b, 0), xp.ones_like(b), b - 1)))
-        )
+            return g if b == 1 else g * adjoint(a * b) if b == 2 else g * adjoint(b * xp.pow(a, b - 1))
+        zero = xp.equal(b, 0)
+        return g * adjoint(b * xp.where(zero, xp.ones_like(b), xp.pow(a, xp.where(zero, xp.ones_like(b), b - 1))))
 
     def exponent(g):
         if type(a) in SCALARS:
-            return g * xp.pow(a, b) * float(np.log(a)) if a > 0 else g * 0
-        positive = xp.greater(a, 0)
-        return g * xp.pow(a, b) * xp.where(positive, xp.log(xp.where(positive, a, xp.ones_like(a))), xp.zeros_like(a))
+            log = cmath.log(a) if type(a) is complex and a != 0 else math.log(a) if a != 0 and a > 0 else 0
+            return g * adjoint(xp.pow(a, b) * log) if log else g * 0
+        has_log = xp.not_equal(a, 0) if is_complex(a) else xp.greater(a, 0)
+        log = xp.where(has_log, xp.log(xp.where(has_log, a, xp.ones_like(a))), xp.zeros_like(a))
+        return g * adjoint(xp.pow(a, b) * log)
 
     return xp.pow(a, b), (base, exponent)
 
 
 @op
-def maximum(a, b):
+def maximum(a, b, /):
     """The larger of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
+    check_ordered("maximum", a, b)
     xp, a, b = operands(a, b)
-    y = xp.maximum(a, b)
-    return y, (lambda g: choose(g, a, b), lambda g: choose(g, b, a))
+    return xp.maximum(a, b), (lambda g: choose(g, a, b), lambda g: choose(g, b, a))
 
 
 @op
-def minimum(a, b):
+def minimum(a, b, /):
     """The smaller of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
+    check_ordered("minimum", a, b)
     xp, a, b = operands(a, b)
     return xp.minimum(a, b), (lambda g: choose(g, b, a), lambda g: choose(g, a, b))
 
@@ -165,32 +174,67 @@ def choose(g: Any, larger: Any, smaller: Any) -> Any:
     return g * share
 
 
-def atan2_(a, b):
+def real_pair(a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """`operands` of a function of two real numbers: integers become float32."""
+    a, b = promote(a, b)
+    a, b = [x if type(x) in SCALARS else floating(x) for x in (a, b)]
+    return namespace(a, b), a, b
+
+
+@op
+def atan2(a, b, /):
     """The angle of the point (b, a), in radians within [-pi, pi]."""
-    xp, a, b = operands(a, b)
+    xp, a, b = real_pair(a, b)
     norm = a * a + b * b
     return xp.atan2(a, b), (lambda g: g * b / norm, lambda g: -g * a / norm)
 
 
-atan2_.__name__ = "atan2"
-atan2 = op(atan2_)
+@op
+def hypot(a, b, /):
+    """sqrt(a * a + b * b) without overflow, elementwise with broadcasting. The gradient at (0, 0) is 0."""
+    xp, a, b = real_pair(a, b)
+    y = xp.hypot(a, b)
+
+    def part(g, x):
+        zero = xp.equal(y, 0)
+        return xp.where(zero, xp.zeros_like(g), g * x / xp.where(zero, xp.ones_like(y), y))
+
+    return y, (lambda g: part(g, a), lambda g: part(g, b))
+
+
+@op
+def logaddexp(a, b, /):
+    """log(exp(a) + exp(b)) without overflow, elementwise with broadcasting."""
+    xp, a, b = real_pair(a, b)
+
+    def share(g, x, other):  # of two infinities that are equal each has a half
+        ahead = xp.subtract(x, other)
+        return g * xp.sigmoid(xp.where(xp.equal(x, other), xp.zeros_like(ahead), ahead))
+
+    return xp.logaddexp(a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a))
+
+
+@op
+def copysign(a, b, /):
+    """The magnitude of a with the sign of b, elementwise with broadcasting; the sign of -0.0 is negative."""
+    xp, a, b = real_pair(a, b)
+    return xp.copysign(a, b), (lambda g: g * xp.sign(a) * xp.copysign(xp.ones_like(g), b), None)
 
 
 def unary(name: str, doc: str, slope: Any, float_only: bool = True) -> Any:
     """An elementwise function of one array; `slope(xp, x, y)` is dy/dx, from x or from the result y."""
 
-    def body(x):
+    def body(x, /):
         x = floating(x) if float_only else x
         xp = namespace(x)
         y = getattr(xp, name)(x)
-        return y, (lambda g: g * slope(xp, x, y),)
+        return y, (lambda g: g * adjoint(slope(xp, x, y)),)
 
     body.__name__ = body.__qualname__ = name
     body.__doc__ = doc
     return op(body)
 
 
-abs = unary("abs", "Absolute value.", lambda xp, x, y: xp.sign(x), float_only=False)
 square = unary("square", "x * x.", lambda xp, x, y: x * 2, float_only=False)
 sin = unary("sin", "Sine of x in radians.", lambda xp, x, y: xp.cos(x))
 cos = unary("cos", "Cosine of x in radians.", lambda xp, x, y: -xp.sin(x))
@@ -201,22 +245,23 @@ atan = unary("atan", "Inverse tangent, in radians.", lambda xp, x, y: 1 / (x * x
 sinh = unary("sinh", "Hyperbolic sine.", lambda xp, x, y: xp.cosh(x))
 cosh = unary("cosh", "Hyperbolic cosine.", lambda xp, x, y: xp.sinh(x))
 asinh = unary("asinh", "Inverse hyperbolic sine.", lambda xp, x, y: 1 / xp.sqrt(x * x + 1))
-acosh = unary("acosh", "Inverse hyperbolic cosine.", lambda xp, x, y: 1 / xp.sqrt(x * x - 1))
+acosh = unary("acosh", "Inverse hyperbolic cosine.", lambda xp, x, y: 1 / (xp.sqrt(x - 1) * xp.sqrt(x + 1)))
 atanh = unary("atanh", "Inverse hyperbolic tangent.", lambda xp, x, y: 1 / (1 - x * x))
 log = unary("log", "Natural logarithm.", lambda xp, x, y: 1 / x)
 log1p = unary("log1p", "log(1 + x), exact near 0.", lambda xp, x, y: 1 / (x + 1))
 log2 = unary("log2", "Logarithm to base 2.", lambda xp, x, y: 1 / (x * float(np.log(2))))
 log10 = unary("log10", "Logarithm to base 10.", lambda xp, x, y: 1 / (x * float(np.log(10))))
+reciprocal = unary("reciprocal", "1 / x.", lambda xp, x, y: -y * y)
 erf = unary("erf", "The error function.", lambda xp, x, y: xp.exp(-x * x) * float(2 / np.sqrt(np.pi)))
 
 
 def of_result(name: str, doc: str, vjp: Any) -> Any:
     """An elementwise function whose gradient needs its result alone, so that the input is not kept."""
 
-    def body(x):
+    def body(x, /):
         x = floating(x)
         y = getattr(namespace(x), name)(x)
-        return y, (lambda g: vjp(g, y),)
+        return y, (lambda g: vjp(g, adjoint(y)),)
 
     body.__name__ = body.__qualname__ = name
     body.__doc__ = doc
@@ -231,26 +276,49 @@ sigmoid = of_result("sigmoid", "1 / (1 + exp(-x)), without overflow.", lambda g,
 
 
 @op
-def negative(x):
+def negative(x, /):
     """-x."""
     return namespace(x).negative(x), (opposite,)
 
 
 @op
-def positive(x):
-    """+x."""
-    return x, (same,)
+def positive(x, /):
+    """+x: the same values in memory of their own."""
+    return namespace(x).astype(x, x.dtype), (same,)
 
 
 @op
-def relu(x):
+def abs(x, /):
+    """The absolute value; of complex numbers the distance from 0, which is real. Its gradient at 0 is 0."""
+    return namespace(x).abs(x), (lambda g: g * namespace(x).sign(x),)
+
+
+@op
+def sign(x, /):
+    """-1, 0 or 1 by the sign of x; of complex numbers x / abs(x), or 0 at 0. NaN stays NaN."""
+    xp = namespace(x)
+    y = xp.sign(x)
+    if not is_complex(x):
+        return y, None
+
+    def across(g):  # what turns the number of length 1; what lengthens it is lost
+        size = xp.abs(x)
+        zero = xp.equal(size, 0)
+        turned = g - y * xp.real(g * adjoint(y))
+        return xp.where(zero, xp.zeros_like(g), turned / xp.where(zero, xp.ones_like(size), size))
+
+    return y, (across,)
+
+
+@op
+def relu(x, /):
     """max(x, 0); the gradient at 0 is 0, and NaN stays NaN."""
     y = K.relu(x)
     return y, (lambda g: K.relu_backward(g, y),)
 
 
 @op
-def where(condition, a, b):
+def where(condition, a, b, /):
     """a where `condition`, else b, with broadcasting."""
     if type(a) in SCALARS and type(b) in SCALARS:
         b = beside(np.asarray(b, FLOAT32 if float in (type(a), type(b)) else None), condition)
@@ -267,13 +335,13 @@ def where(condition, a, b):
 
 
 @op
-def clip(x, low=None, high=None):
-    """x held between `low` and `high` (scalars or arrays); outside, the gradient is 0."""
+def clip_arrays(x, low, high):
+    check_ordered("clip", x, low, high)
     xp = namespace(x, low, high)
     for bound in (low, high):
         if bound is not None and type(bound) not in SCALARS and bound.dtype.kind not in "biu" and x.dtype.kind in "biu":
             raise TypeError(f"clip: expected bounds of {x.dtype} or Python scalars, got {bound.dtype}")
-    y = x
+    y = x if low is not None or high is not None else xp.astype(x, x.dtype)
     for bound, limit in ((low, xp.maximum), (high, xp.minimum)):
         if bound is not None:
             y = limit(*promote(y, bound))
@@ -296,6 +364,21 @@ def clip(x, low=None, high=None):
         return g * xp.astype(xp.greater(x, high), g.dtype)
 
     return y, (within, at_low, at_high)
+
+
+clip_arrays.body.__name__ = "clip"
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """x held between `min` and `max` (numbers or arrays, with broadcasting); outside, the gradient of x is 0.
+
+    NaN stays NaN. TypeError for bounds of floats beside integers, and for complex numbers.
+
+    >>> import weft
+    >>> weft.clip(weft.asarray([1.0, 5.0]), max=3.0).numpy()
+    array([1., 3.], dtype=float32)
+    """
+    return clip_arrays(x, min, max)
 
 
 @op
@@ -321,46 +404,9 @@ def astype(x: Any, dtype: Any, *, copy: bool = True, device: str | None = None) 
     return x if not copy and x.dtype == dtype else cast(x, dtype=dtype)
 
 
-def plain(name: str, doc: str, inputs: int) -> Any:
-    """An elementwise function with no gradient (comparisons, logic, rounding)."""
-
-    def body(*arrays):
-        if inputs == 2:
-            arrays = promote(*arrays)
-        return getattr(namespace(*arrays), name)(*arrays), None
-
-    body.__name__ = body.__qualname__ = name
-    body.__doc__ = doc
-    return op(body)
-
-
-equal = plain("equal", "a == b, elementwise.", 2)
-not_equal = plain("not_equal", "a != b, elementwise.", 2)
-less = plain("less", "a < b, elementwise.", 2)
-less_equal = plain("less_equal", "a <= b, elementwise.", 2)
-greater = plain("greater", "a > b, elementwise.", 2)
-greater_equal = plain("greater_equal", "a >= b, elementwise.", 2)
-logical_and = plain("logical_and", "a and b, elementwise.", 2)
-logical_or = plain("logical_or", "a or b, elementwise.", 2)
-logical_xor = plain("logical_xor", "Either a or b, elementwise.", 2)
-logical_not = plain("logical_not", "not x, elementwise.", 1)
-bitwise_and = plain("bitwise_and", "a & b, elementwise.", 2)
-bitwise_or = plain("bitwise_or", "a | b, elementwise.", 2)
-bitwise_xor = plain("bitwise_xor", "a ^ b, elementwise.", 2)
-bitwise_invert = plain("bitwise_invert", "~x, elementwise.", 1)
-isnan = plain("isnan", "Whether x is NaN, elementwise.", 1)
-isinf = plain("isinf", "Whether x is infinite, elementwise.", 1)
-isfinite = plain("isfinite", "Whether x is neither NaN nor infinite, elementwise.", 1)
-sign = plain("sign", "-1, 0 or 1 by the sign of x.", 1)
-floor = plain("floor", "The largest integer not above x.", 1)
-ceil = plain("ceil", "The smallest integer not below x.", 1)
-trunc = plain("trunc", "x towards 0.", 1)
-round = plain("round", "The nearest integer, ties to even.", 1)
-floor_divide = plain("floor_divide", "The floor of a / b.", 2)
-
-
 @op
-def remainder(a, b):
+def remainder(a, b, /):
     """a - floor(a / b) * b, with the sign of b."""
+    check_ordered("remainder", a, b)
     xp, a, b = operands(a, b)
     return xp.remainder(a, b), (lambda g: g, lambda g: -g * xp.floor_divide(a, b))

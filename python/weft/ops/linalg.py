@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from weft.autograd import Tensor, agree, op
 from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import namespace, ndarray
+from weft.ops.complex import adjoint_matrix, conj, is_complex
 
 
 def swapped(x: Any) -> Any:
@@ -16,7 +18,7 @@ def swapped(x: Any) -> Any:
 
 @op
 def matmul_arrays(a, b):
-    return K.matmul(a, b), (lambda g: K.matmul(g, swapped(b)), lambda g: K.matmul(swapped(a), g))
+    return K.matmul(a, b), (lambda g: K.matmul(g, adjoint_matrix(b)), lambda g: K.matmul(adjoint_matrix(a), g))
 
 
 matmul_arrays.body.__name__ = "matmul"
@@ -86,24 +88,53 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
 
 
 def vecdot(a: Any, b: Any, /, *, axis: int = -1) -> Any:
-    """The sum of a * b along `axis`."""
-    return (a * b).sum(axis=axis)
+    """The sum of conj(a) * b along `axis`, a negative number that counts from the last axis of each.
+
+    Leading axes broadcast; the lengths along `axis` must be equal.  ValueError with both shapes where they are not.
+
+    >>> import weft
+    >>> weft.vecdot(weft.asarray([1.0, 2.0]), weft.asarray([3.0, 4.0])).item()
+    11.0
+    """
+    if not -min(a.ndim, b.ndim) <= axis < 0 and not (a.ndim == b.ndim and 0 <= axis < a.ndim):
+        raise ValueError(f"vecdot: expected a negative axis of both {a.shape} and {b.shape}, got {axis}")
+    if a.shape[axis] != b.shape[axis]:
+        raise ValueError(f"vecdot: expected equal lengths along axis {axis}, got {a.shape} and {b.shape}")
+    product = (conj(a) if is_complex(a) else a) * b
+    total = product.sum(axis=axis)
+    return total if total.dtype == product.dtype else total.astype(product.dtype)
+
+
+def normal_axes(axes: Any, rank: int) -> list[int]:
+    """Axes counted from 0, each at most once."""
+    found = [axes] if isinstance(axes, int) else list(axes)
+    if not all([-rank <= i < rank for i in found]) or len({i % rank for i in found}) != len(found):
+        raise ValueError(f"tensordot: expected different axes of {rank}, got {axes}")
+    return [i % rank for i in found]
 
 
 def tensordot(a: Any, b: Any, /, *, axes: int | tuple[Any, Any] = 2) -> Any:
-    """The sum of products over the last `axes` of a and the first of b, or over two lists of axes."""
+    """The sum of products over the last `axes` of a and the first of b, or over two sequences of axes, pair by pair.
+
+    ValueError with both shapes where the lengths of a pair differ.
+
+    >>> import weft
+    >>> weft.tensordot(weft.ones((2, 3)), weft.ones((4, 3)), axes=((1,), (1,))).shape
+    (2, 4)
+    """
     if isinstance(axes, int):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise ValueError(f"tensordot: expected at most {min(a.ndim, b.ndim)} axes, got {axes}")
         left, right = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
-        left, right = ([i % n for i in side] for side, n in zip(axes, (a.ndim, b.ndim), strict=True))
+        left, right = normal_axes(axes[0], a.ndim), normal_axes(axes[1], b.ndim)
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
         raise ValueError(f"tensordot: expected equal lengths over axes {left} and {right}, got {a.shape} and {b.shape}")
     free_a = [i for i in range(a.ndim) if i not in left]
     free_b = [i for i in range(b.ndim) if i not in right]
+    rows, columns = [a.shape[i] for i in free_a], [b.shape[i] for i in free_b]
+    size = math.prod([a.shape[i] for i in left])
     xp = namespace(a, b)
-    size = 1
-    for i in left:
-        size *= a.shape[i]
-    flat_a = xp.reshape(xp.permute_dims(a, tuple(free_a + left)), (-1, size))
-    flat_b = xp.reshape(xp.permute_dims(b, tuple(right + free_b)), (size, -1))
-    return xp.reshape(xp.matmul(flat_a, flat_b), tuple([a.shape[i] for i in free_a] + [b.shape[i] for i in free_b]))
+    flat_a = xp.reshape(xp.permute_dims(a, tuple(free_a + left)), (math.prod(rows), size))
+    flat_b = xp.reshape(xp.permute_dims(b, tuple(right + free_b)), (size, math.prod(columns)))
+    return xp.reshape(xp.matmul(flat_a, flat_b), (*rows, *columns))

@@ -377,8 +377,14 @@ def from_host(values: Any) -> EmulatedArray:
 # -- making arrays ----------------------------------------------------------------------------------------------------
 
 
+def check_real(dtype: Any, device: str) -> None:
+    if dtype.kind == "c":
+        raise TypeError(f"device: expected real numbers on {device}, got {dtype}; complex numbers live on the CPU")
+
+
 def empty(shape: Any, dtype: Any, device: str) -> Any:
     """Memory of `shape` on a device ("emulated" or "cuda:N"), in C order, with no particular values."""
+    check_real(np.dtype(dtype), device)
     if device == "emulated":
         from weft.backends.emulator import memory
 

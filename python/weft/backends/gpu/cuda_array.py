@@ -8,7 +8,7 @@ import cupy
 import numpy as np
 
 from weft.backends import capturing, cupy_device, gpu
-from weft.backends.gpu.array import DeviceArray, check_flags, contiguous
+from weft.backends.gpu.array import DeviceArray, check_flags, check_real, contiguous
 
 
 class CudaArray(DeviceArray, cupy.ndarray):  # type: ignore[misc]
@@ -80,6 +80,7 @@ def empty(shape: Any, dtype: Any, device: str) -> Any:
 
 def from_host(values: np.ndarray[Any, Any], device: str) -> Any:
     """A copy on the GPU, queued on the current stream by way of pinned memory."""
+    check_real(values.dtype, device)
     capturing.arriving(values.shape, values.dtype)
     bits = np.ascontiguousarray(values).reshape(-1).view(np.uint8)  # whatever dtypes CuPy knows
     with cupy.cuda.Device(number(device)):

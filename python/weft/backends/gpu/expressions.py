@@ -73,6 +73,12 @@ def bitwise(text: str, boolean: str) -> Expression:
     return Expression(arity, "", text, boolean)
 
 
+#: What is infinite is divided as it is; the rest is whole.
+FLOOR_DIVIDE = "fabs(a) == INFINITY || fabs(b) == INFINITY ? a / b : real_floor_divide(a, b)"
+LOGADDEXP = "a == b ? a + decltype(a)(0.6931471805599453) : larger(a, b) + log1p(exp(-fabs(a - b)))"
+LEFT_SHIFT = "(unsigned long long)b < 8 * sizeof(a) ? decltype(a)(a << b) : decltype(a)(0)"
+RIGHT_SHIFT = "(unsigned long long)b < 8 * sizeof(a) ? a >> b : decltype(a)(a < decltype(a)(0) ? -1 : 0)"
+
 EXPRESSIONS: dict[str, Expression] = {
     # arithmetic
     "add": arithmetic("a + b", "a || b"),
@@ -81,7 +87,7 @@ EXPRESSIONS: dict[str, Expression] = {
     "negative": Expression(1, "-a", "0 - a", types=WRAPPING),
     "square": Expression(1, "a * a", "a * a", types=WRAPPING, bool_as="b"),
     "divide": Expression(2, "a / b"),
-    "floor_divide": Expression(2, "real_floor_divide(a, b)", "integer_floor_divide(a, b)", bool_as="b"),
+    "floor_divide": Expression(2, FLOOR_DIVIDE, "integer_floor_divide(a, b)", bool_as="b"),
     "remainder": Expression(2, "real_remainder(a, b)", "integer_remainder(a, b)", bool_as="b"),
     "pow": Expression(2, "pow(a, b)", "integer_power(a, b)", bool_as="b"),
     "abs": Expression(1, "fabs(a)", "magnitude(a)", "a"),
@@ -112,6 +118,11 @@ EXPRESSIONS: dict[str, Expression] = {
     "atanh": real_only("atanh(a)"),
     "erf": real_only("erf(a)"),
     "sigmoid": real_only("sigmoid(a)"),
+    "reciprocal": real_only("1 / a"),
+    "hypot": Expression(2, "hypot(a, b)"),
+    "logaddexp": Expression(2, LOGADDEXP),
+    "copysign": Expression(2, "copysign(a, b)"),
+    "nextafter": Expression(2, "nextafter(a, b)"),
     # rounding: to even in ties
     "floor": rounding("floor(a)"),
     "ceil": rounding("ceil(a)"),
@@ -131,11 +142,14 @@ EXPRESSIONS: dict[str, Expression] = {
     "isnan": Expression(1, "a != a", "false", "false", result="bool"),
     "isinf": Expression(1, "fabs(a) == INFINITY", "false", "false", result="bool"),
     "isfinite": Expression(1, "fabs(a) < INFINITY", "true", "true", result="bool"),
+    "signbit": Expression(1, "signbit(a)", result="bool"),
     # bits
     "bitwise_and": bitwise("a & b", "a && b"),
     "bitwise_or": bitwise("a | b", "a || b"),
     "bitwise_xor": bitwise("a ^ b", "a != b"),
     "bitwise_invert": bitwise("~a", "!a"),
+    "bitwise_left_shift": Expression(2, "", LEFT_SHIFT, types=WRAPPING),
+    "bitwise_right_shift": Expression(2, "", RIGHT_SHIFT),
     # activations and their gradients; b is the result of relu, the argument of the others
     "relu": Expression(1, "larger(a, decltype(a)(0))", "larger(a, decltype(a)(0))"),
     "relu_backward": Expression(2, "b <= 0 ? decltype(a)(0) : a", "b <= 0 ? decltype(a)(0) : a"),

@@ -75,6 +75,24 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return apply("where", condition, a, b)
 
 
+def nextafter(a: Any, b: Any) -> Any:
+    if builtins.any([getattr(x, "dtype", FLOAT32).itemsize == 2 for x in (a, b)]):
+        raise TypeError("nextafter: expected float32 or float64, got 16 bits, which are computed in float32 on devices")
+    return apply("nextafter", a, b)
+
+
+def conj(x: Any) -> Any:
+    return astype(x, x.dtype)  # what lives on devices is real
+
+
+def real(x: Any) -> Any:
+    return astype(x, x.dtype)
+
+
+def imag(x: Any) -> Any:
+    return zeros_like(x)
+
+
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     if low is None or high is None:
         return x if low is high else apply("minimum", x, high) if low is None else apply("maximum", x, low)
