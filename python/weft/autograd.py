@@ -25,6 +25,8 @@ from weft.backends.array import ARRAYS, OnDevice, device_of, ndarray
 from weft.backends.capturing import state as capturing
 from weft.backends.device import check_device, check_together, default_device, on_host, place
 
+NO_NUMBERS = "OUSMm"  # kinds of dtypes: objects, text and times
+
 
 class State(threading.local):
     """Whether ops record, what casts their inputs (`weft.autocast`), what backward does, and who writes ops down, per
@@ -42,6 +44,11 @@ observers: list[
 ] = []  # called with (body, arrays, out) after each op
 gradient_observers: list[Callable[[Any, int, Any], None]] = []  # called with (node, input, its gradient) in backward
 bodies: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()  # of every op, so that tests can demand cases
+
+
+def op_name(body: Any) -> str:
+    """What errors and Tensors call the op of a body."""
+    return str(body.title or body.__name__)
 
 
 class Edge(tuple[Any, int]):
@@ -79,7 +86,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        return str(self.body.__name__)
+        return op_name(self.body)
 
 
 class Tensor:
@@ -117,7 +124,7 @@ class Tensor:
         def __gt__(self, other: Any) -> Tensor: ...
 
     def __init__(self, data: Any, requires_grad: bool = False, node: Node | None = None, index: int = 0):
-        if type(data) is not ndarray:
+        if type(data) is not ndarray or (node is None and data.dtype.kind in NO_NUMBERS):
             data = to_array(data)
         self.data = data
         self.requires_grad = requires_grad
@@ -254,7 +261,7 @@ def to_array(data: Any) -> Any:
         return data.data
     if isinstance(data, np.ndarray) or isinstance(data, np.generic):
         out = np.asarray(data)
-        if out.dtype.kind not in "OUSMm":
+        if out.dtype.kind not in NO_NUMBERS:
             return out
     elif type(data).__module__.partition(".")[0] == "cupy":
         from weft.backends.gpu.cuda_array import adopt
@@ -262,8 +269,9 @@ def to_array(data: Any) -> Any:
         return adopt(data)
     else:
         out = np.asarray(data)
-    if out.dtype.kind in "OUSMm":
-        raise TypeError(f"Tensor: expected numbers, got {type(data).__name__}")
+    if out.dtype.kind in NO_NUMBERS:
+        what = f"an array of {out.dtype}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise TypeError(f"Tensor: expected numbers, got {what}")
     if isinstance(data, (float, complex, list, tuple)):
         out = out.astype(DEFAULTS.get(out.dtype.char, out.dtype), copy=False)
     return place(out, default_device())
@@ -287,8 +295,10 @@ def blamed(error: Exception, name: str, arrays: list[Any]) -> Exception:
     return kind(f"{name}: expected parameters that fit {shapes}, but {words}")
 
 
-def op(body: Callable[..., Any]) -> Any:
+def op(body: Callable[..., Any] | None = None, *, name: str = "") -> Any:
     """Make a pure `body(*arrays, **params) -> (out, vjp)` a recorded function of Tensors.
+
+    name: what errors and Tensors call it, where that is not the name of the body.
 
     Arrays are positional (None and Python scalars too), parameters keywords. vjp: a tuple with one callable per input,
     one callable that returns all gradients, or None where nothing is differentiable. A tuple `out` has several arrays;
@@ -301,6 +311,9 @@ def op(body: Callable[..., Any]) -> Any:
     >>> weft.grad(lambda x: cube(x).sum())(weft.asarray([2.0])).numpy()
     array([12.], dtype=float32)
     """
+
+    if body is None:
+        return functools.partial(op, name=name)
 
     @functools.wraps(body)
     def function(*inputs: Any, **params: Any) -> Any:
@@ -325,13 +338,13 @@ def op(body: Callable[..., Any]) -> Any:
                 if isinstance(x, OnDevice):
                     elsewhere = True
         if elsewhere:
-            check_together(body.__name__, arrays)
+            check_together(name or body.__name__, arrays)
             if capturing.recorder is not None:
                 capturing.recorder.saw(inputs)
         try:
             out, vjp = body(*arrays, **params)
         except (ValueError, IndexError, TypeError, AttributeError) as error:
-            reason = blamed(error, body.__name__, arrays)
+            reason = blamed(error, name or body.__name__, arrays)
             if reason is error:
                 raise
             raise reason from error
@@ -354,6 +367,7 @@ def op(body: Callable[..., Any]) -> Any:
         return result
 
     function.body = body  # type: ignore[attr-defined]
+    body.title = name  # type: ignore[attr-defined]
     bodies.add(body)
     return function
 
@@ -416,7 +430,7 @@ def agree(first: Any, *others: Any) -> bool:
     return state.casting is not None and all([x.dtype != np.float64 for x in (first, *others)])
 
 
-@op
+@op(name="to_device")
 def moved(x, *, device):
     """x on another device."""
     home = device_of(x)

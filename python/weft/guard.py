@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from weft import autograd
-from weft.autograd import Edge, Node, Tensor
+from weft.autograd import Edge, Node, Tensor, op_name
 from weft.backends.device import on_host
 from weft.nn import module as modules
 from weft.nn.module import Module, is_float
@@ -89,7 +89,7 @@ def check_op(body: Any, arrays: tuple[Any, ...], out: Any) -> None:
     outs = out if type(out) is tuple else (out,)
     if all(map(finite, outs)):
         return
-    name = body.__name__
+    name = op_name(body)
     inputs = [raw(a) for a in arrays if a is not None]
     inputs = [a for a in inputs if is_float(a.dtype)]
     for i, a in enumerate(inputs):

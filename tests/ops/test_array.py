@@ -1,5 +1,7 @@
 """Reductions, shapes, indexing and products, by their Case rows."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -161,7 +163,7 @@ def test_max_shares_ties():
         (lambda x: ops.take(x, np.array([3]), axis=1), IndexError, "take: expected indices below 3 along axis 1"),
         (lambda x: ops.concat([x, ops.ones((3, 2))]), ValueError, r"concat: .*\(2, 3\) and \(3, 2\)"),
         (lambda x: ops.linear(x, ops.ones((4, 5))), ValueError, r"linear: expected x \(..., 5\).*got \(2, 3\)"),
-        (lambda x: x[5], IndexError, r"get: expected parameters that fit \(2, 3\), but .* out of bounds"),
+        (lambda x: x[5], IndexError, r"getitem: expected parameters that fit \(2, 3\), but .* out of bounds"),
         (lambda x: x + ops.ones((4,)), ValueError, r"add: expected shapes that broadcast .* \(2, 3\) and \(4,\)"),
         (lambda x: ops.sum(x, axis=5), IndexError, r"sum: expected parameters that fit \(2, 3\), but axis 5"),
         (lambda x: ops.exp("a"), TypeError, "exp: expected arrays or numbers, got str"),
@@ -218,3 +220,34 @@ def test_setitem_outside_and_inside_the_tape():
     np.testing.assert_array_equal(leaf.grad.numpy(), [[0, 0, 0], [18, 18, 18]])
     np.testing.assert_array_equal(value.grad.numpy(), [4, 4, 4])
     assert positive(2)(np.random.default_rng(0)).min() > 0
+
+
+FROM_NOTHING = {
+    "zeros": lambda d: weft.zeros(2, dtype=d),
+    "ones": lambda d: weft.ones(2, dtype=d),
+    "empty": lambda d: weft.empty(2, dtype=d),
+    "full": lambda d: weft.full(2, 1, dtype=d),
+    "zeros_like": lambda d: weft.zeros_like(weft.ones(2), dtype=d),
+    "ones_like": lambda d: weft.ones_like(weft.ones(2), dtype=d),
+    "empty_like": lambda d: weft.empty_like(weft.ones(2), dtype=d),
+    "full_like": lambda d: weft.full_like(weft.ones(2), 1, dtype=d),
+    "arange": lambda d: weft.arange(3, dtype=d),
+    "linspace": lambda d: weft.linspace(0, 1, 3, dtype=d),
+    "eye": lambda d: weft.eye(2, dtype=d),
+    "asarray": lambda d: weft.asarray([1], dtype=d),
+    "astype": lambda d: weft.astype(weft.ones(2), d),
+}
+
+
+@pytest.mark.parametrize("name", FROM_NOTHING)
+def test_a_dtype_that_is_none_is_named(name):
+    for wrong in ("float8", "str", object, 3):
+        with pytest.raises(TypeError, match=f"^{name}: expected a dtype.*, got {wrong!r}"):
+            FROM_NOTHING[name](wrong)
+
+
+def test_text_is_no_array():
+    for make, name in ((weft.asarray, "asarray"), (weft.Tensor, "Tensor")):
+        for wrong in (np.array(["a"]), np.array([None]), np.array(["2026-01-01"], "M8[D]")):
+            with pytest.raises(TypeError, match=re.escape(f"{name}: expected numbers, got an array of {wrong.dtype}")):
+                make(wrong)

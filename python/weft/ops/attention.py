@@ -80,7 +80,7 @@ def attention_and_vjp(q, k, v, mask, params):
     return out, lse, lambda g: (*K.attention_backward(g, q, k, v, mask, out, lse, **params), None)
 
 
-@op
+@op(name="scaled_dot_product_attention")
 def attend(q, k, v, mask, *, scale, causal, dropout, seed, offset, causal_offset=0):
     """Attention over (B, H, S, D), all parameters spelled out: a replay drops the same weights."""
     params = {"scale": scale, "causal": causal, "causal_offset": causal_offset}
@@ -88,7 +88,7 @@ def attend(q, k, v, mask, *, scale, causal, dropout, seed, offset, causal_offset
     return out, vjp
 
 
-@op
+@op(name="scaled_dot_product_attention")
 def attend_and_log(q, k, v, mask, *, scale, causal, dropout, seed, offset, causal_offset):
     """The same with lse (B, H, S), through which no gradient flows."""
     params = {"scale": scale, "causal": causal, "causal_offset": causal_offset}
@@ -152,7 +152,7 @@ def varlen_attention(
     return (out, lse.detach()) if return_lse else out
 
 
-@op
+@op(name="varlen_attention")
 def attend_sequences(q, k, v, queries_until, keys_until, **params):
     """varlen_attention, all parameters spelled out; no gradient flows through lse."""
     out, lse = K.attention_varlen(q, k, v, queries_until, keys_until, **params)

@@ -51,7 +51,7 @@ def batch_norm(
     return out, Tensor(new_mean), Tensor(new_var)
 
 
-@op
+@op(name="batch_norm")
 def normalise_batch(x, weight, bias, residual=None, *, eps, relu=False):
     """Normalise by the batch's own statistics -> out, mean (C,), biased variance (C,)."""
     fused = relu or residual is not None
@@ -78,7 +78,7 @@ def normalise_batch(x, weight, bias, residual=None, *, eps, relu=False):
     return (out, mean, var), backward
 
 
-@op
+@op(name="batch_norm")
 def scale_channels(x, weight, bias, mean, var, residual=None, *, eps, relu=False):
     """Normalise by given statistics: (x - mean) / sqrt(var + eps) * weight + bias."""
     xp = namespace(x)

@@ -48,7 +48,7 @@ def conv2d(
 # ops, each with its fast entries, instead of the reference's many small ones.
 
 
-@op
+@op(name="conv2d")
 def correlate(x, weight, bias, **geometry):
     """conv2d with every parameter spelled out, as the primitive takes it."""
     x_shape, weight_shape = x.shape, weight.shape
@@ -63,7 +63,7 @@ def correlate(x, weight, bias, **geometry):
     )
 
 
-@op
+@op(name="conv_transpose2d")
 def correlate_input_grad(g, weight, *, shape, **geometry):
     """The gradient of conv2d's image, itself linear in g and weight."""
     weight_shape = weight.shape
@@ -73,7 +73,7 @@ def correlate_input_grad(g, weight, *, shape, **geometry):
     )
 
 
-@op
+@op(name="conv2d")
 def correlate_weight_grad(g, x, *, shape, **geometry):
     """The gradient of conv2d's weight, itself linear in g and x."""
     x_shape = x.shape

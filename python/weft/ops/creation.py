@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from weft.autograd import DEFAULTS, Tensor
+from weft.autograd import DEFAULTS, NO_NUMBERS, Tensor
 from weft.backends.array import OnDevice, device_of, on_devices
 from weft.backends.device import check_device, place
-from weft.ops.dtypes import FLOAT32, check_holds
+from weft.ops.dtypes import FLOAT32, as_dtype, check_holds
 from weft.ops.elementwise import astype
 from weft.ops.shape import broadcast_to, reshape, stack
 
@@ -25,7 +25,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: 
     >>> weft.asarray([1.5, 2.0]).dtype
     dtype('float32')
     """
-    dtype = None if dtype is None else np.dtype(dtype)
+    dtype = as_dtype("asarray", dtype)
     if isinstance(obj, (list, tuple)) and holds_tensor(obj):
         if copy is False:
             raise ValueError("asarray: expected copy allowed to join a list of Tensors, got copy=False")
@@ -39,6 +39,8 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: str | None = None, copy: 
         obj = obj if dtype is None or type(obj).__module__.partition(".")[0] == "cupy" else np.asarray(obj, dtype)
     if isinstance(obj, np.ndarray) and not obj.dtype.isnative:  # of a file from another machine
         obj = obj.astype(obj.dtype.newbyteorder("="))
+    if isinstance(obj, np.ndarray) and obj.dtype.kind in NO_NUMBERS:
+        raise TypeError(f"asarray: expected numbers, got an array of {obj.dtype}")
     out = Tensor(obj)
     stays = device is None and out.device != "cpu"  # CuPy's
     return converted(out, dtype, out.device if stays else check_device(device), copy)
@@ -118,19 +120,19 @@ def filled(name: str, shape: Any, value: Any, dtype: Any, device: str | None) ->
     """`value`, a number or an array of one, everywhere in `shape`."""
     if hasattr(value, "dtype"):
         dtype, value = dtype or value.dtype, value.item()
-    dtype = np.dtype(dtype) if dtype else of_numbers(np.asarray(value), None).dtype
+    dtype = as_dtype(name, dtype) or of_numbers(np.asarray(value), None).dtype
     check_holds(name, dtype, value)
     return created("full", device, shape, value, dtype)
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
     """Zeros of `shape`, float32 by default."""
-    return created("zeros", device, shape, dtype or FLOAT32)
+    return created("zeros", device, shape, as_dtype("zeros", dtype, FLOAT32))
 
 
 def ones(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
     """Ones of `shape`, float32 by default."""
-    return created("ones", device, shape, dtype or FLOAT32)
+    return created("ones", device, shape, as_dtype("ones", dtype, FLOAT32))
 
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -143,7 +145,7 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None =
 
 def empty(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
     """Memory of `shape` with no particular values, float32 by default."""
-    return created("empty", device, shape, dtype or FLOAT32)
+    return created("empty", device, shape, as_dtype("empty", dtype, FLOAT32))
 
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -151,8 +153,9 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
 
     OverflowError where an integer `dtype` does not reach that far.
     """
+    dtype = as_dtype("arange", dtype)
     values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
-    if dtype is not None and np.dtype(dtype).kind in "iu" and values.size:
+    if dtype is not None and dtype.kind in "iu" and values.size:
         info, ends = np.iinfo(dtype), (values[0], values[-1])
         if min(ends) < info.min or max(ends) > info.max:
             raise OverflowError(f"arange: expected numbers that fit {info.dtype}, got {ends[0]} to {ends[1]}")
@@ -163,24 +166,24 @@ def linspace(
     start: Any, stop: Any, /, num: int, *, dtype: Any = None, device: str | None = None, endpoint: bool = True
 ) -> Tensor:
     """`num` evenly spaced numbers from `start` to `stop`; float32 by default, complex64 if one is complex."""
-    return moved(of_numbers(np.linspace(start, stop, num, endpoint=endpoint), dtype), device)
+    return moved(of_numbers(np.linspace(start, stop, num, endpoint=endpoint), as_dtype("linspace", dtype)), device)
 
 
 def eye(
     n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: str | None = None
 ) -> Tensor:
     """Ones on diagonal k, zeros elsewhere, float32 by default."""
-    return moved(np.eye(n_rows, n_cols, k, dtype or FLOAT32), device)
+    return moved(np.eye(n_rows, n_cols, k, as_dtype("eye", dtype, FLOAT32)), device)
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
     """Zeros of x's shape and dtype, on its device unless another is given."""
-    return created("zeros", device or device_of(x), x.shape, dtype or x.dtype)
+    return created("zeros", device or device_of(x), x.shape, as_dtype("zeros_like", dtype, x.dtype))
 
 
 def ones_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
     """Ones of x's shape and dtype, on its device unless another is given."""
-    return created("ones", device or device_of(x), x.shape, dtype or x.dtype)
+    return created("ones", device or device_of(x), x.shape, as_dtype("ones_like", dtype, x.dtype))
 
 
 def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -193,7 +196,7 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: str | No
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
     """Memory of x's shape and dtype with no particular values, on its device unless another is given."""
-    return created("empty", device or device_of(x), x.shape, dtype or x.dtype)
+    return created("empty", device or device_of(x), x.shape, as_dtype("empty_like", dtype, x.dtype))
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Tensor, ...]:

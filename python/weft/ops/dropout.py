@@ -29,7 +29,7 @@ def dropout(x: Any, *, p: float = 0.5, training: bool = True, generator: Generat
     return drop(x, p=p, seed=seed, offset=offset)
 
 
-@op
+@op(name="dropout")
 def drop(x, *, p, seed, offset):
     """Dropout of the elements that a stream of random numbers names: pure, so a replay drops the same ones."""
     return K.dropout(x, p=p, seed=seed, offset=offset), (lambda g: K.dropout(g, p=p, seed=seed, offset=offset),)

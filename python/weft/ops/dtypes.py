@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weft.autograd import NO_NUMBERS
+
 SCALARS = (float, int, bool, complex)
 FLOAT32 = np.dtype(np.float32)
 COMPLEX64 = np.dtype(np.complex64)
@@ -31,6 +33,19 @@ KINDS = {
     "integral": ("signed integer", "unsigned integer"),
     "numeric": ("signed integer", "unsigned integer", "real floating", "complex floating"),
 }
+
+
+def as_dtype(by: str, dtype: Any, default: Any = None) -> Any:
+    """A dtype of numbers from whatever names it, `default` from None; TypeError for what is none."""
+    if dtype is None:
+        return default
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{by}: expected a dtype, got {dtype!r}") from None
+    if found.kind in NO_NUMBERS:
+        raise TypeError(f"{by}: expected a dtype of numbers, got {dtype!r}")
+    return found
 
 
 def promoted(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:

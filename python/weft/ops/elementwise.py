@@ -18,7 +18,7 @@ from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace, ndarray
 from weft.backends.device import beside
 from weft.ops.complex import adjoint, check_ordered, is_complex
-from weft.ops.dtypes import FLOAT32, SCALARS, beside_scalar, promoted
+from weft.ops.dtypes import FLOAT32, SCALARS, as_dtype, beside_scalar, promoted
 
 
 def weak(scalar: Any, x: Any) -> tuple[Any, Any]:
@@ -398,7 +398,7 @@ def astype(x: Any, dtype: Any, *, copy: bool = True, device: str | None = None) 
 
     copy: False for x itself where nothing changes.  TypeError for complex numbers that should become real.
     """
-    dtype = np.dtype(dtype)
+    dtype = as_dtype("astype", dtype)
     if device is not None:
         x = x.to_device(device)
     return x if not copy and x.dtype == dtype else cast(x, dtype=dtype)

@@ -33,7 +33,7 @@ def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> T
     return look_up(indices, weight, padding_idx=padding_idx)
 
 
-@op
+@op(name="embedding")
 def look_up(indices, weight, *, padding_idx):
     """embedding() once its arguments are known to fit."""
     rows = weight.shape[0]

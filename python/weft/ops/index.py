@@ -42,14 +42,14 @@ def as_indices(indices: Any, x: Any, by: str) -> Any:
     return indices
 
 
-@op
+@op(name="getitem")
 def get(x, *, index):
     """x[index]."""
     shape = x.shape
     return x[index], (lambda g: put_back(g, index, shape),)
 
 
-@op
+@op(name="setitem")
 def put(g, *, index, shape):
     """Zeros of `shape` with g added at `index`: the gradient of `get`."""
     if type(g) is Tensor:
@@ -100,7 +100,7 @@ def setitem(x: Tensor, key: Any, value: Any, /) -> None:
     x.touch("setitem")
 
 
-@op
+@op(name="setitem")
 def replace(x, value, *, index):
     """A copy of x with x[index] = value."""
     shape = x.shape
@@ -125,7 +125,7 @@ def out_of_range(indices: Any, n: int) -> bool:
     return type(indices) is np.ndarray and bool(indices.size and (indices.min() < -n or indices.max() >= n))
 
 
-@op
+@op(name="take_along_axis")
 def take_at(x, *, indices, axis):
     n = x.shape[axis]
     if out_of_range(indices, n):
@@ -175,7 +175,7 @@ def along(indices: Any, axis: int) -> tuple[Any, ...]:
     return tuple(grid)
 
 
-@op
+@op(name="take")
 def gather(x, *, indices, axis):
     shape = x.shape
     index = along(indices, axis)
@@ -204,7 +204,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     return gather(x, indices=namespace(indices).broadcast_to(indices, shapes[1]), axis=axis)
 
 
-@op
+@op(name="sort")
 def sort_values(x, *, axis, descending, stable):
     xp = namespace(x)
     raw = x.data if type(x) is Tensor else x

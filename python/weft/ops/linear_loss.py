@@ -16,7 +16,7 @@ from weft.ops.shape import reshape
 NAME = "linear_cross_entropy"
 
 
-@op
+@op(name="linear_cross_entropy")
 def linear_cross_entropy_of_labels(
     x: Any, weight: Any, bias: Any, labels: Any, classes: Any, *, ignore_index: int, reduction: str,
     label_smoothing: float, chunk: int | None, wanted: tuple[bool, bool, bool], wide_loss: bool,

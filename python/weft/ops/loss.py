@@ -263,7 +263,7 @@ def weight_gradient(g: Any, logp: Any, labels: Any, ignore_index: int, label_smo
     return -xp.sum(parts * xp.reshape(g, (-1, 1)), axis=0)
 
 
-@op
+@op(name="cross_entropy")
 def cross_entropy_of_labels(
     input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Any:
@@ -297,7 +297,7 @@ def cross_entropy_of_labels(
     return out if out.dtype == dtype else xp.astype(out, dtype), (input_vjp, None, weight_vjp)
 
 
-@op
+@op(name="cross_entropy")
 def cross_entropy_of_probabilities(
     input: Any, target: Any, weight: Any = None, *, reduction: str, label_smoothing: float
 ) -> Any:
@@ -379,7 +379,7 @@ def cross_entropy(
     return cross_entropy_of_probabilities(input, target, weight, reduction=reduction, label_smoothing=label_smoothing)
 
 
-@op
+@op(name="nll_loss")
 def nll_of_labels(input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str) -> Any:
     """nll_loss where the shapes have been put in order."""
     check_classes("nll_loss", input, target, weight)

@@ -84,7 +84,7 @@ def adaptive_avg_pool2d(x: Any, output_size: int | None | Sequence[int | None]) 
     return average_regions(x, beside(rows, x), beside(columns.T, x))
 
 
-@op
+@op(name="max_pool2d")
 def largest(x, **geometry):
     """max_pool2d with every parameter spelled out, as the primitive takes it."""
     out, taps = K.max_pool2d(x, **geometry)
@@ -92,7 +92,7 @@ def largest(x, **geometry):
     return out, (lambda g: K.max_pool2d_backward(g, taps, shape=shape, **geometry),)
 
 
-@op
+@op(name="max_pool2d")
 def largest_and_where(x, **geometry):
     """`largest`, and the position of each value among the pixels of its image."""
     out, taps = K.max_pool2d(x, **geometry)
@@ -106,14 +106,14 @@ def largest_and_where(x, **geometry):
     return (out, rows * shape[3] + columns), lambda gs: (K.max_pool2d_backward(gs[0], taps, shape=shape, **geometry),)
 
 
-@op
+@op(name="avg_pool2d")
 def average(x, **geometry):
     """avg_pool2d with every parameter spelled out, as the primitive takes it."""
     shape = x.shape
     return K.avg_pool2d(x, **geometry), (lambda g: K.avg_pool2d_backward(g, shape=shape, **geometry),)
 
 
-@op
+@op(name="adaptive_avg_pool2d")
 def average_regions(x, rows, columns):
     """x (N, C, H, W), rows (OH, H), columns (W, OW) -> rows @ x @ columns (N, C, OH, OW)."""
     xp = namespace(x)

@@ -147,7 +147,7 @@ def tile(x, /, repetitions):
     return namespace(x).tile(x, repetitions), (vjp,)
 
 
-@op
+@op(name="repeat")
 def repeat_each(x, *, repeats, axis):
     where, old = axis % x.ndim, x.shape
 
@@ -245,7 +245,7 @@ def matrix_transpose(x: Any, /) -> Any:
     return swapaxes(x, -1, -2)
 
 
-@op
+@op(name="concat")
 def concat_arrays(*arrays, axis):
     xp = namespace(*arrays)
     if axis is None:
@@ -263,7 +263,7 @@ def concat_arrays(*arrays, axis):
     return xp.concat(arrays, axis=axis), vjp
 
 
-@op
+@op(name="stack")
 def stack_arrays(*arrays, axis):
     lead = (slice(None),) * (axis % (arrays[0].ndim + 1))
     n = len(arrays)
