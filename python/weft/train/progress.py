@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 HIDDEN = ("event", "seconds", "samples_per_second", "idle", "learning_rate", "epoch", "step")
 
 
 class Progress:
-    """A tqdm bar on a terminal, and lines on stdout; nothing at all where `show` is false."""
+    """A tqdm bar on a terminal or in a notebook, and lines on stdout; nothing at all where `show` is false."""
 
     def __init__(self, show: bool):
         self.show = show
@@ -17,9 +18,7 @@ class Progress:
 
     def start(self, total: int, done: int, text: str) -> None:
         if self.show:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=total, initial=done, desc=text, unit="batch", leave=False, disable=None)
+            self.bar = bar_class()(total=total, initial=done, desc=text, unit="batch", leave=False, disable=None)
 
     def update(self, batches: int, loss: float) -> None:
         if self.bar is not None:
@@ -40,6 +39,18 @@ class Progress:
         else:
             print(text)
         sys.stdout.flush()  # whoever reads a pipe or a log file sees it now
+
+
+def bar_class() -> Any:
+    """tqdm's bar for where this runs: widgets in a notebook that has ipywidgets, else text.
+
+    tqdm.auto falls back by itself, but warns each time of what a notebook without ipywidgets lacks.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from tqdm.auto import tqdm
+
+    return tqdm
 
 
 def describe(record: dict[str, Any], goal: str) -> str:

@@ -28,6 +28,7 @@ from weft.train.progress import Progress, describe
 from weft.train.saver import Saver
 from weft.train.step import Step
 from weft.train.stopping import Interrupted, NonFiniteError, Signals, StopNow
+from weft.train.tensorboard import TensorBoard
 
 METRICS = {"accuracy": Accuracy, "precision": Precision, "recall": Recall, "f1": F1}
 
@@ -45,6 +46,7 @@ class Trainer:
     time, and the run prints both. restore_best: end with the weights of the round whose `monitor` (a key of the
     records) was best. log_every: a record every so many steps, too. describe: JSON to put into model.safetensors.
     device: where model and batches are moved to; by default the model stays, and batches go to where it is.
+    tensorboard: a folder for TensorBoard's event files (True: `out`/tensorboard), see `TensorBoard` for more of it.
     autocast: "bfloat16" or "float16", in which products run (see `weft.autocast`); with float16 the loss is scaled.
 
     >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), metrics=["accuracy"])  # doctest: +SKIP
@@ -72,6 +74,7 @@ class Trainer:
         log_every: int = 0,
         describe: Mapping[str, Any] | None = None,
         autocast: str | None = None,
+        tensorboard: Path | str | bool = False,
         device: str | None = None,
         progress: bool = True,
     ):
@@ -89,6 +92,12 @@ class Trainer:
         self.metrics = named_metrics(metrics)
         self.out = None if out is None else Path(out)
         self.monitor, self.restore_best, self.callbacks = monitor, restore_best, list(callbacks)
+        if tensorboard:
+            if tensorboard is True:
+                if self.out is None:
+                    raise ValueError("Trainer: expected a folder `out` with tensorboard=True, to put its files in")
+                tensorboard = self.out / "tensorboard"
+            self.callbacks.append(TensorBoard(tensorboard))
         self.log_every, self.description = log_every, dict(describe or {})
         self.progress, self.journal = Progress(progress), Journal(self.out)
         self.saver: Saver | None = None
