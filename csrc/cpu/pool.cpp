@@ -27,7 +27,7 @@
 namespace weft {
 namespace {
 
-constexpr auto spin_time = std::chrono::microseconds(40);
+constexpr auto spin_time = std::chrono::microseconds(200);
 constexpr int scratch_slots = 32;
 
 inline void relax() {

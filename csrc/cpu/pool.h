@@ -2,7 +2,7 @@
 //
 // A region is a counter of tasks that every thread draws from, so uneven tasks balance themselves. Workers join only
 // while the region is open and the caller waits only for those that joined: a worker that the system has put aside
-// delays nobody. Idle workers spin for about 40 us (the gap between two ops of a training step), then sleep.
+// delays nobody. Idle workers spin for about 200 us (the gap between two ops of a training step), then sleep.
 #pragma once
 #include <cstddef>
 #include <memory>

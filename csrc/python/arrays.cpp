@@ -11,9 +11,11 @@ namespace {
 constexpr int writeable_c_array = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ |
                                   py::detail::npy_api::NPY_ARRAY_ALIGNED_ | py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
 
+constexpr const char* block_name = "weft.block";
+
 // The capsule that owns a block; its context holds the size that the block was taken with.
 void give_back(PyObject* capsule) {
-  void* block = PyCapsule_GetPointer(capsule, nullptr);
+  void* block = PyCapsule_GetPointer(capsule, block_name);
   give_block(block, reinterpret_cast<size_t>(PyCapsule_GetContext(capsule)));
 }
 
@@ -29,7 +31,7 @@ py::array new_array(const py::ssize_t* shape, int ndim, py::handle descr, size_t
       PyErr_Format(PyExc_MemoryError, "empty: the system has no %zu MiB left", bytes >> 20);
       throw py::error_already_set();
     }
-    block = py::reinterpret_steal<py::object>(PyCapsule_New(data, nullptr, give_back));
+    block = py::reinterpret_steal<py::object>(PyCapsule_New(data, block_name, give_back));
     if (!block) {
       give_block(data, bytes);
       throw py::error_already_set();
@@ -58,6 +60,8 @@ std::string text(py::handle h) { return py::str(h).cast<std::string>(); }
 }
 
 }  // namespace
+
+bool is_block(py::handle base) { return PyCapsule_IsValid(base.ptr(), block_name); }
 
 py::array empty(const py::ssize_t* shape, int ndim, const py::dtype& dtype) {
   return new_array(shape, ndim, dtype, size_t(dtype.itemsize()));

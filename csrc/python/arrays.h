@@ -17,6 +17,8 @@ py::array empty(const py::ssize_t* shape, int ndim, const py::dtype& dtype);
 py::array empty(const py::ssize_t* shape, int ndim);
 inline py::array empty(const Shape& shape) { return empty(shape.data(), int(shape.size())); }
 inline py::array empty(std::initializer_list<py::ssize_t> shape) { return empty(shape.begin(), int(shape.size())); }
+// Whether the base of an array is a block that `empty` made.
+bool is_block(py::handle base);
 inline py::array empty_like(const py::array& a) { return empty(a.shape(), int(a.ndim()), a.dtype()); }
 
 // float32 in the machine's byte order ('=').

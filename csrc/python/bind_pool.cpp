@@ -154,7 +154,7 @@ py::tuple norm_forward(const py::array& x_, const py::object& weight_, const py:
 }
 
 py::tuple norm_backward(const py::array& g_, const py::array& x_, const py::object& weight_, const py::object& mean_,
-                        const py::object& var_, float eps) {
+                        const py::object& var_, float eps, bool spare) {
   py::array g = contiguous(g_, "g"), x = contiguous(x_, "x"), weight;
   auto [N, C, P] = channels("batch_norm_backward", x);
   if (extents(g) != extents(x))
@@ -162,7 +162,7 @@ py::tuple norm_backward(const py::array& g_, const py::array& x_, const py::obje
   const float* scale = nullptr;
   if (!weight_.is_none()) scale = pointer(weight = per_channel(weight_, "weight", C));
   py::array mean = per_channel(mean_, "mean", C), var = per_channel(var_, "var", C);
-  py::array gx = empty_like(x), gw = empty({C}), gb = empty({C});
+  py::array gx = gradient_like(g, spare), gw = empty({C}), gb = empty({C});
   float *to = pointer_out(gx), *w = pointer_out(gw), *b = pointer_out(gb);
   {
     Unlocked unlocked(x.size() > 16384);
@@ -187,7 +187,8 @@ void bind_pool(py::module_& m) {
   m.def("batch_norm", &norm_forward, py::arg("x"), py::arg("weight"), py::arg("bias"), py::kw_only(), py::arg("eps"),
         "x (N, C, ...), weight and bias (C,) or None -> out, mean (C,), biased variance (C,).");
   m.def("batch_norm_backward", &norm_backward, py::arg("g"), py::arg("x"), py::arg("weight"), py::arg("mean"),
-        py::arg("var"), py::kw_only(), py::arg("eps"), "Gradients of x, weight (C,) and bias (C,).");
+        py::arg("var"), py::kw_only(), py::arg("eps"), py::arg("spare") = false,
+        "Gradients of x (over g if that is spare), weight (C,) and bias (C,).");
 }
 
 }  // namespace weft

@@ -100,7 +100,7 @@ py::tuple layer_norm_of(const py::array& x_in, const py::object& weight, const p
 }
 
 py::tuple layer_norm_backward_of(const py::array& g_in, const py::array& x_in, const py::object& weight,
-                                 const py::array& mean_in, const py::array& rstd_in) {
+                                 const py::array& mean_in, const py::array& rstd_in, bool spare) {
   py::array g = contiguous(g_in, "layer_norm_backward: g"), x = contiguous(x_in, "layer_norm_backward: x");
   py::array mean = contiguous(mean_in, "layer_norm_backward: mean"), kept;
   py::array rstd = contiguous(rstd_in, "layer_norm_backward: rstd");
@@ -110,7 +110,7 @@ py::tuple layer_norm_backward_of(const py::array& g_in, const py::array& x_in, c
   if (mean.size() != of.rows || rstd.size() != of.rows)
     throw py::value_error("layer_norm_backward: expected a mean and rstd for each row of " + shape_text(x) + ", got " +
                           shape_text(mean) + " and " + shape_text(rstd));
-  py::array gx = new_like(x), gb = empty({of.C}), gw;
+  py::array gx = gradient_like(g, spare), gb = empty({of.C}), gw;
   py::object gw_or_none = py::none();
   if (w) gw_or_none = gw = empty({of.C});
   if (!x.size()) {
@@ -141,7 +141,7 @@ py::tuple rms_norm_of(const py::array& x_in, const py::object& weight, double ep
 }
 
 py::tuple rms_norm_backward_of(const py::array& g_in, const py::array& x_in, const py::object& weight,
-                               const py::array& rstd_in) {
+                               const py::array& rstd_in, bool spare) {
   py::array g = contiguous(g_in, "rms_norm_backward: g"), x = contiguous(x_in, "rms_norm_backward: x"), kept;
   py::array rstd = contiguous(rstd_in, "rms_norm_backward: rstd");
   same_shape(g, x, "rms_norm_backward");
@@ -150,7 +150,7 @@ py::tuple rms_norm_backward_of(const py::array& g_in, const py::array& x_in, con
   if (rstd.size() != of.rows)
     throw py::value_error("rms_norm_backward: expected an rstd for each row of " + shape_text(x) + ", got " +
                           shape_text(rstd));
-  py::array gx = new_like(x), gw;
+  py::array gx = gradient_like(g, spare), gw;
   py::object gw_or_none = py::none();
   if (w) gw_or_none = gw = empty({of.C});
   if (!x.size()) {
@@ -240,9 +240,10 @@ py::array map_one(const py::array& x_in, const char* name, F&& f) {
 }
 
 template <class F>
-py::array map_two(const py::array& g_in, const py::array& x_in, const char* name, F&& f) {
-  py::array g = contiguous(g_in, name), x = contiguous(x_in, name), gx = new_like(x);
+py::array map_two(const py::array& g_in, const py::array& x_in, bool spare, const char* name, F&& f) {
+  py::array g = contiguous(g_in, name), x = contiguous(x_in, name);
   same_shape(g, x, name);
+  py::array gx = gradient_like(g, spare);
   float* to = pointer_out(gx);
   Unlocked others(x.size() > unlock_size);
   f(pointer(g), pointer(x), to, long(x.size()));
@@ -257,10 +258,13 @@ void bind_rowwise(py::module_& m) {
   m.def("softmax_backward", &softmax_backward_of<false>, "g, y, axis -> gradient of x.");
   m.def("log_softmax_backward", &softmax_backward_of<true>, "g, y, axis -> gradient of x.");
   m.def("layer_norm", &layer_norm_of, "x (..., C), weight, bias (C,) or None, eps -> out, mean, rstd (..., 1).");
-  m.def("layer_norm_backward", &layer_norm_backward_of,
-        "g, x, weight or None, mean, rstd -> gradients of x, weight (None without one) and bias.");
+  m.def("layer_norm_backward", &layer_norm_backward_of, py::arg("g"), py::arg("x"), py::arg("weight"), py::arg("mean"),
+        py::arg("rstd"), py::arg("spare") = false,
+        "g, x, weight or None, mean, rstd -> gradients of x (over g if that is spare), weight (None without one) and "
+        "bias.");
   m.def("rms_norm", &rms_norm_of, "x (..., C), weight (C,) or None, eps -> out, rstd (..., 1).");
-  m.def("rms_norm_backward", &rms_norm_backward_of, "g, x, weight or None, rstd -> gradients of x and weight.");
+  m.def("rms_norm_backward", &rms_norm_backward_of, py::arg("g"), py::arg("x"), py::arg("weight"), py::arg("rstd"),
+        py::arg("spare") = false, "g, x, weight or None, rstd -> gradients of x (over g if that is spare) and weight.");
   m.def("cross_entropy", &cross_entropy_of,
         "logits (N, C), labels (N,), weight (C,) or None, ignore_index, label_smoothing -> losses, lse (N,).");
   m.def("cross_entropy_backward", &cross_entropy_backward_of,
@@ -268,8 +272,11 @@ void bind_rowwise(py::module_& m) {
   m.def("relu", [](const py::array& x) { return map_one(x, "relu", relu); }, "x -> max(x, 0).");
   m.def(
       "relu_backward",
-      [](const py::array& g, const py::array& y) { return map_two(g, y, "relu_backward", relu_backward); },
-      "g, y = relu(x) -> gradient of x.");
+      [](const py::array& g, const py::array& y, bool spare) {
+        return map_two(g, y, spare, "relu_backward", relu_backward);
+      },
+      py::arg("g"), py::arg("y"), py::arg("spare") = false,
+      "g, y = relu(x) -> gradient of x, over g if that is spare.");
   m.def(
       "gelu",
       [](const py::array& x, bool by_tanh) {
@@ -278,16 +285,19 @@ void bind_rowwise(py::module_& m) {
       "x, by_tanh -> GELU.");
   m.def(
       "gelu_backward",
-      [](const py::array& g, const py::array& x, bool by_tanh) {
-        return map_two(g, x, "gelu_backward",
+      [](const py::array& g, const py::array& x, bool by_tanh, bool spare) {
+        return map_two(g, x, spare, "gelu_backward",
                        [=](const float* a, const float* b, float* c, long n) { gelu_backward(a, b, c, n, by_tanh); });
       },
-      "g, x, by_tanh -> gradient of x.");
+      py::arg("g"), py::arg("x"), py::arg("by_tanh"), py::arg("spare") = false,
+      "g, x, by_tanh -> gradient of x, over g if that is spare.");
   m.def("silu", [](const py::array& x) { return map_one(x, "silu", silu); }, "x -> x sigmoid(x).");
   m.def(
       "silu_backward",
-      [](const py::array& g, const py::array& x) { return map_two(g, x, "silu_backward", silu_backward); },
-      "g, x -> gradient of x.");
+      [](const py::array& g, const py::array& x, bool spare) {
+        return map_two(g, x, spare, "silu_backward", silu_backward);
+      },
+      py::arg("g"), py::arg("x"), py::arg("spare") = false, "g, x -> gradient of x, over g if that is spare.");
 }
 
 }  // namespace weft

@@ -14,5 +14,7 @@ inline py::array contiguous(const py::array& a, const char* name) {
 inline const float* pointer(const py::array& a) { return static_cast<const float*>(a.data()); }
 inline float* pointer_out(py::array& a) { return static_cast<float*>(a.mutable_data()); }
 inline py::array new_like(const py::array& a) { return empty(a.shape(), int(a.ndim())); }
+// Where the gradient of x goes: over g, if that is spare, or into new memory.
+inline py::array gradient_like(const py::array& g, bool spare) { return spare && g.writeable() ? g : new_like(g); }
 
 }  // namespace weft

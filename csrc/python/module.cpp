@@ -42,6 +42,9 @@ void bind_core(py::module_& m) {
       "empty", [](const Shape& shape) { return empty(shape); }, py::arg("shape"),
       "A float32 array of this shape, contents unspecified, from the caching allocator.");
   m.def(
+      "is_block", [](py::handle base) { return is_block(base); }, py::arg("base"),
+      "Whether the base of an array is memory of the caching allocator.");
+  m.def(
       "in_c_order", [](const py::array& a) { return is_float32(a) ? py::object(in_c_order(a)) : py::none(); },
       py::arg("a"), "A float32 array in C order, itself if it already is; None for another dtype.");
   m.def(

@@ -36,6 +36,7 @@ class State(threading.local):
     casting: Any = None
     freeing = False  # backward lets go of what it passes: a vjp that runs now may use up what it saved
     tracing: Any = None  # called with (body, arrays, params, out) after each op, by export
+    spare: Any = None  # the gradient that is handed to a vjp now, where nothing else holds it: it may be written over
 
 
 state = State()

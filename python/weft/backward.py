@@ -15,6 +15,7 @@ from weft.backends.capturing import state as capturing
 from weft.backends.device import beside, check_together
 from weft.backends.piece import Pieces
 
+WORTH_REUSING = 1 << 14  # elements of a gradient from which its memory saves more time than looking after it takes
 accumulating = threading.Lock()  # two threads may run backward into the same parameters
 
 
@@ -27,7 +28,7 @@ def raw_or_tensor(new: Any, old: Any) -> Any:
     return new if type(old) is Tensor or type(new) is not Tensor else new.data
 
 
-def accumulate(leaves: dict[int, tuple[Tensor, Any]], _: Any) -> None:
+def accumulate(leaves: dict[int, list[Any]], _: Any) -> None:
     """Add the gradients that arrived at leaves to their `.grad`, after their hooks; each gets memory of its own."""
     taken: set[int] = set()  # ids of the memory given out: `a + b` sends one array to both, and clipping writes into it
     with accumulating:
@@ -149,30 +150,33 @@ def fit(g: Any, spec: tuple[tuple[int, ...], Any]) -> Any:
     return g
 
 
-def merged(sum_: Any, g: Any, owned: set[int]) -> Any:
-    """The sum of a gradient so far (None at first) and one more; sums made here are added to in place.
+def may_write(held: list[Any]) -> bool:
+    """Whether the list `held` is all that holds its one array, and its values may be written over."""
+    return isinstance(held[0], ARRAYS) and writes.alone(held) and writes.writable(held[0])
+
+
+def add_gradient(slot: list[Any], i: int, g: Any) -> None:
+    """Add one more gradient to those in slot[i] (None at first): in place where nothing else holds their sum.
 
     Pieces are only collected as long as nothing else comes.
     """
-    if sum_ is None:
-        return g
+    if slot[i] is None:
+        slot[i] = g
+        return
+    held, slot[i] = [slot[i]], None
     if type(g) is Pieces:
-        if type(sum_) is Pieces:
-            sum_.parts += g.parts
-            return sum_
-        out = sum_ if id(sum_) in owned else sum_.copy()
-        g.add_to(out)
-    elif type(sum_) is Pieces:
-        out = namespace(g).add(sum_.whole(), g)
-    elif id(sum_) in owned:
-        namespace(g).accumulate(sum_, g)
-        return sum_
+        if type(held[0]) is Pieces:
+            held[0].parts += g.parts
+        else:
+            held = held if may_write(held) else [held[0].copy()]
+            g.add_to(held[0])
+    elif type(held[0]) is Pieces:
+        held = [namespace(g).add(held[0].whole(), g)]
+    elif may_write(held):
+        namespace(g).accumulate(held[0], g)
     else:
-        out = namespace(g).add(sum_, g)
-        if not isinstance(out, ARRAYS):  # a Tensor is recorded and stays as it is; a scalar cannot be added to
-            return out
-    owned.add(id(out))
-    return out
+        held = [namespace(g).add(held[0], g)]
+    slot[i] = held[0]
 
 
 @contextlib.contextmanager
@@ -182,26 +186,23 @@ def freeing(value: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        state.freeing = before
+        state.freeing, state.spare = before, None
 
 
 def propagate(
     outputs: Sequence[Tensor], gradients: Sequence[Any], create_graph: bool, retain: bool, wanted: Iterable[Tensor]
-) -> tuple[dict[int, tuple[Tensor, Any]], dict[tuple[int, int], Any]]:
+) -> tuple[dict[int, list[Any]], dict[tuple[int, int], Any]]:
     """Run backward from `outputs`; gradients of leaves by id, and of the `wanted` recorded Tensors by (node, index)."""
     grads: dict[int, list[Any]] = {}
-    leaves: dict[int, tuple[Tensor, Any]] = {}
+    leaves: dict[int, list[Any]] = {}  # by id: [leaf, gradient]
     kept: dict[tuple[int, int], Any] = {}
     keep = {(id(t.node), t.index) for t in wanted if t.node is not None}
 
-    owned: set[int] = set()  # ids of sums that were made here, into which more may be added
-
     def give(parent: Any, g: Any) -> None:
         if type(parent) is Edge:
-            slot, i = grads.setdefault(id(parent[0]), [None] * len(parent[0].outs)), parent[1]
-            slot[i] = merged(slot[i], g, owned)
+            add_gradient(grads.setdefault(id(parent[0]), [None] * len(parent[0].outs)), parent[1], g)
         else:
-            leaves[id(parent)] = (parent, merged(leaves.get(id(parent), (None, None))[1], g, owned))
+            add_gradient(leaves.setdefault(id(parent), [parent, None]), 1, g)
 
     for output, gradient in zip(outputs, gradients, strict=True):
         g = seed_gradient(output, gradient, create_graph)
@@ -226,16 +227,15 @@ def propagate(
                 if not retain:
                     node.vjp = None
                 continue
-            owned.difference_update(map(id, gs))
             gs = [g.whole() if type(g) is Pieces else g for g in gs]
             if node.hooks:
                 for i, hooks in node.hooks.items():
                     for hook in hooks:
                         if gs[i] is not None:
                             gs[i] = raw_or_tensor(hook(gs[i] if create_graph else Tensor(gs[i])), gs[i])
-            for i, g in enumerate(gs):
+            for i in range(len(gs)):
                 if (id(node), i) in keep:
-                    kept[id(node), i] = g
+                    kept[id(node), i] = gs[i]
             if create_graph:
                 inputs = [
                     known[id(p[0])][p[1]] if type(p) is Edge else Tensor(p) if isinstance(p, ARRAYS) else p
@@ -246,6 +246,7 @@ def propagate(
             else:
                 writes.check_saved(node)
                 vjp = node.vjp
+                state.spare = gs[0] if gs[0] is not None and gs[0].size >= WORTH_REUSING and may_write(gs) else None
             g = gs[0] if len(gs) == 1 else tuple(gs)
             parts = vjp(g) if callable(vjp) else None
             for i, parent in enumerate(node.parents):
@@ -259,10 +260,11 @@ def propagate(
             if not retain:  # free as we go: what this node saved is of no use any more
                 node.vjp = None
                 node.parents = []
+            state.spare = part = None  # what still named a gradient here would keep the next node from reusing it
             del g, gs, parts, vjp
-    for key, (leaf, g) in leaves.items():
-        if type(g) is Pieces:
-            leaves[key] = (leaf, g.whole())
+    for entry in leaves.values():
+        if type(entry[1]) is Pieces:
+            entry[1] = entry[1].whole()
     return leaves, kept
 
 

@@ -59,6 +59,11 @@ def writable(array: Any) -> bool:
     return bool(array.flags.writeable)
 
 
+def made_here(_: Any) -> bool:
+    """Whether what is the base of an array is a block of the extension's allocator; the extension takes this name."""
+    return False
+
+
 def references(held: list[Any]) -> int:
     """How many references there are to what `held[0]` is, as seen from a function that has it in a name."""
     array = held[0]
@@ -71,9 +76,9 @@ ALONE = references([object()])  # depends on the version of Python
 def alone(held: list[Any]) -> bool:
     """Whether the list `held` is all that holds its one array and the array's memory, which Weft made."""
     base = held[0].base
-    if base is None:
+    if base is None or made_here(base):
         return references(held) <= ALONE
-    whole = isinstance(base, ARRAYS) and base.base is None  # and no view of another library's memory
+    whole = isinstance(base, ARRAYS) and (base.base is None or made_here(base.base))  # not another library's memory
     del base
     return whole and references(held) <= ALONE and references([held[0].base]) <= ALONE + 1
 

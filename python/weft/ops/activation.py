@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from weft.autograd import op
+from weft.autograd import op, state
 from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.backends.reference.precision import narrow, wide
@@ -77,7 +77,9 @@ def gelu(x: Any, *, approximate: str = "none") -> Any:
     floating(x, "gelu")
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}")
-    return K.gelu(x, approximate=approximate), (lambda g: K.gelu_backward(g, x, approximate=approximate),)
+    return K.gelu(x, approximate=approximate), (
+        lambda g: K.gelu_backward(g, x, approximate=approximate, spare=state.spare is g),
+    )
 
 
 @op
@@ -89,7 +91,7 @@ def silu(x: Any) -> Any:
     array([0.7311], dtype=float32)
     """
     floating(x, "silu")
-    return K.silu(x), (lambda g: K.silu_backward(g, x),)
+    return K.silu(x), (lambda g: K.silu_backward(g, x, spare=state.spare is g),)
 
 
 # -- one function of one element: `body(xp, x, **params)` returns the value and its vjp -------------------------------

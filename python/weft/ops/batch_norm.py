@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft.autograd import Tensor, op
+from weft.autograd import Tensor, op, state
 from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.backends.reference.batch_norm import passed
@@ -66,9 +66,11 @@ def normalise_batch(x, weight, bias, residual=None, *, eps, relu=False):
         xp, count = namespace(x), x.size // x.shape[1]
         gx, gw, gb, gr = xp.zeros_like(x) if g is None else None, None, None, None
         if g is not None and fused:
-            gx, gw, gb, gr = K.batch_norm_act_backward(g, x, weight, mean, var, behind, eps=eps, residual=added)
+            gx, gw, gb, gr = K.batch_norm_act_backward(
+                g, x, weight, mean, var, behind, eps=eps, residual=added, spare=state.spare is g
+            )
         elif g is not None:
-            gx, gw, gb = K.batch_norm_backward(g, x, weight, mean, var, eps=eps)
+            gx, gw, gb = K.batch_norm_backward(g, x, weight, mean, var, eps=eps, spare=state.spare is g)
         if g_mean is not None:
             gx = gx + along_channels(xp, g_mean, x) / count
         if g_var is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.autograd import op
+from weft.autograd import op, state
 from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace, ndarray
@@ -314,7 +314,7 @@ def sign(x, /):
 def relu(x, /):
     """max(x, 0); the gradient at 0 is 0, and NaN stays NaN."""
     y = K.relu(x)
-    return y, (lambda g: K.relu_backward(g, y),)
+    return y, (lambda g: K.relu_backward(g, y, spare=state.spare is g),)
 
 
 @op

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.autograd import op
+from weft.autograd import op, state
 from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.ops.activation import floating
@@ -47,7 +47,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, normalized_shape
         out, mean, rstd = K.layer_norm(x, weight, bias, eps=eps)
 
         def vjp(g: Any) -> Any:
-            gx, gw, gb = K.layer_norm_backward(g, x, weight, mean, rstd)
+            gx, gw, gb = K.layer_norm_backward(g, x, weight, mean, rstd, spare=state.spare is g)
             return gx, gw, gb if bias is not None else None
 
         return out, vjp
@@ -84,7 +84,7 @@ def rms_norm(x: Any, weight: Any = None, *, normalized_shape: Any = None, eps: f
         x, weight = namespace(x).reshape(x, rows), flat(weight)
     out, rstd = K.rms_norm(x, weight, eps=eps)
     if len(shape) == 1:
-        return out, lambda g: K.rms_norm_backward(g, x, weight, rstd)
+        return out, lambda g: K.rms_norm_backward(g, x, weight, rstd, spare=state.spare is g)
 
     def vjp(g: Any) -> Any:
         xp = namespace(g)

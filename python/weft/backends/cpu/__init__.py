@@ -6,6 +6,8 @@ Without the extension, or with WEFT_NATIVE=0, nothing is registered and every pr
 import os
 from pathlib import Path
 
+from weft.backends import writes
+
 MENDING = "WEFT_NATIVE=0 runs without it, and `WEFT_NATIVE=0 weft doctor` says what mends it"
 
 native = False
@@ -35,4 +37,5 @@ if os.environ.get("WEFT_NATIVE", "1") != "0":
             )
         except AttributeError as error:
             raise ImportError(f"weft._cpu was built from older sources: {error} ({MENDING})") from error
+        writes.made_here = _cpu.is_block
         native = True

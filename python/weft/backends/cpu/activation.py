@@ -16,8 +16,8 @@ def gelu(x: Any, *, approximate: str) -> Any:
 
 
 @K.gelu_backward.on(np.ndarray, "ff")
-def gelu_backward(g: Any, x: Any, *, approximate: str) -> Any:
-    return _cpu.gelu_backward(g, x, approximate == "tanh")
+def gelu_backward(g: Any, x: Any, *, approximate: str, spare: bool = False) -> Any:
+    return _cpu.gelu_backward(g, x, approximate == "tanh", spare)
 
 
 K.relu.on(np.ndarray, "f")(_cpu.relu)

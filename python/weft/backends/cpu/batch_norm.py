@@ -17,9 +17,11 @@ def batch_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
 
 
 @K.batch_norm_backward.on(np.ndarray, "f+")
-def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, var: Any, *, eps: float) -> Any:
+def batch_norm_backward(
+    g: Any, x: Any, weight: Any, mean: Any, var: Any, *, eps: float, spare: bool = False
+) -> Any:
     run = _cpu.batch_norm_backward if x.size else K.batch_norm_backward.reference
-    return run(g, x, weight, mean, var, eps=eps)
+    return run(g, x, weight, mean, var, eps=eps, spare=spare)
 
 
 @K.batch_norm_act.on(np.ndarray, "f+")
@@ -32,7 +34,9 @@ def batch_norm_act(x: Any, weight: Any, bias: Any, residual: Any, *, eps: float,
 
 @K.batch_norm_act_backward.on(np.ndarray, "f+")
 def batch_norm_act_backward(
-    g: Any, x: Any, weight: Any, mean: Any, var: Any, out: Any, *, eps: float, residual: bool
+    g: Any, x: Any, weight: Any, mean: Any, var: Any, out: Any, *, eps: float, residual: bool, spare: bool = False
 ) -> Any:
-    g = g if out is None else K.relu_backward(g, out)
-    return (*batch_norm_backward(g, x, weight, mean, var, eps=eps), g if residual else None)
+    if out is not None:
+        g, spare = K.relu_backward(g, out, spare=spare), True
+    gx, gw, gb = batch_norm_backward(g, x, weight, mean, var, eps=eps, spare=spare and not residual)
+    return gx, gw, gb, g if residual else None

@@ -17,8 +17,8 @@ def relu(x: Any) -> Any:
 
 
 @entry(K.relu_backward, TWO)
-def relu_backward(g: Any, y: Any) -> Any:
-    return apply("relu_backward", g, y)
+def relu_backward(g: Any, y: Any, *, spare: bool = False) -> Any:
+    return apply("relu_backward", g, y, out=g if spare else None)
 
 
 @entry(K.gelu, ONE)
@@ -27,8 +27,9 @@ def gelu(x: Any, *, approximate: str) -> Any:
 
 
 @entry(K.gelu_backward, TWO)
-def gelu_backward(g: Any, x: Any, *, approximate: str) -> Any:
-    return apply("gelu_tanh_backward" if approximate == "tanh" else "gelu_backward", g, x)
+def gelu_backward(g: Any, x: Any, *, approximate: str, spare: bool = False) -> Any:
+    name = "gelu_tanh_backward" if approximate == "tanh" else "gelu_backward"
+    return apply(name, g, x, out=g if spare else None)
 
 
 @entry(K.silu, ONE)
@@ -37,5 +38,5 @@ def silu(x: Any) -> Any:
 
 
 @entry(K.silu_backward, TWO)
-def silu_backward(g: Any, x: Any) -> Any:
-    return apply("silu_backward", g, x)
+def silu_backward(g: Any, x: Any, *, spare: bool = False) -> Any:
+    return apply("silu_backward", g, x, out=g if spare else None)

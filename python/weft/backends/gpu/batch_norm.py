@@ -149,7 +149,7 @@ def backward(g: Any, x: Any, weight: Any, mean: Any, var: Any, out: Any, eps: fl
 
 @entry(K.batch_norm_act_backward, "ff[feE]?fff?|ee[feE]?ffe?|EE[feE]?ffE?|d{4,6}")
 def batch_norm_act_backward(
-    g: Any, x: Any, weight: Any, mean: Any, var: Any, out: Any, *, eps: float, residual: bool
+    g: Any, x: Any, weight: Any, mean: Any, var: Any, out: Any, *, eps: float, residual: bool, spare: bool = False
 ) -> tuple[Any, Any, Any, Any]:
     if not x.size:
         return K.batch_norm_act_backward.reference(g, x, weight, mean, var, out, eps=eps, residual=residual)  # type: ignore[no-any-return]
@@ -158,7 +158,9 @@ def batch_norm_act_backward(
 
 
 @entry(K.batch_norm_backward, "ff[feE]?ff|ee[feE]?ff|EE[feE]?ff|d{4,5}")
-def batch_norm_backward(g: Any, x: Any, weight: Any, mean: Any, var: Any, *, eps: float) -> tuple[Any, Any, Any]:
+def batch_norm_backward(
+    g: Any, x: Any, weight: Any, mean: Any, var: Any, *, eps: float, spare: bool = False
+) -> tuple[Any, Any, Any]:
     if not x.size:
         return K.batch_norm_backward.reference(g, x, weight, mean, var, eps=eps)  # type: ignore[no-any-return]
     gx, gw, gb, _ = backward(g, x, weight, mean, var, None, eps, False)

@@ -107,7 +107,9 @@ def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> tuple[Any, Any,
 
 
 @entry(K.layer_norm_backward, "ff[feE]?ff|ee[feE]?ff|EE[feE]?ff|ddd?dd")
-def layer_norm_backward(g: Any, x: Any, weight: Any, mean: Any, rstd: Any) -> tuple[Any, Any, Any]:
+def layer_norm_backward(
+    g: Any, x: Any, weight: Any, mean: Any, rstd: Any, *, spare: bool = False
+) -> tuple[Any, Any, Any]:
     if not x.size:
         return K.layer_norm_backward.reference(g, x, weight, mean, rstd)  # type: ignore[no-any-return]
     gx, gw, gb = backward("layer_norm", g, x, weight, [mean, rstd], with_bias=True)
@@ -123,7 +125,7 @@ def rms_norm(x: Any, weight: Any, *, eps: float) -> tuple[Any, Any]:
 
 
 @entry(K.rms_norm_backward, "ff[feE]?f|ee[feE]?f|EE[feE]?f|ddd?d")
-def rms_norm_backward(g: Any, x: Any, weight: Any, rstd: Any) -> tuple[Any, Any]:
+def rms_norm_backward(g: Any, x: Any, weight: Any, rstd: Any, *, spare: bool = False) -> tuple[Any, Any]:
     if not x.size:
         return K.rms_norm_backward.reference(g, x, weight, rstd)  # type: ignore[no-any-return]
     gx, gw, _ = backward("rms_norm", g, x, weight, [rstd], with_bias=False)

@@ -22,8 +22,11 @@ def relu(x: Any) -> Any:
 
 
 @primitive
-def relu_backward(g: Any, y: Any) -> Any:
-    """g, y = relu(x) -> gradient of x: 0 where y is 0."""
+def relu_backward(g: Any, y: Any, *, spare: bool = False) -> Any:
+    """g, y = relu(x) -> gradient of x: 0 where y is 0.
+
+    spare, here and in other gradients: nobody needs g any more, so what is returned may be written over it.
+    """
     xp = namespace(g)
     return xp.where(y <= 0, xp.zeros_like(g), g)
 
@@ -40,7 +43,7 @@ def gelu(x: Any, *, approximate: str) -> Any:
 
 @primitive
 @computed_wide
-def gelu_backward(g: Any, x: Any, *, approximate: str) -> Any:
+def gelu_backward(g: Any, x: Any, *, approximate: str, spare: bool = False) -> Any:
     """g, x -> gradient of x."""
     xp = namespace(g)
     if approximate == "tanh":
@@ -58,7 +61,7 @@ def silu(x: Any) -> Any:
 
 @primitive
 @computed_wide
-def silu_backward(g: Any, x: Any) -> Any:
+def silu_backward(g: Any, x: Any, *, spare: bool = False) -> Any:
     """g, x -> gradient of x."""
     s = namespace(g).sigmoid(x)
     return g * (s * (1 + x * (1 - s)))

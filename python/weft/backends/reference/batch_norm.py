@@ -25,7 +25,7 @@ def batch_norm(x, weight, bias, *, eps):
 
 
 @primitive
-def batch_norm_backward(g, x, weight, mean, var, *, eps):
+def batch_norm_backward(g, x, weight, mean, var, *, eps, spare=False):
     """g and x (N, C, ...), weight (C,) or None, mean and var (C,) -> gradients of x, weight (C,) and bias (C,)."""
     xp, axes, column = namespace(g), all_but_channels(x), channel_column(x)
     full, count = wide(g), x.size // x.shape[1] if x.size else 1
@@ -47,7 +47,7 @@ def batch_norm_act(x, weight, bias, residual, *, eps, relu):
 
 
 @primitive
-def batch_norm_act_backward(g, x, weight, mean, var, out, *, eps, residual):
+def batch_norm_act_backward(g, x, weight, mean, var, out, *, eps, residual, spare=False):
     """As batch_norm_backward; out: of a ReLU, or None -> gradients of x, weight, bias, and residual (or None)."""
     if out is not None:
         g = passed(g, out)

@@ -38,7 +38,9 @@ def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> tuple[Any, Any,
 
 
 @primitive
-def layer_norm_backward(g: Any, x: Any, weight: Any, mean: Any, rstd: Any) -> tuple[Any, Any, Any]:
+def layer_norm_backward(
+    g: Any, x: Any, weight: Any, mean: Any, rstd: Any, *, spare: bool = False
+) -> tuple[Any, Any, Any]:
     """g, x (..., C), weight (C,)|None, mean, rstd (..., 1) -> gradients of x, weight (None without one) and bias."""
     dtype, g = x.dtype, wide(g)
     normal = (wide(x) - mean) * rstd
@@ -62,7 +64,7 @@ def rms_norm(x: Any, weight: Any, *, eps: float) -> tuple[Any, Any]:
 
 
 @primitive
-def rms_norm_backward(g: Any, x: Any, weight: Any, rstd: Any) -> tuple[Any, Any]:
+def rms_norm_backward(g: Any, x: Any, weight: Any, rstd: Any, *, spare: bool = False) -> tuple[Any, Any]:
     """g, x (..., C), weight (C,)|None, rstd (..., 1) -> gradients of x and weight (None without one)."""
     dtype, g = x.dtype, wide(g)
     normal = wide(x) * rstd
