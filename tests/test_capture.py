@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import warnings
 
@@ -317,6 +318,87 @@ def test_what_cannot_be_recorded_is_named(name):
         action()  # outside, it may
     finally:
         weft.set_default_device("cpu")
+
+
+def test_a_refused_step_has_not_run(device):
+    """Parameters, their gradients, momenta, running statistics, random numbers: all as they were."""
+    run = Run(device, True)
+    data = [[weft.asarray(a, device=device) for a in batch] for batch in batches(2)]
+    wrong = []
+
+    @weft.capture
+    def step(x, y):
+        loss = run.plain(x, y)
+        return loss.item() if wrong else loss
+
+    step(*data[0])
+    fresh = nn.Parameter(weft.ones((3,), device=device))  # that receives its first gradient while recording
+    before, gradients = run.state(), [p.grad.numpy() for p in run.model.parameters()]
+    wrong.append(1)
+    original, run.plain = run.plain, lambda x, y: ((fresh * fresh).sum().backward(), original(x, y))[1]
+    with pytest.raises(weft.CaptureError, match=r"a copy of \(\) to the host"):
+        step(*data[1])
+    same(run.state(), before)
+    assert fresh.grad is None
+    for p, g in zip(run.model.parameters(), gradients, strict=True):
+        np.testing.assert_array_equal(p.grad.numpy(), g)
+
+
+@pytest.mark.gpu
+def test_a_tensor_bound_anew_within_the_step_is_carried_on(device):
+    class Recurrent:
+        def __init__(self):
+            self.h = self.last = weft.zeros((3,), device=device)
+
+        def plain(self, x):
+            self.h = (weft.tanh(self.h * 2) + x).detach()
+            self.last = self.h * 3  # which nothing reads: no reason not to record
+            return self.h.sum()
+
+    def logs(x):
+        log.last = x * 2
+        return log.last + 1
+
+    x = weft.asarray(np.linspace(0, 1, 3, dtype="f"), device=device)
+    expected, run, log = Recurrent(), Recurrent(), Recurrent()
+    step = weft.capture(run.plain)
+    step(x)
+    with pytest.warns(UserWarning, match=r"plain binds a Tensor \(3,\) anew .* runs as it is"):
+        got = [step(x).item()]
+    got += [step(x).item() for _ in range(3)]
+    assert got == [expected.plain(x).item() for _ in range(5)][1:] and step.captures == 0
+    step = weft.capture(logs)
+    assert [step(i * x).tolist() for i in range(4)] == [(i * x * 2 + 1).tolist() for i in range(4)]
+    assert step.captures == 1 and log.last.tolist() == (6 * x).tolist()
+
+
+def test_constants_are_told_apart_by_their_digits(device):
+    step = weft.capture(lambda x, a: x / (x * a))
+    x = weft.ones((1,), device=device)
+    for a in (0.0, -0.0, np.float32(-0.0), float("nan")):
+        for _ in range(3):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                np.testing.assert_array_equal(step(x, a).numpy(), 1 / (np.ones(1, "f") * a))
+    assert step.captures == step.replays == 4
+
+
+def test_a_copied_object_records_for_itself(device):
+    class Counter:
+        def __init__(self):
+            self.total = weft.zeros((2,), device=device)
+
+        def add(self, x):
+            self.total[...] = self.total + x
+            return self.total
+
+        step = weft.capture(add)  # under another name
+
+    one, x = Counter(), weft.ones((2,), device=device)
+    for _ in range(3):
+        one.step(x)
+    two = copy.deepcopy(one)
+    assert two.step(x).tolist() == one.step(x).tolist() == [4, 4]
+    assert one.step.captures == 1 and one.step.replays == 2 and two.step.captures == 0
 
 
 def test_what_is_refused():

@@ -56,7 +56,10 @@ def received(leaf: Tensor, g: Tensor) -> bool:
     recorder = capturing.recorder
     if capturing.received is not None:
         capturing.received[id(leaf)] = leaf
-    if recorder is None or id(leaf) not in recorder.gradients:
+    if recorder is None:
+        return False
+    if id(leaf) not in recorder.gradients:
+        recorder.late.setdefault(id(leaf), (leaf, leaf.grad))
         return False
     _, before = recorder.gradients[id(leaf)]
     if leaf.grad is not before:

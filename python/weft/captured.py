@@ -1,15 +1,20 @@
 """`weft.capture`: a whole training step recorded once and replayed, so that Python no longer pays for its launches.
 
 On a GPU the recording is a CUDA graph over a private pool of memory; on the emulated device it is the list of launches;
-on the CPU a step simply runs.
+on the CPU a step simply runs. Nothing runs while it is recorded: the first replay is the step that was asked for.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
+import gc
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from weft import autograd
 from weft.autograd import Tensor
@@ -44,13 +49,13 @@ class Recording:
         capturing.state.received, modules.watch = dict(received), modes
         stand_ins = iter(self.inputs)
         args, kwargs = rebuild(args, lambda leaf: next(stand_ins) if isinstance(leaf, Tensor) else leaf)
+        before = living()
         try:
             with graphs.recording(recorder):
                 out = step(*args, **kwargs)
-                recorder.close()
         except BaseException:
             recorder.rewind()
-            for leaf, gradient in recorder.gradients.values():
+            for leaf, gradient in (*recorder.gradients.values(), *recorder.late.values()):
                 leaf.grad = gradient
             raise
         finally:
@@ -58,9 +63,12 @@ class Recording:
             leaves, capturing.state.received = capturing.state.received, None
         self.gradients = [(leaf, leaf.grad) for leaf in (leaves or {}).values()]
         self.out = rebuild(out, lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
-        if not recorder.runs_at_once:
-            recorder.rewind()
-            self.run()
+        del out, leaves
+        gc.collect()
+        #: Shapes of Tensors that the step read and let go of, for others that replays would not read.
+        self.dropped = recorder.close(before)
+        recorder.rewind()
+        self.run()
 
     def broken(self) -> str:
         return self.recorder.broken()
@@ -87,6 +95,11 @@ class Recording:
     def results(self) -> Any:
         """What the step returned, in memory that the next replay does not touch."""
         return copies(self.out)
+
+
+def living() -> dict[int, Any]:
+    """Weak references to all Tensors that there are, by id."""
+    return {id(x): weakref.ref(x) for x in gc.get_objects() if issubclass(type(x), Tensor)}
 
 
 class Modes:
@@ -138,6 +151,7 @@ class Captured:
         self.recordings: dict[Any, Recording] = {}
         self.warm: dict[Any, tuple[int, dict[int, Any]]] = {}  # calls so far, and the leaves that had gradients
         self.breaks: dict[str, int] = {}
+        self.plain: set[Any] = set()  # what is not recorded
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors: list[Tensor] = []
@@ -145,7 +159,7 @@ class Captured:
         device = tensors[0].device if tensors else default_device()
         if capturing.state.recorder is not None:
             return self.step(*args, **kwargs)
-        if device == "cpu":
+        if device == "cpu" or key in self.plain:
             return copies(self.step(*args, **kwargs))
         recording = self.recordings.get(key)
         if recording is not None:
@@ -168,33 +182,45 @@ class Captured:
             return copies(out)
         if len(self.recordings) == KEPT:
             del self.recordings[next(iter(self.recordings))]
-        recording = self.recordings[key] = Recording(self.step, (args, kwargs), tensors, received)
-        self.captures += 1
+        recording = Recording(self.step, (args, kwargs), tensors, received)
+        if recording.dropped:
+            self.plain.add(key)
+            self.warn(f"binds a Tensor {recording.dropped[0]} anew that it reads, which a recording would not see, and "
+                      "runs as it is; write into what is carried from call to call: state[...] = new")  # fmt: skip
+        else:
+            self.recordings[key] = recording
+            self.captures += 1
         return recording.results()
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.name = name
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """The step of one object, where a method was captured: it has recordings of its own."""
         if instance is None:
             return self
         bound = Captured(self.step.__get__(instance, owner), self.warmup)
-        vars(instance)[self.step.__name__] = bound
+        vars(instance)[self.name] = bound  # found before this from now on
         return bound
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Captured:
+        return Captured(copy.deepcopy(self.step, memo), self.warmup)  # which records for itself
+
+    def warn(self, what: str) -> None:
+        warnings.warn(f"capture: {getattr(self.step, '__name__', 'step')} {what}", stacklevel=3)
 
     def forget_strangers(self) -> None:
         """Let go of calls that were never repeated, and say so."""
         self.warm = {key: known for key, known in self.warm.items() if key in self.recordings}
-        name = getattr(self.step, "__name__", "step")
-        warnings.warn(f"capture: {name} was called with {STRANGERS} different shapes or constants, each recorded for "
-                      "itself; pass numbers that change as Tensors", stacklevel=3)  # fmt: skip
+        self.warn(f"was called with {STRANGERS} different shapes or constants, each recorded for itself; pass numbers "
+                  "that change as Tensors")  # fmt: skip
 
     def drop(self, key: Any, what: str) -> None:
         """Let a recording go because `what` has changed; the step warms up again."""
         del self.recordings[key], self.warm[key]
         self.breaks[what] = self.breaks.get(what, 0) + 1
         if self.breaks[what] == RESTLESS:
-            name = getattr(self.step, "__name__", "step")
-            warnings.warn(f"capture: {name} was recorded {RESTLESS} times for nothing, because {what} changes between "
-                          "its calls", stacklevel=3)  # fmt: skip
+            self.warn(f"was recorded {RESTLESS} times for nothing, because {what} changes between its calls")
 
     def key(self, given: Any, tensors: list[Tensor]) -> Any:
         """What a recording is for; collects the Tensors among the arguments."""
@@ -215,7 +241,8 @@ class Captured:
                 except TypeError:
                     what = type(x).__name__
                     raise CaptureError(f"capture: expected Tensors and constants as arguments, got {what}") from None
-                parts.append((type(x), x))
+                # by their digits: 0.0 is no -0.0, and NaN is itself
+                parts.append((type(x), repr(x) if isinstance(x, (float, complex, np.inexact)) else x))
             return type(x) is Tensor
 
         form = repr(rebuild(given, leaf))
@@ -245,8 +272,8 @@ def capture(step: Callable[..., Any] | None = None, *, warmup: int = 1) -> Any:
     Another shape, dtype or constant among the arguments is recorded for itself (the latest 8 are kept). A step is
     recorded anew when what it was recorded with has changed: a module's mode, a hyperparameter, a parameter's or a
     gradient's memory. What Python does besides (printing, counting, schedules) happens while recording alone, so do it
-    outside. A Tensor that the step carries from call to call must be written in place (`state[...] = new`), not bound
-    anew. CaptureError names what cannot be recorded, and the line: reading values (`item`, `numpy`), arrays made of
+    outside. A Tensor that the step carries from call to call must be written in place (`state[...] = new`): a step that
+    binds it anew runs as it is, and a warning says so. CaptureError names what cannot be recorded, and the line: reading values (`item`, `numpy`), arrays made of
     the host's, random numbers of the host, functions without a kernel.
 
     >>> @weft.capture                                              # doctest: +SKIP

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,12 @@ class Draws:
         self.seed_array: Any = None
 
 
-class Recorder:
+class Recorder(ABC):
     """What the recording of one step has seen, and what its replay needs.
 
     device: where it runs. table: SLOTS words on the device for values of the host that change from step to step.
     """
 
-    runs_at_once = True  # whether what is recorded has run, too
     stream = 0  # that launches the recording
 
     def __init__(self, device: str, table: Any):
@@ -96,6 +96,7 @@ class Recorder:
         self.assumptions: list[tuple[str, Callable[[], bool]]] = []
         self.leaves: dict[int, tuple[Any, Any]] = {}  # id -> (weak Tensor, the array it had)
         self.gradients: dict[int, tuple[Any, Any]] = {}  # id -> (leaf, its gradient when the step began)
+        self.late: dict[int, tuple[Any, Any]] = {}  # the same of leaves that got none before, when they got one
         self.written: dict[int, tuple[Any, str]] = {}  # id of an array -> (it, who wrote it)
         self.flags: set[Any] = set()
         self.pinned: list[Any] = []
@@ -104,13 +105,14 @@ class Recorder:
 
     # ---- reports
 
-    def launched(self, *launch: Any) -> None:
-        """A kernel is about to be launched; the arguments are those of `launch.launch`."""
-        raise NotImplementedError
+    @abstractmethod
+    def launched(self, *launch: Any) -> bool:
+        """A kernel is about to be launched, with the arguments of `launch.launch`; whether it is to go to the device,
+        which keeps it for the replay."""
 
+    @abstractmethod
     def outside(self, array: Any) -> bool:
         """Whether an array is to be kept for the recording, as memory that is not the recording's own."""
-        return True
 
     def pin(self, array: Any) -> None:
         """Keep an array for as long as the recording, unless it is its own."""
@@ -149,9 +151,9 @@ class Recorder:
         self.fill(place, place + 1)
         return on_device
 
+    @abstractmethod
     def fill(self, start: int, stop: int) -> None:
         """Copy values from `host` to the device's table, in the order of the current stream."""
-        raise NotImplementedError
 
     def draw(self, generator: Any, seed: int, offset: int) -> tuple[Any, Any]:
         """(seed, offset) of random numbers as arrays (1,) of the device."""
@@ -177,11 +179,13 @@ class Recorder:
 
     # ---- the end of recording, and replays
 
-    def close(self) -> None:
-        """The step has been recorded."""
+    def close(self, before: dict[int, Any]) -> list[tuple[int, ...]]:
+        """The step has been recorded; shapes of what it read of the Tensors `before` it, which are now gone."""
         for draws in self.draws.values():
             draws.total = draws.generator.get_state()[1] - draws.recorded_at[1]
-        self.leaves = {key: pair for key, pair in self.leaves.items() if pair[0]() is not None}
+        gone = {key: pair for key, pair in self.leaves.items() if pair[0]() is None}
+        self.leaves = {key: pair for key, pair in self.leaves.items() if key not in gone}
+        return [array.shape for key, (reference, array) in gone.items() if before.get(key) is reference]
 
     def rewind(self) -> None:
         """Undo what the host did while the step was recorded."""
@@ -209,6 +213,6 @@ class Recorder:
         if self.live_values:
             self.fill(0, len(self.live_values))
 
+    @abstractmethod
     def replay(self) -> None:
-        """Run the recorded launches again."""
-        raise NotImplementedError
+        """Run the recorded launches."""

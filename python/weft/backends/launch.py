@@ -148,9 +148,9 @@ def launch(
     way = ROUTES.get(type(arguments[0])) if arguments else None
     if way is None:
         way = route(kernel.name, arguments)
-    if capturing.recorder is not None:
-        capturing.recorder.launched(kernel, grid, block, arguments, shared, cluster, cooperative, dependent)
-    way(kernel, grid, block, arguments, shared, cluster, cooperative, dependent)
+    options = shared, cluster, cooperative, dependent
+    if capturing.recorder is None or capturing.recorder.launched(kernel, grid, block, arguments, *options):
+        way(kernel, grid, block, arguments, *options)
 
 
 def capability(array: Any) -> int:

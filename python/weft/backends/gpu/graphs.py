@@ -32,7 +32,7 @@ def recording(recorder: Any) -> Iterator[None]:
 
 
 class Launches(Recorder):
-    """The launches of a step on the emulated device, which run as they are recorded. All memory they touch is kept."""
+    """The launches of a step on the emulated device. All memory that they touch is kept."""
 
     def __init__(self, device: str):
         super().__init__(device, empty((SLOTS,), np.uint64, device))
@@ -42,9 +42,13 @@ class Launches(Recorder):
     def recording(self) -> Iterator[None]:
         yield
 
-    def launched(self, kernel: Any, grid: Any, block: Any, arguments: Any, *options: Any) -> None:
+    def launched(self, kernel: Any, grid: Any, block: Any, arguments: Any, *options: Any) -> bool:
         held = [by_value(argument) for argument in arguments]
         self.launches.append((kernel, grid, block, held, *options))
+        return False
+
+    def outside(self, array: Any) -> bool:
+        return True
 
     def fill(self, start: int, stop: int) -> None:
         self.table.memory[start:stop] = self.host[start:stop]
@@ -66,8 +70,6 @@ def by_value(argument: Any) -> Any:
 class Graph(Recorder):
     """A CUDA graph over memory of its own: what the step allocates comes from a pool that nobody else uses."""
 
-    runs_at_once = False
-
     def __init__(self, device: str):
         from weft.backends import cupy_device
 
@@ -84,10 +86,11 @@ class Graph(Recorder):
             yield
         self.graph = captured.graph
 
-    def launched(self, kernel: Any, grid: Any, block: Any, arguments: Any, *options: Any) -> None:
+    def launched(self, kernel: Any, grid: Any, block: Any, arguments: Any, *options: Any) -> bool:
         for argument in arguments:
             if isinstance(argument, OnDevice):
                 self.pin(argument)
+        return True
 
     def outside(self, array: Any) -> bool:
         return not self.pool.owns(array.pointer)  # what it owns is reused within the step
