@@ -30,7 +30,7 @@ LAYERS = (
     ("captured",),
     ("io", "metrics", "data"),
     ("models",),
-    ("train",),
+    ("train", "sklearn"),
     ("recipes",),
     ("onnx",),
     ("cli",),
