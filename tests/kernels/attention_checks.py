@@ -23,6 +23,11 @@ FLOOR = 2e-6
 MASKS = ("", "bool", "rows", "keys", "added", "added32", "heads")
 
 
+def label(x):
+    """Of a parameter in the name of a test."""
+    return getattr(x, "name", str(x))
+
+
 def draw(rng, shape, dtype, order=(0, 1, 2, 3), margin=0):
     """(values, device array of them): axes lie in memory in `order`, rows `margin` elements longer than they are."""
     values = rng.standard_normal(shape).astype(np.float32).astype(dtype)

@@ -12,8 +12,8 @@ import pytest
 import policy
 from kernels.array_checks import build, on, require
 from kernels.attention_sm90_checks import TINY_BACKWARD, check_backward, draw, gradients, problem
+from kernels.checked import caught, same_bits
 from kernels.test_attention_sm90 import LAYOUTS
-from kernels.test_attention_sm90_checked import patched  # noqa: F401  (a fixture)
 from kernels.test_attention_sm90_sass import SERIALIZED
 from weft.backends import compile, emulator, source
 from weft.backends import reference as K
@@ -119,11 +119,8 @@ def test_what_fits():
 def test_no_report_and_the_same_bits(tiles, device):
     if device != "emulated":
         pytest.skip("checks are the emulated device's")
-    seen = set()
-    for schedule, late in [(s, late) for s in ("fifo", "lifo", "reverse", "random") for late in (True, False)]:
-        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=2):
-            seen.add(check_backward(SHAPE, device, tiles=tiles, visible=1, seed=1))
-    assert len(seen) == 1
+    run = lambda: check_backward(SHAPE, device, tiles=tiles, visible=1, seed=1)
+    same_bits(run, arch=90, seed=3, multiprocessors=2)
 
 
 # -- bugs -------------------------------------------------------------------------------------------------------------
@@ -168,16 +165,13 @@ QUICK = list(BUGS)[::2]
 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, marks=[pytest.mark.slow] * (bug not in QUICK)) for bug in BUGS])
-def test_bugs_are_caught(patched, bug, device):  # noqa: F811
+def test_bugs_are_caught(patched, bug, device):
     if device != "emulated":
         pytest.skip("checks are the emulated device's")
     (text, replacement), said = BUGS[bug]
     patched("attention_sm90_backward.cu", text, replacement)
-    for mode, words in said.items():
-        with emulator.settings(arch=90, checked="checked" in mode, late="late" in mode, multiprocessors=2, workers=1):
-            with pytest.raises((emulator.EmulatorError, AssertionError)) as caught, np.errstate(all="ignore"):
-                check_backward(SHAPE, device, tiles=TINY_BACKWARD, visible=1, seed=1)
-        assert re.search(words, str(caught.value)), f"{mode}: {caught.value}"
+    run = lambda: check_backward(SHAPE, device, tiles=TINY_BACKWARD, visible=1, seed=1)
+    caught(run, said, arch=90, multiprocessors=2)
 
 
 # -- the compiler -----------------------------------------------------------------------------------------------------

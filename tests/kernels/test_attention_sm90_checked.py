@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import shutil
 
-import numpy as np
 import pytest
 
 import policy
 from kernels.attention_sm90_checks import TINY, check, check_varlen
-from weft.backends import emulator, launch, source
+from kernels.checked import FEW_ORDERS, ORDERS, caught, same_bits
 from weft.backends.gpu import attention_sm90
 from weft.backends.gpu.attention_sm90 import Tile
-from weft.backends.source import folder
 
 pytestmark = policy.needs("emulator")
-MODES = [(schedule, late) for schedule in ("fifo", "lifo", "reverse", "random") for late in (True, False)]
 #: Ragged, more tiles than blocks, three steps of keys for most rows; results in memory of their own.
 SHAPE = (2, 2, 1, 130, 97, 32, 32)
 ALONE = dataclasses.replace(TINY, turns=False)
@@ -29,25 +24,20 @@ KINDS = {
 }
 
 
-def same_bits(shape, tile, visible, modes):
-    seen = set()
-    for schedule, late in modes:
-        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=3):
-            seen.add(check(shape, "emulated", tile=tile, visible=visible, seed=1))
-    assert len(seen) == 1
+def run(shape, tile, visible):
+    return check(shape, "emulated", tile=tile, visible=visible, seed=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_report_and_the_same_bits(kind):
-    same_bits(*KINDS[kind], MODES if kind == "two in turn" else [("random", True), ("lifo", False), ("reverse", True)])
+    orders = ORDERS if kind == "two in turn" else FEW_ORDERS
+    same_bits(lambda: run(*KINDS[kind]), orders, arch=90, seed=3, multiprocessors=3)
 
 
 def test_sequences_of_different_lengths():
-    seen = set()
-    for schedule, late in (("random", True), ("lifo", False), ("reverse", True)):
-        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=3):
-            seen.add(check_varlen([(130, 97), (0, 5), (70, 33)], "emulated", visible=1, bottom_right=True, seed=1))
-    assert len(seen) == 1
+    lengths = [(130, 97), (0, 5), (70, 33)]
+    run = lambda: check_varlen(lengths, "emulated", visible=1, bottom_right=True, seed=1)
+    same_bits(run, FEW_ORDERS, arch=90, seed=3, multiprocessors=3)
 
 
 @pytest.mark.slow
@@ -55,7 +45,8 @@ def test_sequences_of_different_lengths():
 def test_every_tile(head):
     for order, visible in (("full", None), ("causal", 1)):
         for tile in attention_sm90.TILES[head][order]:
-            same_bits((1, 2, 1, tile.m + 10, 2 * tile.n + 7, head, head), tile, visible, MODES)
+            shape = (1, 2, 1, tile.m + 10, 2 * tile.n + 7, head, head)
+            same_bits(lambda: run(shape, tile, visible), arch=90, seed=3, multiprocessors=3)  # noqa: B023
 
 
 # -- bugs -------------------------------------------------------------------------------------------------------------
@@ -129,23 +120,6 @@ QUICK = ("keys are loaded over those that are read", "products start before valu
          "a turn is not passed on", "the diagonal is one further")  # fmt: skip
 
 
-@pytest.fixture
-def patched(tmp_path, monkeypatch):
-    """Takes kernels from a copy of their folder, with one text replaced."""
-
-    def patch(file, text, replacement):
-        shutil.copytree(folder("kernels"), tmp_path / "kernels")
-        path = tmp_path / "kernels" / file
-        before = path.read_text()
-        assert text in before, f"{file} no longer holds {text!r}"
-        path.write_text(before.replace(text, replacement))
-        monkeypatch.setattr(source, "folder", lambda name: tmp_path / name if name == "kernels" else folder(name))
-        launch.KERNELS.clear()
-
-    yield patch
-    launch.KERNELS.clear()
-
-
 #: The same of sequences that lie one after the other.
 VARLEN_BUGS = {
     "values of the next sequence": (
@@ -163,22 +137,12 @@ VARLEN_BUGS = {
 def test_bugs_of_sequences_are_caught(patched, bug):
     change, said = VARLEN_BUGS[bug]
     patched(KERNEL, *change)
-    for mode, words in said.items():
-        with emulator.settings(arch=90, checked="checked" in mode, late="late" in mode, multiprocessors=2, workers=1):
-            with pytest.raises((emulator.EmulatorError, AssertionError)) as caught:
-                check_varlen([(130, 97), (70, 33)], "emulated", seed=1)
-        assert re.search(words, str(caught.value)), f"{mode}: {caught.value}"
+    run = lambda: check_varlen([(130, 97), (70, 33)], "emulated", seed=1)
+    caught(run, said, arch=90, multiprocessors=2)
 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, marks=[pytest.mark.slow] * (bug not in QUICK)) for bug in BUGS])
 def test_bugs_are_caught(patched, bug):
     (file, text, replacement, tile), said = BUGS[bug]
     patched(file, text, replacement)
-    for mode, words in said.items():
-        with emulator.settings(arch=90, checked="checked" in mode, late="late" in mode, multiprocessors=2, workers=1):
-            with pytest.raises((emulator.EmulatorError, AssertionError)) as caught, np.errstate(all="ignore"):
-                check(SHAPE, "emulated", tile=tile, visible=40, seed=1)
-        report = str(caught.value)
-        assert re.search(words, report), f"{mode}: {report}"
-        if caught.type is emulator.EmulatorError:
-            assert re.search(r"(attention_sm90\.cu|(tile|products)\.cuh):\d+", report), f"{mode}: no line in {report}"
+    caught(lambda: run(SHAPE, tile, 40), said, r"attention_sm90\.cu|(tile|products)\.cuh", arch=90, multiprocessors=2)

@@ -8,7 +8,8 @@ import pytest
 import policy
 import weft
 from kernels.array_checks import dtype, on, runs  # noqa: F401  (runs: a fixture)
-from kernels.rows_checks import accurate, caught, lie, patched, same_under_every_schedule  # noqa: F401
+from kernels.checked import same_under_every_schedule
+from kernels.rows_checks import accurate, caught, lie
 from weft.backends import reference as K
 from weft.backends.gpu import batch_norm
 
@@ -22,11 +23,6 @@ REST = [("ff", (2, 1, 30)), ("ff", (5, 300, 2, 2)), ("ff", (40_000, 4)), ("ff", 
 SHAPES = [*COMMON, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
 #: relu, residual, weight and bias
 FUSED = [(False, False, "wb"), (True, False, "w"), (True, True, "wb"), (False, True, "b"), (False, False, "")]
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 def some(rng, shape, char, mean=0.0):
@@ -176,7 +172,7 @@ BUGS = {
 
 @policy.needs("emulator")
 @pytest.mark.parametrize("bug", BUGS)
-def test_bugs_are_caught(bug, patched, rng, monkeypatch):  # noqa: F811
+def test_bugs_are_caught(bug, patched, rng, monkeypatch):
     text, replacement, shape, checked = BUGS[bug]
     batch_norm.walk_over.cache_clear()
     patched("batch_norm.cu", text, replacement)

@@ -33,11 +33,6 @@ def hopper(device, monkeypatch):
         yield
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
-
-
 def on(tile, parts=1):
     return f"conv_sm90/{tile}/{parts}"
 

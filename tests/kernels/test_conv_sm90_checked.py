@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import shutil
 
 import numpy as np
 import pytest
 
 import policy
+from kernels.checked import caught, same_bits
 from kernels.conv_checks import Conv, check
-from weft.backends import emulator, launch, source
-from weft.backends.gpu import conv
-from weft.backends.source import folder
 
 pytestmark = policy.needs("emulator")
 LARGE, TURNS, PAIR, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "256x128x64s4c1x2", "64x64x64s8"
-MODES = [(schedule, late) for schedule in ("fifo", "lifo", "reverse", "random") for late in (True, False)]
 ONE = ((1, 1), (1, 1))
 FORWARD, INPUT_GRAD, WEIGHT_GRAD = "forward", "input_grad", "weight_grad"
 
@@ -52,11 +47,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_no_report_and_the_same_bits(case):
     tile, direction, options = CASES[case]
-    seen = set()
-    for schedule, late in MODES:
-        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=2):
-            seen.add(convolution(tile, direction, **options).tobytes())
-    assert len(seen) == 1
+    same_bits(lambda: convolution(tile, direction, **options), arch=90, seed=3, multiprocessors=2)
 
 
 # -- bugs -------------------------------------------------------------------------------------------------------------
@@ -117,34 +108,9 @@ BUGS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def patched(tmp_path, monkeypatch):
-    """Takes kernels from a copy of their folder, with one text replaced."""
-
-    def patch(file, text, replacement):
-        shutil.copytree(folder("kernels"), tmp_path / "kernels")
-        path = tmp_path / "kernels" / file
-        before = path.read_text()
-        assert text in before, f"{file} no longer holds {text!r}"
-        path.write_text(before.replace(text, replacement))
-        monkeypatch.setattr(source, "folder", lambda name: tmp_path / name if name == "kernels" else folder(name))
-        forget()
-
-    yield patch
-    forget()
-
-
-def forget():
-    launch.KERNELS.clear()
-    conv.PLANS.clear()
-
-
 @pytest.mark.parametrize("bug", BUGS)
 def test_bugs_are_caught(patched, bug):
     file, text, replacement, tile, direction, options, words = BUGS[bug]
     patched(file, text, replacement)
     case = FLIPPED if direction == INPUT_GRAD else LAYER
-    with emulator.settings(arch=90, checked=True, multiprocessors=2, workers=1):
-        with pytest.raises((emulator.EmulatorError, AssertionError)) as caught:
-            convolution(tile, direction, case, **options)
-    assert re.search(words, str(caught.value)), caught.value
+    caught(lambda: convolution(tile, direction, case, **options), {"checked late": words}, arch=90, multiprocessors=2)

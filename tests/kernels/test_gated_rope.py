@@ -7,6 +7,7 @@ import pytest
 
 import policy
 from kernels.array_checks import ROUNDING, draw, dtype, on, runs  # noqa: F401
+from kernels.checked import same_under_every_schedule
 from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu import walk
@@ -15,11 +16,6 @@ from weft.backends.gpu.gated import ACTIVATIONS
 pytestmark = pytest.mark.gpu
 
 CHARS = ["f", "e", "E", "d"]
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 def close(got, exact, reference):
@@ -152,13 +148,9 @@ def test_checked_under_every_schedule(char, rng):
         there = [on("emulated", a) for a in (g, x, gate)]
         found = [K.gated(*there[1:], activation="gelu"), K.rope(there[0], on("emulated", cos), on("emulated", sin))]
         found.append(K.gated_backward(*there, activation="gelu", joined=1))
-        return [a.get() for a in found]
+        return found
 
-    plain = run()
-    for schedule in emulator.SCHEDULES:
-        with emulator.settings(checked=True, schedule=schedule, seed=5):
-            for got, expected in zip(run(), plain, strict=True):
-                np.testing.assert_array_equal(got.view("u1"), expected.view("u1"))
+    same_under_every_schedule(run)
 
 
 @policy.needs("emulator")

@@ -22,11 +22,6 @@ from weft.cli import main
 pytestmark = policy.needs("emulator")
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
-
-
 @pytest.fixture(autouse=True)
 def clean(tmp_path, monkeypatch):
     """An Ampere, default precision, and a cache folder of the test's own for what is measured."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-
 import numpy as np
 import pytest
 
+from kernels.checked import caught, same_bits
 from kernels.gemm_checks import check
-from weft.backends import emulator, launch, source
-from weft.backends.gpu import gemm, gemm_sm90
-from weft.backends.source import folder
+from weft.backends import emulator
+from weft.backends.gpu import gemm_sm90
 
 LARGE, TURNS, PAIR, SMALL = "128x256x64s3c2x1", "128x128x64s5p", "256x128x64s4c1x2", "64x64x64s8"
-MODES = [(schedule, late) for schedule in ("fifo", "lifo", "reverse", "random") for late in (True, False)]
 CASES = {
     "plain": {},
     "aux": {"bias": "column", "activation": "gelu", "aux": True},
@@ -36,11 +32,7 @@ def product(tile, *, parts=1, k=200, layout="NT", **options):
 @pytest.mark.parametrize("tile", [LARGE, TURNS, PAIR, SMALL])
 def test_no_report_and_the_same_bits(tile, case):
     layout = ["NN", "NT", "TN", "TT"][list(CASES).index(case) % 4]
-    seen = set()
-    for schedule, late in MODES:
-        with emulator.settings(arch=90, checked=True, schedule=schedule, seed=3, late=late, multiprocessors=2):
-            seen.add(product(tile, layout=layout, **CASES[case]).tobytes())
-    assert len(seen) == 1
+    same_bits(lambda: product(tile, layout=layout, **CASES[case]), arch=90, seed=3, multiprocessors=2)
 
 
 @pytest.mark.slow
@@ -143,38 +135,9 @@ BUGS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def patched(tmp_path, monkeypatch):
-    """Takes kernels from a copy of their folder, with one text replaced."""
-
-    def patch(file, text, replacement):
-        shutil.copytree(folder("kernels"), tmp_path / "kernels")
-        path = tmp_path / "kernels" / file
-        before = path.read_text()
-        assert text in before, f"{file} no longer holds {text!r}"
-        path.write_text(before.replace(text, replacement))
-        monkeypatch.setattr(source, "folder", lambda name: tmp_path / name if name == "kernels" else folder(name))
-        forget()
-
-    yield patch
-    forget()
-
-
-def forget():
-    launch.KERNELS.clear()
-    gemm.PLANS.clear()
-
-
 @pytest.mark.parametrize("bug", BUGS)
 def test_bugs_are_caught(patched, bug):
     (file, text, replacement, tile, options), said = BUGS[bug]
     patched(file, text, replacement)
-    options = {"k": 64 * 12, **options}
-    for mode, words in said.items():
-        with emulator.settings(arch=90, checked="checked" in mode, late="late" in mode, multiprocessors=2, workers=1):
-            with pytest.raises((emulator.EmulatorError, AssertionError)) as caught:
-                product(tile, **options)
-        report = str(caught.value)
-        assert re.search(words, report), f"{mode}: {report}"
-        if caught.type is emulator.EmulatorError:
-            assert re.search(r"(gemm_sm90\.cu|(mainloop|tile|store)\.cuh):\d+", report), f"{mode}: no line in {report}"
+    run = lambda: product(tile, **{"k": 64 * 12, **options})
+    caught(run, said, r"gemm_sm90\.cu|(mainloop|tile|store)\.cuh", arch=90, multiprocessors=2)

@@ -10,7 +10,8 @@ import pytest
 import policy
 import weft
 from kernels.array_checks import dtype, on, runs  # noqa: F401  (runs: a fixture)
-from kernels.rows_checks import LAYOUTS, accurate, caught, lie, patched, same_under_every_schedule  # noqa: F401
+from kernels.checked import same_under_every_schedule
+from kernels.rows_checks import LAYOUTS, accurate, caught, lie
 from weft.backends import reference as K
 from weft.backends.gpu import index, loss, maps, namespace
 
@@ -23,11 +24,6 @@ REST = [("f", 64), ("f", 7), ("f", 2001), ("f", 4096), ("f", 20001), ("E", 1000)
 CLASSES = [*COMMON, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
 #: Smoothing, whether classes weigh differently, whether the gradient is one number for all.
 OPTIONS = [(0.0, False, False), (0.0, True, False), (0.1, False, True), (0.3, True, False)]
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 def drawn(rng, count, classes, char, weighted, label="l"):
@@ -256,7 +252,7 @@ BUGS = {
 
 @policy.needs("emulator")
 @pytest.mark.parametrize("bug", BUGS)
-def test_bugs_are_caught(bug, patched, rng):  # noqa: F811
+def test_bugs_are_caught(bug, patched, rng):
     text, replacement, classes, checked = BUGS[bug]
     patched(FILE, text, replacement)
     logits, labels, weight = drawn(rng, 5, classes, "f", True)

@@ -7,7 +7,8 @@ import pytest
 
 import policy
 from kernels.array_checks import dtype, on, runs  # noqa: F401  (runs: a fixture)
-from kernels.rows_checks import LAYOUTS, accurate, caught, lie, patched, same_under_every_schedule  # noqa: F401
+from kernels.checked import same_under_every_schedule
+from kernels.rows_checks import LAYOUTS, accurate, caught, lie
 from weft.backends import reference as K
 from weft.backends.gpu import norm
 
@@ -21,11 +22,6 @@ REST = [("ff", 1, 3), ("ff", 32, 3000), ("ff", 2000, 3), ("ff", 4096, 4), ("ff",
         ("Ef", 1024, 300), ("EE", 8192, 3), ("Ef", 1001, 4), ("ef", 40000, 9), ("dd", 512, 4),
         ("dd", 3000, 9)]  # fmt: skip
 LENGTHS = [*COMMON, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 def some(rng, shape, char, mean=0.0):
@@ -183,7 +179,7 @@ BUGS = {
 
 @policy.needs("emulator")
 @pytest.mark.parametrize("bug", BUGS)
-def test_bugs_are_caught(bug, patched, rng, monkeypatch):  # noqa: F811
+def test_bugs_are_caught(bug, patched, rng, monkeypatch):
     monkeypatch.setattr(norm, "PARTS", 2)
     file, text, replacement, columns, count, checked = BUGS[bug]
     patched(file, text, replacement)

@@ -8,9 +8,9 @@ import pytest
 import policy
 import weft
 from kernels.array_checks import ROUNDING, dtype, on, runs  # noqa: F401
+from kernels.checked import same_under_every_schedule
 from opcheck import never_waiting
 from weft import nn, optim
-from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu import optimizer as steps
 
@@ -121,11 +121,6 @@ def check(name, lists, o, place=lambda a: a, device="emulated", exact_options=No
             worst = np.abs(value.astype("d") - w).max()
             assert worst <= bound, f"{name}, list {number}, {w.shape}: {worst} over {bound}"
     return there
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 @pytest.mark.sanitized
@@ -435,8 +430,4 @@ def test_checked_under_every_schedule(char, rng):
             found += [squares.get(), *[a.get() for one in there for a in one]]
         return found
 
-    plain = run()
-    for schedule in emulator.SCHEDULES:
-        with emulator.settings(checked=True, schedule=schedule, seed=5):
-            for got, expected in zip(run(), plain, strict=True):
-                np.testing.assert_array_equal(got.reshape(-1).view("u1"), expected.reshape(-1).view("u1"))
+    same_under_every_schedule(run)

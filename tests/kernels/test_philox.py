@@ -7,7 +7,7 @@ import pytest
 
 import policy
 from kernels.array_checks import draw, dtype, on, runs  # noqa: F401
-from weft.backends import emulator
+from kernels.checked import same_under_every_schedule
 from weft.backends import reference as K
 from weft.backends.device import check_device
 from weft.backends.gpu.array import empty
@@ -20,11 +20,6 @@ SHAPES = [(1,), (2,), (3,), (4,), (1031,), (5, 3), (0,), ()]
 
 def bits(x):
     return np.ascontiguousarray(x).view(np.uint8)
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 @pytest.mark.parametrize(
@@ -84,8 +79,4 @@ def test_checked_under_every_schedule(rng):
         )]  # fmt: skip
         return [out.get() for out in (*outs, K.dropout(on("emulated", x), p=0.5, seed=4, offset=8))]
 
-    plain = run()
-    for schedule in emulator.SCHEDULES:
-        with emulator.settings(checked=True, schedule=schedule, seed=5):
-            for got, expected in zip(run(), plain, strict=True):
-                np.testing.assert_array_equal(bits(got), bits(expected))
+    same_under_every_schedule(run)

@@ -9,8 +9,8 @@ import pytest
 
 import policy
 from kernels.array_checks import ROUNDING, dtype, on, runs, same  # noqa: F401
+from kernels.checked import same_under_every_schedule
 from opcheck import never_waiting
-from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu.conv_layout import lies_channels_last
 
@@ -28,11 +28,6 @@ WINDOWS = {
     "row": ((1, 5), (1, 1), ((0, 0), (4, 4)), (1, 1), (1, 5)),
 }
 CHANNELS = (3, 16)
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 def geometry(name, dilated=True):
@@ -179,13 +174,9 @@ def test_checked_under_every_schedule(char, rng):
             plain = {k: v for k, v in options.items() if k != "dilation"} | {"count_include_pad": False}
             mean = K.avg_pool2d(on("emulated", x), **plain)
             found += [mean, K.avg_pool2d_backward(mean, shape=x.shape, **plain)]
-        return [a.get() for a in found]
+        return found
 
-    plain = run()
-    for schedule in emulator.SCHEDULES:
-        with emulator.settings(checked=True, schedule=schedule, seed=5):
-            for got, expected in zip(run(), plain, strict=True):
-                np.testing.assert_array_equal(got.view("u1"), expected.view("u1"))
+    same_under_every_schedule(run)
 
 
 def test_padding_never_wins(device):

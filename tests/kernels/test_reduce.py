@@ -9,7 +9,7 @@ import pytest
 
 import policy
 from kernels.array_checks import BF16, ROUNDING, build, draw, dtype, on, require, same
-from weft.backends import emulator
+from kernels.checked import same_under_every_schedule
 from weft.backends import reference as K
 from weft.backends.gpu import layout, namespace
 from weft.backends.gpu import reduce as reductions
@@ -43,11 +43,6 @@ def built(request, device):
     wanted = {params["case"] for params in ours if "case" in params}
     wanted = {c for c in wanted if type(c) is tuple and c[0] in OPERATIONS and isinstance(c[1], str)}
     build([reductions.make_plan(n, on(device, np.zeros((8, 8), dtype(c))), 1, False).kernel for n, c in wanted], device)
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 def reference(name, x, axis, keepdims=False):
@@ -239,10 +234,6 @@ def test_checked_under_every_schedule(case, rng):
         outs += [reduce(name, L, 1), reduce(name, L.transpose(1, 0), 0), reduce(name, L.reshape(1500, 8), 0)]
         if name == "sum":
             outs += [namespace.cumulative_sum(L[:, :2500], axis=-1), namespace.cumulative_sum(X, axis=1)]
-        return [out.get() for out in outs]
+        return outs
 
-    plain = run()
-    for schedule in emulator.SCHEDULES:
-        with emulator.settings(checked=True, schedule=schedule, seed=5):
-            for got, expected in zip(run(), plain, strict=True):
-                np.testing.assert_array_equal(got.view("u1"), expected.view("u1"))
+    same_under_every_schedule(run)

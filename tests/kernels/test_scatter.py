@@ -7,18 +7,13 @@ import pytest
 
 import policy
 from kernels.array_checks import ROUNDING, draw, dtype, on, runs, same  # noqa: F401
+from kernels.checked import same_under_every_schedule
 from opcheck import never_waiting
-from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu import flags
 from weft.backends.gpu.embedding import stable_order
 
 pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 DRAWN = {
@@ -100,7 +95,4 @@ def test_checked_under_every_schedule(rng):
     def run():
         return K.scatter_add(on("emulated", g), on("emulated", indices), rows=300).get()
 
-    plain = run()
-    for schedule in emulator.SCHEDULES:
-        with emulator.settings(checked=True, schedule=schedule, seed=5):
-            np.testing.assert_array_equal(run().view("u1"), plain.view("u1"))
+    same_under_every_schedule(run)

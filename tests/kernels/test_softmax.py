@@ -9,7 +9,8 @@ import pytest
 
 import policy
 from kernels.array_checks import dtype, on, runs  # noqa: F401  (runs: a fixture)
-from kernels.rows_checks import LAYOUTS, accurate, caught, lie, patched, same_under_every_schedule  # noqa: F401
+from kernels.checked import same_under_every_schedule
+from kernels.rows_checks import LAYOUTS, accurate, caught, lie
 from weft.backends import reference as K
 from weft.backends.gpu import rows
 
@@ -22,11 +23,6 @@ COMMON = [("f", 5), ("f", 64), ("f", 130), ("f", 1000), ("f", 33001), ("E", 24),
 REST = [("f", 32), ("f", 99), ("f", 4096), ("f", 5001), ("f", 20000), ("f", 40000), ("E", 31), ("E", 8192),
         ("E", 33003), ("e", 65), ("e", 3001), ("d", 128), ("d", 3000), ("d", 9001)]  # fmt: skip
 LENGTHS = [*COMMON, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 def some(rng, shape, char, spread=3.0):
@@ -144,7 +140,7 @@ BUGS = {
 
 @policy.needs("emulator")
 @pytest.mark.parametrize("bug", BUGS)
-def test_bugs_are_caught(bug, patched, rng):  # noqa: F811
+def test_bugs_are_caught(bug, patched, rng):
     file, text, replacement, shape, axis, checked = BUGS[bug]
     patched(file, text, replacement)
 
