@@ -97,7 +97,7 @@ def supported(problem: attention_choice.Problem) -> bool:
 
 def backward(
     call: Call, g: Any, gq: Any, gk: Any, gv: Any, *, unordered: bool = False, queries: str | None = None,
-    keys: str | None = None,
+    keys: attention_choice.Names = None,
 ) -> None:  # fmt: skip
     """Write the gradients of q, k and v, from call.out and call.lse. queries, keys: names of tiles."""
     g = readable(g)
@@ -112,7 +112,7 @@ def backward(
         apply("negative", gq, out=gq)
 
 
-def run_passes(work: Backward, unordered: bool, queries: str | None, keys: str | None) -> None:
+def run_passes(work: Backward, unordered: bool, queries: str | None, keys: attention_choice.Names) -> None:
     call, gq, sums = work.call, work.gq, None
     if unordered:
         sums = apply("copy", 0, shape=(call.lse.size, call.q.shape[3]), dtype=np.float32, device=gq.device_name)

@@ -20,6 +20,9 @@ SPECIAL = ("attention_sm90",)
 #: The same for gradients: `run(work)` (attention_backward.Backward) writes work.gq, work.gk and work.gv.
 SPECIAL_BACKWARD = ("attention_sm90_backward",)
 
+#: The name of a tile, or of one for each pass over the keys; None leaves the choice.
+Names = str | tuple[str | None, ...] | None
+
 #: Whether the gradient of q is added up in a fixed order, by a pass of its own.
 ordered = True
 
@@ -213,13 +216,14 @@ def choose_queries(problem: Problem, name: str | None = None) -> Tile:
     return chosen(problem, list(queries_tiles(problem)), name, problem.queries, problem.heads, "m")
 
 
-def choose_keys(problem: Problem, unordered: bool, name: str | None = None) -> list[tuple[int, Tile]]:
+def choose_keys(problem: Problem, unordered: bool, names: Names = None) -> list[tuple[int, Tile]]:
     """The passes over the keys, (what each gives, its tile): two where no thread holds the sums of both gk and gv."""
     for passes in ((BOTH,), (GV, GK)):
         found = [list(keys_tiles(problem, grads, unordered and bool(grads & GK))) for grads in passes]
         if all(found):
             side = problem.keys, problem.key_heads, "n"
-            return [(grads, chosen(problem, tiles, name, *side)) for grads, tiles in zip(passes, found)]
+            each = names if isinstance(names, tuple) else (names,) * len(passes)
+            return [(grads, chosen(problem, tiles, name, *side)) for grads, tiles, name in zip(passes, found, each)]
     return []
 
 
