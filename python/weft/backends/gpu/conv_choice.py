@@ -86,35 +86,10 @@ def cycles(family: Family, configuration: Configuration, convolution: Convolutio
 def candidates(convolution: Convolution, kernel: str | None = None) -> list[tuple[str, Configuration, int]]:
     """The (family, configuration, parts of K) that can compute it, of those that `kernel` names."""
     load()
-    name, tile, parts = ([*kernel.split("/"), None, None][:3]) if kernel else (None, None, None)
-    if name is not None and name not in FAMILIES:
-        raise ValueError(f"conv2d: expected a kernel of {', '.join(FAMILIES)}, got {kernel!r}")
-    refusals: list[str] = []
-    found: list[tuple[str, Configuration, int]] = []
-    for family in FAMILIES.values():
-        if name != family.name if name else not (family.portable or gemm_choice.kernels != "portable"):
-            continue
-        for configuration in family.configurations:
-            if tile not in (None, configuration.name):
-                continue
-            refusal = family.refusal(convolution, configuration)
-            if not refusal and parts not in (None, "1") and not convolution.splittable:
-                refusal = "phases, or a bias by group, in parts"
-            if refusal:
-                refusals.append(f"{family.name}/{configuration.name}: {refusal}")
-                continue
-            if parts is not None:
-                found.append((family.name, configuration, int(parts)))
-                continue
-            steps = math.ceil(convolution.k / configuration.tile_k)
-            few = convolution.batch * convolution.m * convolution.n < 2**31  # gemm_split.cu counts in 32 bits
-            cut = few and convolution.splittable
-            found += [(family.name, configuration, p) for p in PARTS if p == 1 or (cut and steps // p >= 4)]
-    if not found:
-        reasons = "; ".join(refusals) or f"no tile {tile} in {name}"
-        what = f"{convolution.direction} of {convolution.dtype}"
-        raise ValueError(f"conv2d: expected a kernel for {what}, got none ({reasons})")
-    return found
+    what = f"{convolution.direction} of {convolution.dtype}"
+    whole = "" if convolution.splittable else "phases, or a bias by group, in parts"
+    allows = lambda family: family.portable or gemm_choice.kernels != "portable"
+    return gemm_choice.listed("conv2d", what, FAMILIES, convolution, kernel, allows, PARTS, whole)
 
 
 @functools.lru_cache(maxsize=4096)

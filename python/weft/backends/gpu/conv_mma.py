@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.backends.gpu.conv_choice import register
 from weft.backends.gpu.conv_problem import Convolution
-from weft.backends.gpu.conv_simt import launcher
+from weft.backends.gpu.conv_simt import launcher, windowed
 from weft.backends.gpu.gemm_choice import Configuration
 from weft.backends.gpu.gemm_mma import Mma
 from weft.backends.gpu.gemm_product import Product
@@ -42,11 +42,7 @@ class ConvMma(Mma):
         return super().refusal(product, configuration)
 
     def defines(self, product: Product, configuration: Configuration, splits: int = 1) -> dict[str, Any]:
-        if not isinstance(product, Convolution):
-            raise TypeError(f"conv_mma: expected a Convolution, got {type(product).__name__}")
-        made = super().defines(product.partial() if splits > 1 else product, configuration)
-        made = {name: value for name, value in made.items() if not name.endswith("_TRANSPOSED")}
-        return {**made, "PASS": product.direction}
+        return windowed(super().defines, product, configuration, splits)
 
     def prepare(self, product: Any, configuration: Configuration, splits: int) -> Run:  # type: ignore[override]
         defines, shared = self.defines(product, configuration, splits), self.shared_bytes(product, configuration)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from weft.backends.gpu.conv_choice import register
 from weft.backends.gpu.conv_problem import WEIGHT_GRAD, Convolution
-from weft.backends.gpu.gemm_choice import Configuration, Device
-from weft.backends.gpu.gemm_product import C_TYPES
+from weft.backends.gpu.gemm_choice import Configuration
+from weft.backends.gpu.gemm_product import Product
+from weft.backends.gpu.gemm_simt import Simt
 from weft.backends.launch import kernel, launch
 
 if TYPE_CHECKING:
@@ -24,35 +26,27 @@ CONFIGURATIONS = (
 )
 
 
-class ConvSimt:
+class ConvSimt(Simt):
     """The tiles of gemm_simt, their slices gathered; see the kernel."""
 
     name = "conv_simt"
     configurations = CONFIGURATIONS
-    portable = True
-    reads_shared = True
 
-    def refusal(self, convolution: Convolution, configuration: Configuration) -> str:
-        if convolution.dtype == "float64" and configuration.sums > 32:
-            return f"{configuration.sums} sums of 8 bytes a thread"
-        return ""
+    def defines(self, product: Product, configuration: Configuration, splits: int = 1) -> dict[str, Any]:
+        return windowed(super().defines, product, configuration, splits)
 
-    def resident(self, convolution: Convolution, configuration: Configuration) -> int:
-        return max(1, configuration.blocks // 2) if convolution.dtype == "float64" else configuration.blocks
+    def prepare(self, product: Any, configuration: Configuration, splits: int) -> Run:  # type: ignore[override]
+        return launcher(product, configuration, splits, self.name, self.defines(product, configuration, splits))
 
-    def rate(self, convolution: Convolution, device: Device) -> float:
-        return device.f64 if convolution.dtype == "float64" else device.f32
 
-    def defines(self, convolution: Convolution, configuration: Configuration, splits: int = 1) -> dict[str, Any]:
-        c, product = configuration, convolution.partial() if splits > 1 else convolution
-        return {
-            "TYPE": C_TYPES[convolution.dtype][0], "PASS": convolution.direction, "TILE_M": c.tile_m,
-            "TILE_N": c.tile_n, "TILE_K": c.tile_k, "WARPS_M": c.warps_m, "WARPS_N": c.warps_n,
-            "BLOCKS": self.resident(convolution, c), **product.epilogue_defines(),
-        }  # fmt: skip
-
-    def prepare(self, convolution: Convolution, configuration: Configuration, splits: int) -> Run:
-        return launcher(convolution, configuration, splits, self.name, self.defines(convolution, configuration, splits))
+def windowed(
+    of_gemm: Callable[..., dict[str, Any]], product: Product, configuration: Configuration, splits: int
+) -> dict[str, Any]:
+    """A convolution's definitions: those of GEMM's kernel, but how its factors lie, which follows from the pass."""
+    if not isinstance(product, Convolution):
+        raise TypeError(f"convolution: expected a Convolution, got {type(product).__name__}")
+    made = of_gemm(product.partial() if splits > 1 else product, configuration)
+    return {**{k: v for k, v in made.items() if not k.endswith(("_TRANSPOSED", "_VECTOR"))}, "PASS": product.direction}
 
 
 def launcher(

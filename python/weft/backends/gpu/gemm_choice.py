@@ -22,7 +22,8 @@ import dataclasses
 import functools
 import math
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weft.backends.gpu.gemm import Family, Run
@@ -194,30 +195,43 @@ def allowed(family: Family, product: Product) -> bool:
 
 def candidates(product: Product, kernel: str | None = None) -> list[tuple[str, Configuration, int]]:
     """The (family, configuration, parts of K) that can compute the product, of those that `kernel` names."""
+    allows = functools.partial(allowed, product=product)
+    return listed("gemm", f"{product.layout} {product.dtype}", FAMILIES, product, kernel, allows, PARTS)
+
+
+def listed(
+    op: str,
+    what: str,
+    families: Mapping[str, Any],
+    product: Product,
+    kernel: str | None,
+    allows: Callable[[Any], bool],
+    parts_of_k: Sequence[int],
+    whole: str = "",
+) -> list[tuple[str, Configuration, int]]:
+    """The candidates among `families` that `allows` lets in. whole: why K may not be in parts; op, what: for errors."""
     name, tile, parts = ([*kernel.split("/"), None, None][:3]) if kernel else (None, None, None)
-    if name is not None and name not in FAMILIES:
-        raise ValueError(f"gemm: expected a kernel of {', '.join(FAMILIES)}, got {kernel!r}")
+    if name is not None and name not in families:
+        raise ValueError(f"{op}: expected a kernel of {', '.join(families)}, got {kernel!r}")
     refusals: list[str] = []
     found: list[tuple[str, Configuration, int]] = []
-    for family in FAMILIES.values():
-        if name != family.name if name else not allowed(family, product):
+    few = product.batch * product.m * product.n < 2**31  # gemm_split.cu counts in 32 bits
+    for family in families.values():
+        if name != family.name if name else not allows(family):
             continue
         for configuration in family.configurations:
             if tile not in (None, configuration.name):
                 continue
-            refusal = family.refusal(product, configuration)
+            refusal = family.refusal(product, configuration) or (whole if parts not in (None, "1") else "")
             if refusal:
                 refusals.append(f"{family.name}/{configuration.name}: {refusal}")
                 continue
-            if parts is not None:
-                found.append((family.name, configuration, int(parts)))
-                continue
             steps = math.ceil(product.k / configuration.tile_k)
-            few = product.batch * product.m * product.n < 2**31  # gemm_split.cu counts in 32 bits
-            found += [(family.name, configuration, p) for p in PARTS if p == 1 or (few and steps // p >= 4)]
+            fits = [p for p in parts_of_k if p == 1 or (few and not whole and steps // p >= 4)]
+            found += [(family.name, configuration, p) for p in (fits if parts is None else [int(parts)])]
     if not found:
         reasons = "; ".join(refusals) or f"no tile {tile} in {name}"
-        raise ValueError(f"gemm: expected a kernel for {product.layout} {product.dtype}, got none ({reasons})")
+        raise ValueError(f"{op}: expected a kernel for {what}, got none ({reasons})")
     return found
 
 

@@ -80,9 +80,7 @@ class Mma:
 
     def prepare(self, product: Product, configuration: Configuration, splits: int) -> Run:
         shared = self.shared_bytes(product, configuration)
-        return launcher(
-            product, configuration, splits, "gemm_mma", self.defines(product, configuration), shared=shared
-        )
+        return launcher(product, configuration, splits, self.name, self.defines(product, configuration), shared)
 
 
 def narrow(product: Product) -> bool:

@@ -62,9 +62,7 @@ class Simt:
         }  # fmt: skip
 
     def prepare(self, product: Product, configuration: Configuration, splits: int) -> Run:
-        return launcher(
-            product, configuration, splits, "gemm_simt", self.defines(product, configuration), shared=0
-        )
+        return launcher(product, configuration, splits, self.name, self.defines(product, configuration))
 
 
 def wide(product: Product) -> bool:
@@ -72,8 +70,9 @@ def wide(product: Product) -> bool:
     return product.compute in ("float64", "uint64")
 
 
-def launcher(product: Product, configuration: Configuration, splits: int, name: str, defines: dict[str, Any],
-             shared: int) -> Run:  # fmt: skip
+def launcher(
+    product: Product, configuration: Configuration, splits: int, name: str, defines: dict[str, Any], shared: int = 0
+) -> Run:
     """What launches the kernel `name` of {name}.cu, one block per tile, product and part of k."""
     k_split = part_length(product.k, splits, configuration.tile_k)
     problem = product.problem(configuration.tile_m, configuration.tile_n, splits=splits, k_split=k_split)
