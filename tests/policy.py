@@ -16,7 +16,9 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,11 @@ def cuda_headers() -> Path | None:
 def needs(*names: str) -> pytest.MarkDecorator:
     """The mark of a test that needs every one of `names`."""
     return pytest.mark.needs(*names)
+
+
+def mostly_slow(cases: Iterable[Any], runs: Callable[[Any], bool]) -> list[Any]:
+    """Parameters of a test: those for which `runs` does not hold are left to the slow cases."""
+    return [case if runs(case) else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
 
 def missing(name: str) -> tuple[str, bool] | None:

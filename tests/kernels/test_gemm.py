@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import policy
+from kernels.checked import same_bits
 from kernels.gemm_checks import check
 from weft.backends import emulator
 from weft.backends.gpu import gemm_choice, gemm_mma, gemm_simt
@@ -24,11 +25,6 @@ EPILOGUES = (
 )
 
 pytestmark = policy.needs("emulator")
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 @pytest.fixture(autouse=True)
@@ -53,12 +49,22 @@ def tensor_core_cases():
                 yield arch, dtype, tile, layout, width, next(rotation)
 
 
+def every_time(case):
+    """Of each tile two layouts in bfloat16, one in tf32, on Turing and of narrow rows; others of the next tile."""
+    arch, dtype, tile, layout, width, _ = case
+    narrow_turing = width < 16 and arch == 75  # NN too, as bfloat16
+    turn = (gemm_mma.ROWS.index(tile) + (1 if narrow_turing else LAYOUTS.index(layout))) % 4
+    if width < 16:
+        return turn == 0
+    return turn % 2 == 0 if arch == 75 else turn == 3 if dtype == "float32" else turn < 2
+
+
 def label(case):
     arch, dtype, tile, layout, width, epilogue = case
     return "-".join([f"sm{arch}", dtype, tile.name, layout, f"{width}bytes", *epilogue])
 
 
-@pytest.mark.parametrize("case", list(tensor_core_cases()), ids=label)
+@pytest.mark.parametrize("case", policy.mostly_slow(tensor_core_cases(), every_time), ids=label)
 def test_tensor_cores(case, rng):
     arch, dtype, tile, layout, width, epilogue = case
     tf32 = dtype == "float32"
@@ -87,8 +93,17 @@ def simt_cases():
     yield "bfloat16", gemm_simt.CONFIGURATIONS[2], "TN", 4, next(rotation)
 
 
+def two_layouts(case):
+    """Of each tile, other ones of the next; and what is not float32 in vectors."""
+    dtype, tile, layout, step, _ = case
+    turn = gemm_simt.CONFIGURATIONS.index(tile) + LAYOUTS.index(layout)
+    return (dtype, step) != ("float32", 4) or turn % 2 == 0
+
+
 @pytest.mark.parametrize(
-    "case", list(simt_cases()), ids=lambda c: "-".join([c[0], c[1].name, c[2], f"{c[3]}elements", *c[4]])
+    "case",
+    policy.mostly_slow(simt_cases(), two_layouts),
+    ids=lambda c: "-".join([c[0], c[1].name, c[2], f"{c[3]}elements", *c[4]]),
 )
 def test_simt(case, rng):
     dtype, tile, layout, step, epilogue = case
@@ -174,10 +189,9 @@ def test_checked_in_every_order(arch, dtype, layout, kernel, step, epilogue):
     tf32 = kernel.startswith("gemm_mma") and dtype == "float32"
     if tf32:
         gemm_choice.set_float32_matmul_precision("high")
-    outputs = []
-    for schedule, late in itertools.product(("fifo", "lifo", "reverse", "random"), (True, False)):
-        with emulator.settings(arch=arch, checked=True, schedule=schedule, late=late):
-            rng = np.random.default_rng(7)  # one product in all orders
-            got = check(rng, 64 + step, 64 + step, 96 + step, dtype, layout, kernel=kernel, tf32=tf32, **epilogue)
-            outputs.append(got.tobytes())
-    assert len(set(outputs)) == 1, "the order of execution shows in the result"
+
+    def run():
+        rng = np.random.default_rng(7)  # one product in all orders
+        return check(rng, 64 + step, 64 + step, 96 + step, dtype, layout, kernel=kernel, tf32=tf32, **epilogue)
+
+    same_bits(run, arch=arch)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 
 import numpy as np
 import pytest
 
+import policy
 import stub_driver
 import weft
 from kernels.gemm_checks import check
-from policy import needs
 from stub_driver import FakeArray
 from weft.backends import emulator, tensor_maps
 from weft.backends.gpu import gemm_choice, gemm_sm90
@@ -29,11 +30,6 @@ def hopper():
     with emulator.settings(arch=90, multiprocessors=2):
         yield
     weft.set_float32_matmul_precision("highest")
-
-
-@pytest.fixture
-def rng(request):
-    return np.random.default_rng(len(request.node.name))
 
 
 def on(tile):
@@ -87,9 +83,17 @@ EPILOGUES = {
 }
 
 
-@pytest.mark.parametrize("tile", [LARGE, TURNS, SMALL])
-@pytest.mark.parametrize("epilogue", EPILOGUES)
-def test_epilogues(rng, tile, epilogue):
+def alternating(case):
+    """All in clusters; in turns, or by one warpgroup, every second."""
+    tile, epilogue = case
+    return tile == LARGE or list(EPILOGUES).index(epilogue) % 2 == (tile == SMALL)
+
+
+@pytest.mark.parametrize(
+    "case", policy.mostly_slow(itertools.product([LARGE, TURNS, SMALL], EPILOGUES), alternating), ids="-".join
+)
+def test_epilogues(rng, case):
+    tile, epilogue = case
     options = {"out_margin": 8, **EPILOGUES[epilogue]}
     check(rng, 200, 328, 136, "bfloat16", "NN", kernel=on(tile), **options)
 
@@ -131,7 +135,7 @@ def test_copied_factors(rng, dtype, layout):
 
 
 
-@needs("nvrtc")
+@policy.needs("nvrtc")
 def test_launch_on_a_gpu(monkeypatch):
     """What the driver is asked for: a cluster on every pair of multiprocessors, and the boxes of each matrix."""
     monkeypatch.delitem(sys.modules, "cupy", raising=False)  # a test before imported it: the stub lacks its streams

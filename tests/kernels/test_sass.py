@@ -64,7 +64,8 @@ def chosen(kernels: str, capability: int, most: int) -> list[tuple[Configuration
     rows = [c for c in configurations(kernels) if c.runs_on(capability)]
     step = max(1, -(-len(rows) // most))
     # another part of the table for each architecture
-    return [(c, capability) for c in rows[CAPABILITIES.index(capability) % step :: step]]
+    first = step * CAPABILITIES.index(capability) // len(CAPABILITIES)
+    return [(c, capability) for c in rows[first::step]]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def chosen(kernels: str, capability: int, most: int) -> list[tuple[Configuration
 )
 @pytest.mark.parametrize("kernel", SOURCES)
 def test_no_kernel_spills(kernel, capability):
-    jobs = chosen(kernel, capability, 2)
+    jobs = chosen(kernel, capability, 2 if capability == 90 else 1)
     if jobs:
         assert nvrtc.target(capability).startswith(f"sm_{capability}")
         assert not faults(jobs)
