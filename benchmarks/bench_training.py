@@ -19,6 +19,7 @@ if __name__ == "__main__":
     harness.quiet_environment()
 
 import numpy as np
+
 from models import MODELS
 
 
