@@ -64,7 +64,6 @@ def lie(values, device, kind):
 LAYOUTS = ("transposed", "gaps", "backwards", "misaligned")
 
 
-
 def caught(run, checked):
     """That run() fails, in checked mode or without."""
     checks.caught(run, {"checked late" if checked else "fast late": ""}, schedule="random", seed=3)

@@ -24,9 +24,7 @@ FLIPPED = Conv(3, 136, 7, 6, 72, padding=ONE)
 def convolution(tile, direction, case=LAYER, parts=1, **changes):
     options = {name: changes.pop(name) for name in ("bias", "activation") if name in changes}
     case = dataclasses.replace(case, **changes)
-    return check(
-        np.random.default_rng(5), case, direction, "bfloat16", kernel=f"conv_sm90/{tile}/{parts}", **options
-    )
+    return check(np.random.default_rng(5), case, direction, "bfloat16", kernel=f"conv_sm90/{tile}/{parts}", **options)
 
 
 CASES = {

@@ -134,7 +134,6 @@ def test_copied_factors(rng, dtype, layout):
           tf32="even" if dtype == "float32" else False)  # fmt: skip
 
 
-
 @policy.needs("nvrtc")
 def test_launch_on_a_gpu(monkeypatch):
     """What the driver is asked for: a cluster on every pair of multiprocessors, and the boxes of each matrix."""

@@ -230,9 +230,7 @@ def test_checked_under_every_schedule(char, classes, rng):
 def test_a_head_checked_under_every_schedule(rng):
     arrays = head(rng, "E", classes=70)
     params = {"ignore_index": -100, "label_smoothing": 0.1, "chunk": 4, "wanted": (True, True, True)}
-    same_under_every_schedule(
-        lambda: K.linear_cross_entropy_gradients(*(on("emulated", a) for a in arrays), **params)
-    )
+    same_under_every_schedule(lambda: K.linear_cross_entropy_gradients(*(on("emulated", a) for a in arrays), **params))
 
 
 FILE = "cross_entropy.cu"
