@@ -55,6 +55,7 @@ LAZY = set("nn models onnx optim data train metrics io random testing recipes cl
 LAZY_NAMES = {
     "save": "io",
     "load": "io",
+    "generate": "models",
     "nanguard": "guard",
     "autocast": "casting",
     "GradScaler": "optim",

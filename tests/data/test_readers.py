@@ -23,6 +23,7 @@ from weft.data import (
     digits,
     download,
     fashion_mnist,
+    gpt2_tokenizer,
     mnist,
     read_cifar,
     read_idx,
@@ -95,6 +96,7 @@ def test_digits():
 @pytest.mark.parametrize("load, key, file", [(mnist, "mnist", "train-images-idx3-ubyte.gz"),
                                              (fashion_mnist, "fashion", "t10k-labels-idx1-ubyte.gz"),
                                              (cifar10, "cifar10", "data_batch_1.bin"),
+                                             (gpt2_tokenizer, "gpt2-bpe", "encoder.json"),
                                              (tiny_shakespeare, "shakespeare", "tinyshakespeare.txt")])  # fmt: skip
 def test_what_is_missing(load, key, file, nowhere, monkeypatch):
     (nowhere / "mine").mkdir()
@@ -281,9 +283,9 @@ def test_get_keeps_what_is_there(tmp_path, monkeypatch):
         download.get("imagenet", tmp_path)
 
 
-@needs("data/mnist", "data/fashion-mnist", "data/text")
+@needs("data/mnist", "data/fashion-mnist", "data/text", "data/gpt2-bpe")
 def test_pins_are_those_of_the_real_files():
-    for name in ("mnist", "fashion", "shakespeare"):
+    for name in ("mnist", "fashion", "shakespeare", "gpt2-bpe"):
         for pinned in download.SOURCES[name]:
             path = DATA / pinned.path
             assert path.stat().st_size == pinned.size and download.digest(path) == pinned.sha256

@@ -252,3 +252,67 @@ def test_half_precision_files_stay_as_they_are(tmp_path):
     inside = inputs["attention_mask"] == 1
     near(model(**inputs).numpy().astype("f"), want, 0.05, "bfloat16", inside)
     near(wide(**inputs).numpy(), reference.float()(**of_torch(inputs)).logits.detach().numpy(), 1e-4, "wide", inside)
+
+
+# ---- generation
+
+
+def prompts():
+    """Texts of three lengths, padded on the left."""
+    tokens, mask = rng.integers(6, 97, (3, 7)), np.ones((3, 7), np.int64)
+    mask[1, :3] = 0
+    mask[2, :5] = 0
+    tokens[mask == 0] = 1
+    return tokens, mask
+
+
+WRITERS = [case for case in CASES if case.startswith(("gpt2", "llama"))]
+
+
+@pytest.mark.parametrize("case", WRITERS)
+def test_greedy_texts_are_theirs_token_for_token(case, tmp_path):
+    reference = theirs(case, seed=7)
+    reference.save_pretrained(tmp_path)
+    model = models.from_pretrained(tmp_path)
+    tokens, mask = prompts()
+    steps = {"max_new_tokens": 24, "eos_token_id": None, "pad_token_id": 1}
+    for k in (1, 3):
+        inputs = of_torch({"input_ids": tokens[:k], "attention_mask": mask[:k]})
+        want = reference.generate(**inputs, **steps, do_sample=False).numpy()
+        got = weft.generate(model, tokens[:k], attention_mask=mask[:k], **steps)
+        assert want.shape == (k, 31) and np.array_equal(got, want)
+    if case not in ("llama-dynamic", "llama-longrope"):  # whose keys depend on how much was read at once
+        assert np.array_equal(weft.generate(model, tokens, attention_mask=mask, use_cache=False, **steps), got)
+
+
+@pytest.mark.parametrize("case", ["gpt2", "llama"])
+@pytest.mark.parametrize("options", [{"num_beams": 3}, {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True},
+                                     {"num_beams": 2, "length_penalty": -1.0}, {"num_beams": 5, "eos": 5}])  # fmt: skip
+def test_beams_are_theirs(case, options, tmp_path):
+    reference = theirs(case, seed=9)
+    reference.save_pretrained(tmp_path)
+    model = models.from_pretrained(tmp_path)
+    tokens, mask = prompts()
+    options = dict(options)
+    ends = list(range(90, 90 + options.pop("eos", 2)))
+    steps = {"max_new_tokens": 12, "eos_token_id": ends, "pad_token_id": 1, **options}
+    want = reference.generate(**of_torch({"input_ids": tokens, "attention_mask": mask}), **steps, do_sample=False)
+    got = weft.generate(model, tokens, attention_mask=mask, **steps)
+    assert np.array_equal(got, want.numpy())
+
+
+@pytest.mark.parametrize(
+    "options", [(0.7, None, None), (1.3, 5, None), (1.0, None, 0.8), (0.9, 20, 0.5), (1.0, 97, 1.0)]
+)
+def test_shares_of_tokens_are_theirs(options):
+    import torch
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    temperature, top_k, top_p = options
+    scores = rng.standard_normal((4, 97)) * 3
+    want = TemperatureLogitsWarper(temperature)(None, torch.from_numpy(scores))
+    want = want if top_k is None else TopKLogitsWarper(top_k)(None, want)
+    want = want if top_p is None else TopPLogitsWarper(top_p)(None, want)
+    np.testing.assert_allclose(
+        models.sampling.token_shares(scores, temperature, top_k, top_p), want.softmax(-1).numpy(), atol=1e-12
+    )

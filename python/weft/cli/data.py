@@ -10,7 +10,7 @@ from typing import Any
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "weft data [get NAME...] [--data DIR]"
     parser.add_argument("action", nargs="?", choices=["get"], help="fetch; without it, only look")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion, cifar10, shakespeare")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion, cifar10, shakespeare, gpt2-bpe")
     parser.add_argument("--data", metavar="DIR", help="where to look, or to put it (default: a cache folder)")
 
 
@@ -31,6 +31,7 @@ def look(data: str | None) -> int:
 
     readers: dict[str, Callable[..., Any]] = {
         "mnist": catalog.mnist, "fashion": catalog.fashion_mnist, "shakespeare": catalog.tiny_shakespeare,
+        "gpt2-bpe": catalog.gpt2_tokenizer,
     }  # fmt: skip
     for name, read in readers.items():
         try:

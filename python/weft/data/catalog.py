@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weft.data.bpe import BPETokenizer
 from weft.data.dataset import ArrayDataset
 from weft.data.readers import read_cifar, read_idx
 from weft.data.text import Text, read_text
@@ -96,6 +97,16 @@ def tiny_shakespeare(data: Path | str | None = None) -> Text:
     """
     (path,) = locate("shakespeare", ["text", "tinyshakespeare"], [["tinyshakespeare.txt", "input.txt"]], data)
     return read_text(path)
+
+
+def gpt2_tokenizer(data: Path | str | None = None) -> BPETokenizer:
+    """GPT-2's byte-pair encoding: 50,257 tokens, 50,000 merges. `data` as in `mnist`.
+
+    Source: https://github.com/openai/gpt-2.
+    """
+    files = [["encoder.json", "vocab.json"], ["vocab.bpe", "merges.txt"]]
+    vocabulary, merges = locate("gpt2-bpe", ["gpt2-bpe", "gpt2"], files, data)
+    return BPETokenizer.from_files(vocabulary, merges)
 
 
 def digits() -> tuple[ArrayDataset, list[str]]:

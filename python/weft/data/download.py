@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 FASHION = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
 SHAKESPEARE = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+GPT2 = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 CIFAR = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CHUNK = 1 << 18
 
@@ -50,6 +51,12 @@ SOURCES = {
     "shakespeare": [
         Source(SHAKESPEARE, "text/tinyshakespeare.txt", 1_115_394,
                "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),
+    ],
+    "gpt2-bpe": [
+        Source(GPT2 + "encoder.json", "gpt2-bpe/encoder.json", 1_042_301,
+               "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
+        Source(GPT2 + "vocab.bpe", "gpt2-bpe/vocab.bpe", 456_318,
+               "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
     ],
     "cifar10": [
         Source(CIFAR, "cifar10/cifar-10-binary.tar.gz", 170_052_171,

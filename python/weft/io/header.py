@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,6 +104,24 @@ def parse(head: bytes, data_size: int) -> tuple[dict[str, str], dict[str, Entry]
     entries = {name: check_entry(name, entry) for name, entry in fields.items()}
     check_offsets(entries, data_size)
     return metadata, entries
+
+
+def read_object(path: Path, limit: int) -> dict[str, Any]:
+    """The JSON object in a file of at most `limit` bytes, no name in it twice; HeaderError if it is not one."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise HeaderError(f"expected at most {limit} bytes of JSON, got {size}")
+        text = file.read(size)  # a larger number would be set aside first
+    try:
+        fields = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse)
+    except HeaderError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise HeaderError(f"expected JSON, got something else: {error}") from None
+    if not isinstance(fields, dict):
+        raise HeaderError(f"expected a JSON object, got {type(fields).__name__}")
+    return fields
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ The layout is that of Hugging Face's libraries: `model-00001-of-00002.safetensor
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from weft.io.container import Array, CheckpointError, write_file
 from weft.io.durable import write_durably
 from weft.io.foreign import KINDS
-from weft.io.header import MAX_HEADER, MAX_TENSORS, HeaderError, refuse, unique
+from weft.io.header import MAX_HEADER, MAX_TENSORS, HeaderError, read_object
 from weft.io.mapped import MappedFile
 
 WHOLE = "model.safetensors"
@@ -82,24 +81,6 @@ def read_index(path: Path) -> dict[str, str]:
     except HeaderError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return places
-
-
-def read_object(path: Path, limit: int) -> dict[str, Any]:
-    """The JSON object in a file of at most `limit` bytes, no name in it twice; HeaderError if it is not one."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise HeaderError(f"expected at most {limit} bytes of JSON, got {size}")
-        text = file.read(size)  # a larger number would be set aside first
-    try:
-        fields = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse)
-    except HeaderError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise HeaderError(f"expected JSON, got something else: {error}") from None
-    if not isinstance(fields, dict):
-        raise HeaderError(f"expected a JSON object, got {type(fields).__name__}")
-    return fields
 
 
 def find(folder: Path) -> Path:

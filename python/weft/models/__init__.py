@@ -18,6 +18,7 @@ from weft.models.llama import LlamaConfig, LlamaForCausalLM
 from weft.models.parts import Cache
 from weft.models.pretrained import from_pretrained
 from weft.models.resnet import ResNetConfig, ResNetForImageClassification
+from weft.models.sampling import generate
 from weft.models.vision import mnist_cnn, resnet18, resnet50
 from weft.models.vit import ViTConfig, ViTForImageClassification
 
@@ -29,5 +30,5 @@ CLASSES = (
 __all__ = [
     "BertConfig", "BertForMaskedLM", "BertForSequenceClassification", "BertModel", "Cache", "GPT2Config",
     "GPT2LMHeadModel", "LlamaConfig", "LlamaForCausalLM", "ResNetConfig", "ResNetForImageClassification", "ViTConfig",
-    "ViTForImageClassification", "from_pretrained", "gpt2", "mnist_cnn", "resnet18", "resnet50",
+    "ViTForImageClassification", "from_pretrained", "generate", "gpt2", "mnist_cnn", "resnet18", "resnet50",
 ]  # fmt: skip

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from weft.io.header import HeaderError, read_object
+
 CONFIG = "config.json"
 LIMIT = 10_000_000  # bytes of a config.json, of which label names may be many
 
@@ -114,9 +116,6 @@ def checked(model: str, name: str, value: Any, hint: Any) -> Any:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The fields of a folder's config.json; ValueError if it is none, FileNotFoundError if there is none."""
-    from weft.io.header import HeaderError
-    from weft.io.shards import read_object
-
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(f"from_pretrained: expected {CONFIG} in {folder}, got none")
     try:

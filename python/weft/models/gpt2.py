@@ -170,13 +170,15 @@ class GPT2LMHeadModel(Pretrained):
         return (("lm_head.weight", "transformer.wte.weight"),) if self.lm_head is None else ()
 
     def forward(
-        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, cache: Cache | None = None
-    ) -> Any:
+        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, cache: Cache | None = None,
+        logits_to_keep: int = 0,
+    ) -> Any:  # fmt: skip
         """Scores (B, T, vocab_size) of the token after each of input_ids (B, T).
 
         attention_mask: (B, T) of 1 and 0 (padding), those in the cache included. position_ids: (B, T) or (T,), by
-        default counted on from the cache. cache: what the tokens before gave, to which these are added. ValueError
-        where there are more tokens than the n_positions of the model.
+        default counted on from the cache. cache: what the tokens before gave, to which these are added.
+        logits_to_keep: scores of that many last tokens only, 0 for all. ValueError where there are more tokens than the
+        n_positions of the model.
         """
         decoder = self.transformer
         tokens = integers("GPT2", input_ids, decoder.wte.weight)
@@ -189,6 +191,7 @@ class GPT2LMHeadModel(Pretrained):
         plain = position_ids is None and not past
         sight = None if plain and mask is None and cache is None else Sight(mask, cache)
         x = decoder(tokens, None if plain else at, sight)
+        x = x[:, -logits_to_keep:] if logits_to_keep else x
         return F.linear(x, decoder.wte.weight if self.lm_head is None else self.lm_head.weight)
 
 

@@ -167,12 +167,14 @@ class LlamaForCausalLM(Pretrained):
         return (("lm_head.weight", "model.embed_tokens.weight"),) if self.lm_head is None else ()
 
     def forward(
-        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, cache: Cache | None = None
-    ) -> Any:
+        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, cache: Cache | None = None,
+        logits_to_keep: int = 0,
+    ) -> Any:  # fmt: skip
         """Scores (B, T, vocab_size) of the token after each of input_ids (B, T).
 
         attention_mask: (B, T) of 1 and 0 (padding), those in the cache included. position_ids: (B, T) or (T,), by
         default counted on from the cache. cache: what the tokens before gave, to which these are added.
+        logits_to_keep: scores of that many last tokens only, 0 for all.
         """
         config, table = self.config, self.model.embed_tokens.weight
         tokens = integers("Llama", input_ids, table)
@@ -183,4 +185,5 @@ class LlamaForCausalLM(Pretrained):
         tables = rotary_tables(config.rope_parameters or {}, config.head_dim or 0, config.max_position_embeddings, at)
         cos, sin = (Tensor(beside(values, table.data)) for values in tables)
         x = self.model(tokens, (cos, sin), Sight(mask, cache))
+        x = x[:, -logits_to_keep:] if logits_to_keep else x
         return F.linear(x, table if self.lm_head is None else self.lm_head.weight)
