@@ -9,7 +9,7 @@ import numpy as np
 from weft.autograd import DEFAULTS, NO_NUMBERS, Tensor
 from weft.backends.array import OnDevice, device_of, on_devices
 from weft.backends.device import check_device, place
-from weft.ops.dtypes import FLOAT32, as_dtype, check_holds
+from weft.ops.dtypes import FLOAT32, INT64, as_dtype, check_holds
 from weft.ops.elementwise import astype
 from weft.ops.shape import broadcast_to, reshape, stack
 
@@ -151,15 +151,30 @@ def empty(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: str | None = None) -> Tensor:
     """Numbers from `start` (0 if only one is given) by `step`, `stop` left out; float32 if any is a float.
 
-    OverflowError where an integer `dtype` does not reach that far.
+    TypeError where an integer `dtype` would cut floats, OverflowError where it does not reach that far.
     """
     dtype = as_dtype("arange", dtype)
-    values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
-    if dtype is not None and dtype.kind in "iu" and values.size:
-        info, ends = np.iinfo(dtype), (values[0], values[-1])
-        if min(ends) < info.min or max(ends) > info.max:
-            raise OverflowError(f"arange: expected numbers that fit {info.dtype}, got {ends[0]} to {ends[1]}")
+    if stop is None:
+        start, stop = 0, start
+    if all([isinstance(n, (int, np.integer)) for n in (start, stop, step)]):
+        return moved(counted(int(start), int(stop), int(step), dtype or INT64), device)
+    values = np.arange(start, stop, step)
+    if dtype is not None:
+        check_holds("arange", dtype, values)
     return moved(of_numbers(values, dtype), device)
+
+
+def counted(start: int, stop: int, step: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The integers of a range, exact in all 64 bits."""
+    numbers = range(start, stop, step)
+    if numbers and dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if min(numbers[0], numbers[-1]) < info.min or max(numbers[0], numbers[-1]) > info.max:
+            raise OverflowError(f"arange: expected numbers that fit {dtype}, got {numbers[0]} to {numbers[-1]}")
+    if dtype.kind not in "iu" or max(abs(start), abs(stop), abs(step)) < 2**63:
+        return np.arange(start, stop, step).astype(dtype, copy=False)
+    bits = np.arange(len(numbers), dtype=np.uint64)  # modulo 2^64, where negative numbers wrap around and back
+    return (bits * np.uint64(step % 2**64) + np.uint64(start % 2**64)).astype(dtype)
 
 
 def linspace(

@@ -6,6 +6,7 @@ from typing import Any
 
 from weft.autograd import op
 from weft.backends.array import namespace
+from weft.ops.complex import adjoint
 from weft.ops.elementwise import astype
 from weft.ops.shape import concat, normal_axes, pad
 
@@ -44,8 +45,7 @@ def product_gradient(g: Any, x: Any, axis: int) -> Any:
     It is the product of all values before i, times h[i] = g[i] + x[i + 1] h[i + 1]. Those sums come from pairs of
     intervals whose lengths double: h[i] of two is b[i] + a[i] b[i + d], a[i] the product of the d values after i.
     """
-    xp, n = namespace(g), x.shape[axis]
-    x = namespace(x).conj(x) if x.dtype.kind == "c" else x
+    xp, x, n = namespace(g), adjoint(x), x.shape[axis]
     if n < 2:
         return g
     start = xp.ones_like(x[along(axis, 0, 1)])

@@ -13,6 +13,7 @@ from weft.autograd import Tensor, op, state
 from weft.backends.array import ARRAYS, device_of, namespace
 from weft.backends.device import beside, check_together
 from weft.backends.piece import Pieces
+from weft.ops.complex import check_ordered
 from weft.ops.dtypes import check_holds
 from weft.ops.shape import broadcast_to, normal_axes
 
@@ -232,6 +233,7 @@ def argsort(x, /, *, axis=-1, descending=False, stable=True):
 
 def sorting(x: Any, axis: int, descending: bool, stable: bool) -> Any:
     """The indices that sort an array along an axis, counted from 0."""
+    check_ordered("sort", x)
     if descending:  # ~x turns the order of integers around, where -x wraps
         x = ~x if x.dtype.kind in "biu" else -x
     return namespace(x).argsort(x, axis=axis, stable=stable)

@@ -28,21 +28,15 @@ class NamespaceInfo:
         return list(devices())
 
     def default_dtypes(self, *, device: str | None = None) -> dict[str, np.dtype[Any]]:
-        """The dtypes that Python's numbers and positions get; complex ones are of the CPU alone."""
-        defaults: dict[str, np.dtype[Any]] = {
-            "real floating": FLOAT32,
-            "complex floating": COMPLEX64,
-            "integral": INT64,
-            "indexing": INT64,
-        }
-        if check_device(device) != "cpu":
-            del defaults["complex floating"]
-        return defaults
+        """The dtypes that Python's numbers and positions become; whether the device has them, `dtypes` says."""
+        check_device(device)
+        return {"real floating": FLOAT32, "complex floating": COMPLEX64, "integral": INT64, "indexing": INT64}
 
     def dtypes(self, *, device: str | None = None, kind: Any = None) -> dict[str, np.dtype[Any]]:
         """The dtypes of the standard that arrays on a device may have, by name.
 
-        kind: as in `isdtype`; None for all.  float16 and bfloat16, which Weft has too, are not the standard's.
+        kind: as in `isdtype`; None for all.  Complex ones are of the CPU alone. float16 and bfloat16, which Weft has
+        too, are not the standard's.
         """
         found = {name: np.dtype(name) for name in NAMES}
         if check_device(device) != "cpu":

@@ -9,6 +9,7 @@ import numpy as np
 
 from weft.autograd import op
 from weft.backends.array import device_of, is_16_bit, namespace
+from weft.ops.complex import adjoint, check_ordered
 from weft.ops.elementwise import astype, floating, sqrt
 
 
@@ -71,6 +72,7 @@ def extreme(name: str, doc: str) -> Any:
     """max or min: values that tie share the gradient equally."""
 
     def body(x, /, *, axis=None, keepdims=False):
+        check_ordered(name, x)
         xp = namespace(x)
         kept = kept_shape(x.shape, axis)
         y = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
@@ -116,13 +118,14 @@ def prod(x, /, *, axis=None, dtype=None, keepdims=False):
         inverse = [0] * len(kept)
         for i, j in enumerate(order + last):
             inverse[j] = i
-        return xp.permute_dims(back, tuple(inverse)) * xp.reshape(g, kept)
+        return adjoint(xp.permute_dims(back, tuple(inverse))) * xp.reshape(g, kept)
 
     return in_dtype(namespace(x).prod(x, axis=axis, keepdims=keepdims), dtype), (vjp,)
 
 
 def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The variance over `axis`, divided by count - correction."""
+    check_ordered("var", x)
     if is_16_bit(x.dtype):  # its sum of squares is soon past float16
         return var(astype(x, dtype=np.float32), axis=axis, correction=correction, keepdims=keepdims).astype(x.dtype)
     centred = x - mean(x, axis=axis, keepdims=True)
@@ -138,8 +141,10 @@ def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
-def plain(name: str, doc: str) -> Any:
+def plain(name: str, doc: str, ordered: bool) -> Any:
     def body(x, /, *, axis=None, keepdims=False):
+        if ordered:
+            check_ordered(name, x)
         return getattr(namespace(x), name)(x, axis=axis, keepdims=keepdims), None
 
     body.__name__ = body.__qualname__ = name
@@ -147,10 +152,10 @@ def plain(name: str, doc: str) -> Any:
     return op(body)
 
 
-all = plain("all", "Whether all values over `axis` are true.")
-any = plain("any", "Whether one value over `axis` is true.")
-argmax = plain("argmax", "The index of the first largest value along `axis` (of the flat array for None).")
-argmin = plain("argmin", "The index of the first smallest value along `axis` (of the flat array for None).")
+all = plain("all", "Whether all values over `axis` are true.", False)
+any = plain("any", "Whether one value over `axis` is true.", False)
+argmax = plain("argmax", "The index of the first largest value along `axis` (of the flat array for None).", True)
+argmin = plain("argmin", "The index of the first smallest value along `axis` (of the flat array for None).", True)
 
 
 @op

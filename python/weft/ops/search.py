@@ -9,6 +9,7 @@ import numpy as np
 from weft.autograd import Tensor, op
 from weft.backends.array import is_16_bit, namespace
 from weft.backends.device import beside, check_together
+from weft.ops.complex import check_ordered
 from weft.ops.dtypes import promoted, result_type
 from weft.ops.index import as_indices, take
 from weft.ops.shape import reshape
@@ -66,6 +67,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
         x1 = take(x1, as_indices(sorter, x1, "searchsorted"), axis=0)
     if isinstance(x2, (bool, int, float)):
         x2 = Tensor(beside(np.asarray(x2, result_type(x1, x2)), x1))
+    check_ordered("searchsorted", raw(x1), raw(x2))
     check_together("searchsorted", (raw(x1), raw(x2)))
     promoted(x1.dtype, x2.dtype)  # refuses what does not mix
     return places(x1, x2, side=side)
