@@ -88,9 +88,11 @@ def test_results_without_axes_stay_arrays():
 
 
 def test_only_the_committed_names_run_in_the_array_library():
-    assert COLD == {"argsort", "nonzero", "sort", "unique"}
+    assert COLD == {"argsort", "cumprod", "nonzero", "searchsorted", "sort", "unique"}
     x = draw(5)
     np.testing.assert_array_equal(np.argsort(from_host(x)).get(), np.argsort(x))
+    np.testing.assert_array_equal(np.cumprod(from_host(x), axis=0).get(), np.cumprod(x))
+    np.testing.assert_array_equal(np.searchsorted(from_host(np.sort(x)), from_host(x)).get(), np.argsort(np.argsort(x)))
     with pytest.raises(TypeError, match="one device"):
         np.unique(from_host(x), x)
 

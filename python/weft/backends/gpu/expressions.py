@@ -10,10 +10,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from weft.backends.gpu.array import check_real
+
 FLOAT32 = np.dtype(np.float32)
 
+
+class Types(dict[str, str]):
+    """C types by dtype character; complex numbers have none."""
+
+    def __missing__(self, char: str) -> str:
+        check_real(np.dtype(char), "devices")
+        raise KeyError(char)
+
+
 #: C types by dtype character: in memory, and what they are computed in.
-STORAGE = {
+STORAGE = Types({
     "?": "bool",
     "b": "int8_t",
     "B": "uint8_t",
@@ -29,9 +40,9 @@ STORAGE = {
     "E": "bf16",
     "f": "float",
     "d": "double",
-}
-COMPUTE = {**STORAGE, "e": "float", "E": "float"}
-WRAPPING = {**COMPUTE, **dict.fromkeys("bBhHiI", "uint32_t"), **dict.fromkeys("lLqQ", "uint64_t")}
+})  # fmt: skip
+COMPUTE = Types({**STORAGE, "e": "float", "E": "float"})
+WRAPPING = Types({**COMPUTE, **dict.fromkeys("bBhHiI", "uint32_t"), **dict.fromkeys("lLqQ", "uint64_t")})
 
 
 class Expression(NamedTuple):

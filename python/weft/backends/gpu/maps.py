@@ -15,7 +15,7 @@ import numpy as np
 
 from weft.backends.array import OnDevice
 from weft.backends.gpu import layout, transpose
-from weft.backends.gpu.array import empty
+from weft.backends.gpu.array import check_real, empty
 from weft.backends.gpu.expressions import COMPUTE, EXPRESSIONS, FLOAT32, MOVES, STORAGE, promoted, text_of
 from weft.backends.launch import Kernel, kernel, launch
 
@@ -54,6 +54,8 @@ def number(name: str, x: Any) -> Any:
     """A scalar operand as a Python bool, int or float; TypeError for anything else."""
     if type(x) in (bool, int, float):
         return x
+    if isinstance(x, complex):
+        check_real(np.dtype(type(x)), "devices")
     if isinstance(x, np.generic) or (isinstance(x, np.ndarray) and not x.ndim):
         return x.item() if x.dtype.kind in "biuf" else float(x)
     if isinstance(x, np.ndarray):
