@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "python" / "weft"
 LAYERS = (
     ("backends.registry",),
     ("backends.array",),
+    ("backends.linalg",),
     ("backends.device",),
     ("backends.reference",),
     ("backends.cpu",),
@@ -22,6 +23,7 @@ LAYERS = (
     ("autograd",),
     ("random",),
     ("ops",),
+    ("linalg", "fft"),
     ("methods", "gradients", "testing", "casting", "interop"),
     ("custom",),
     ("nn",),
@@ -100,5 +102,6 @@ def test_nothing_heavy_is_loaded(statement):
 
 def test_the_parts_load_on_first_use():
     loaded = loaded_by("import weft")
-    assert not {"weft.nn", "weft.optim", "weft.data", "weft.train", "weft.metrics", "weft.io", "weft.cli"} & loaded
+    parts = "nn optim data train metrics io linalg fft cli".split()
+    assert not {f"weft.{part}" for part in parts} & loaded
     assert "weft.nn" in loaded_by("import weft; weft.nn")

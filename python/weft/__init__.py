@@ -46,12 +46,10 @@ from weft.gradients import checkpoint, grad, hessian_vector_product, value_and_g
 from weft.ops import *  # noqa: F403
 from weft.ops import __array_namespace_info__  # noqa: F401
 
-globals().pop("elementwise", None)  # the module of ops that came with them: that name is the decorator's
-
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-LAZY = set("nn models onnx optim data train metrics io random testing recipes cli cuda".split())
+LAZY = set("nn linalg fft models onnx optim data train metrics io random testing recipes cli cuda".split())
 LAZY_NAMES = {
     "save": "io",
     "load": "io",

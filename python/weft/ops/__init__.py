@@ -1,6 +1,8 @@
 """Every op: what `weft` offers on arrays, and the namespace in which bodies run on Tensors."""
 
 # ruff: noqa: F401
+from types import ModuleType as _Module
+
 from weft.ops.activation import (
     celu,
     elu,
@@ -167,3 +169,5 @@ from weft.ops.shape import (
     triu,
     unstack,
 )
+
+__all__ = [n for n, value in globals().items() if not n.startswith("_") and not isinstance(value, _Module)]
