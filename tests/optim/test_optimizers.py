@@ -34,6 +34,22 @@ CONFIGURATIONS = [
     *[("RMSprop", {}), ("RMSprop", {"lr": 0.1, "alpha": 0.8, "eps": 1e-3}), ("RMSprop", {"momentum": 0.9})],
     *[("RMSprop", {"centered": True}), ("RMSprop", {"centered": True, "momentum": 0.5, "weight_decay": 0.1})],
     ("RMSprop", {"maximize": True}),
+    *[("NAdam", {}), ("NAdam", {"lr": 0.05, "betas": (0.7, 0.9), "eps": 1e-3, "weight_decay": 0.2})],
+    ("NAdam", {"lr": 0.1, "momentum_decay": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    *[("NAdam", {"lr": 0.1, "maximize": True}), ("NAdam", {"lr": 0.02, "momentum_decay": 0})],
+    *[("RAdam", {}), ("RAdam", {"lr": 0.05, "betas": (0.7, 0.9), "eps": 1e-3, "weight_decay": 0.2})],
+    ("RAdam", {"lr": 0.1, "betas": (0.8, 0.99), "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    *[("RAdam", {"lr": 0.1, "maximize": True}), ("RAdam", {"lr": 0.1, "betas": (0.9, 0.5)})],
+    *[("Adamax", {}), ("Adamax", {"lr": 0.05, "betas": (0.7, 0.9), "eps": 1e-3}), ("Adamax", {"maximize": True})],
+    *[("Adamax", {"lr": 0.1, "weight_decay": 0.2}), ("Adamax", {"lr": 0.1, "eps": 0.1, "betas": (0.0, 0.9)})],
+    *[("Adagrad", {}), ("Adagrad", {"lr": 0.1, "lr_decay": 0.2}), ("Adagrad", {"lr": 0.1, "maximize": True})],
+    ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1, "eps": 0.1}),
+    *[("Adadelta", {}), ("Adadelta", {"lr": 0.5, "rho": 0.7, "eps": 1e-3}), ("Adadelta", {"weight_decay": 0.2})],
+    *[("Adadelta", {"maximize": True}), ("Adadelta", {"rho": 0.99, "lr": 2.0})],
+    *[("Adafactor", {}), ("Adafactor", {"lr": 0.3, "weight_decay": 0.1}), ("Adafactor", {"maximize": True})],
+    ("Adafactor", {"lr": 0.5, "d": 2.0, "beta2_decay": -0.5}),
+    ("Adafactor", {"lr": 0.1, "eps": (1e-2, 0.5)}),
 ]
 
 

@@ -26,6 +26,13 @@ SCHEDULES = [
                     "div_factor": 10, "final_div_factor": 100}),
     ("OneCycleLR", {"max_lr": 0.5, "total_steps": 30, "three_phase": True, "base_momentum": 0.7, "max_momentum": 0.9}),
     ("OneCycleLR", {"max_lr": 0.5, "total_steps": 30, "cycle_momentum": False}),
+    ("CyclicLR", {"base_lr": 0.05, "max_lr": 0.5, "step_size_up": 4}),
+    ("CyclicLR", {"base_lr": 0.05, "max_lr": [0.5, 0.2], "step_size_up": 3, "step_size_down": 5,
+                  "mode": "triangular2"}),
+    ("CyclicLR", {"base_lr": [0.05, 0.1], "max_lr": 0.5, "step_size_up": 4, "mode": "exp_range", "gamma": 0.9}),
+    ("CyclicLR", {"base_lr": 0.05, "max_lr": 0.5, "step_size_up": 2, "base_momentum": 0.6,
+                  "max_momentum": [0.7, 0.95]}),
+    ("CyclicLR", {"base_lr": 0.05, "max_lr": 0.5, "step_size_up": 4, "cycle_momentum": False}),
 ]  # fmt: skip
 
 

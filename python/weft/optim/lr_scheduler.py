@@ -261,9 +261,7 @@ class OneCycleLR(LRScheduler):
                 f"got {total_steps}, {pct_start} and {anneal_strategy!r}"
             )
         groups = optimizer.param_groups
-        peaks = [float(max_lr)] * len(groups) if isinstance(max_lr, (int, float)) else [float(lr) for lr in max_lr]
-        if len(peaks) != len(groups):
-            raise ValueError(f"OneCycleLR: expected one max_lr for each of {len(groups)} groups, got {len(peaks)}")
+        peaks = of_groups("OneCycleLR", optimizer, "max_lr", max_lr)
         if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
             raise ValueError(
                 f"OneCycleLR: expected an optimizer with momentum or betas, got {type(optimizer).__name__}; "
@@ -302,10 +300,7 @@ class OneCycleLR(LRScheduler):
         if self.cycle_momentum:
             momentum = self.at(self.momenta)
             for group in self.optimizer.param_groups:
-                if "betas" in group:
-                    group["betas"] = (momentum, *group["betas"][1:])
-                else:
-                    group["momentum"] = momentum
+                set_momentum(group, momentum)
         return [self.at(rates) for rates in self.rates]
 
 
@@ -383,12 +378,7 @@ class ReduceLROnPlateau:
                 "ReduceLROnPlateau: expected factor < 1, mode min or max, threshold_mode rel or abs, "
                 f"got {factor}, {mode!r}, {threshold_mode!r}"
             )
-        groups = len(optimizer.param_groups)
-        self.min_lrs = [float(min_lr)] * groups if isinstance(min_lr, (int, float)) else list(min_lr)
-        if len(self.min_lrs) != groups:
-            raise ValueError(
-                f"ReduceLROnPlateau: expected one min_lr for each of {groups} groups, got {len(self.min_lrs)}"
-            )
+        self.min_lrs = of_groups("ReduceLROnPlateau", optimizer, "min_lr", min_lr)
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
         self.best: float | None = None
@@ -432,6 +422,23 @@ class ReduceLROnPlateau:
         vars(self).update(state_dict)
 
 
+def of_groups(name: str, optimizer: Optimizer, what: str, value: float | Sequence[float]) -> list[float]:
+    """One number for each group of the optimizer."""
+    groups = len(optimizer.param_groups)
+    values = [float(value)] * groups if isinstance(value, (int, float)) else [float(v) for v in value]
+    if len(values) != groups:
+        raise ValueError(f"{name}: expected one {what} for each of {groups} groups, got {len(values)}")
+    return values
+
+
+def set_momentum(group: dict[str, Any], momentum: float) -> None:
+    """Write a group's momentum, which is the first of its betas where it has these."""
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
+
+
 def cosine(start: float, end: float, part: float) -> float:
     """From start (part 0) to end (part 1) along half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
@@ -439,3 +446,11 @@ def cosine(start: float, end: float, part: float) -> float:
 
 def is_code(value: Any) -> bool:
     return callable(value) or (isinstance(value, list) and any(map(callable, value)))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CyclicLR":  # its file needs this one
+        from weft.optim.cyclic import CyclicLR
+
+        return CyclicLR
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -131,11 +131,14 @@ class Optimizer:
                 state = self.state.get(p)
                 if state is None:
                     capturing.refuse(f"the first gradient of a Tensor {p.shape}", "let the step warm up with it")
-                    state = self.state[p] = {"step": 0, **{k: self.zeros(p.data) for k in self.slots(group)}}
+                    state = self.state[p] = {"step": 0, **self.begin(group, p.data)}
                 if p.data.dtype.itemsize == 2 and state.get("master") is None:
                     state["master"] = namespace(p.data).astype(p.data, np.dtype(np.float32))
                 where = "cpu" if type(p.data) is np.ndarray else p.device
-                if lives_elsewhere(state.get(probe, state.get("master")), p.data, where):  # after Module.to
+                held = state.get(probe)
+                if held is None:
+                    held = next((v for k, v in state.items() if k != "step" and v is not None), None)
+                if lives_elsewhere(held, p.data, where):  # after Module.to
                     state["step"] = int(state["step"])
                     state.update({k: place(v, where) for k, v in state.items() if isinstance(v, ARRAYS)})
                 step = state["step"]
@@ -188,6 +191,10 @@ class Optimizer:
         """Names of the arrays kept for each parameter, as the primitive takes them; None where the group needs none."""
         return ()
 
+    def begin(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
+        """The arrays that the first gradient of a parameter makes."""
+        return {name: self.zeros(p) for name in self.slots(group)}
+
     def slots(self, group: dict[str, Any]) -> list[str]:
         """Names of the arrays that the first gradient of a parameter makes."""
         return [name for name in self.kept(group) if name]
@@ -214,12 +221,13 @@ class Optimizer:
         self.primitive(data, grads, *lists, **self.arguments(group), **options)
 
     @staticmethod
-    def zeros(like: Any) -> Any:
-        """State of a parameter; float32 for a 16-bit one, or small moves would be lost in it."""
+    def zeros(like: Any, shape: tuple[int, ...] | None = None) -> Any:
+        """State of a parameter, of its shape or `shape`; float32 for a 16-bit one, or small moves would be lost."""
         dtype = np.float32 if like.dtype.itemsize == 2 else like.dtype
+        shape = like.shape if shape is None else shape
         if isinstance(like, OnDevice):
-            return namespace(like).zeros(like.shape, dtype=dtype, device=device_of(like))
-        return np.zeros_like(like, dtype=dtype, order="C")
+            return namespace(like).zeros(shape, dtype=dtype, device=device_of(like))
+        return np.zeros(shape, dtype)
 
     # ---- state
 
@@ -242,28 +250,34 @@ class Optimizer:
         if sizes != saved_sizes:
             raise ValueError(f"{name}: expected groups of {sizes} parameters, got {saved_sizes}")
         params = self.parameters()
+        group_of = {p: group for group in groups for p in group["params"]}
         order = {str(i): p for i, p in zip([i for g in saved for i in g["params"]], params)}
         state: dict[Tensor, dict[str, Any]] = {}
         for i, values in state_dict["state"].items():
             p = order.get(str(i))
             if p is None:
                 raise ValueError(f"{name}: expected state of parameters 0 to {len(params) - 1}, got {i}")
-            state[p] = {"step": 0}
+            state[p], new = {"step": 0}, self.begin(group_of[p], p.data)
             for key, value in values.items():
                 if key == "step" or value is None:
                     state[p][key] = value if value is None else int(value)
                     continue
                 array = on_host(value.data if isinstance(value, Tensor) else value)
-                if array.shape != p.shape:
-                    raise ValueError(f"{name}: expected {key} of parameter {i} of shape {p.shape}, got {array.shape}")
+                shape = new[key].shape if key in new else p.shape
+                if array.shape != shape:
+                    raise ValueError(f"{name}: expected {key} of parameter {i} of shape {shape}, got {array.shape}")
                 dtype = np.float32 if p.dtype.itemsize == 2 else p.dtype
                 state[p][key] = place(array.astype(dtype, order="C", copy=True), p.device)
-            absent = [k for k in self.slots(groups[0]) if state[p].get(k) is None]
+            absent = [k for k in new if state[p].get(k) is None]
             if absent and values:
                 raise ValueError(f"{name}: expected {', '.join(absent)} for parameter {i}, got {', '.join(values)}")
         for group, other in zip(groups, saved):
             group.update(
-                {k: tuple(v) if k == "betas" else v for k, v in other.items() if k not in ("params", "param_names")}
+                {
+                    k: tuple(v) if isinstance(v, list) else v  # betas, through JSON
+                    for k, v in other.items()
+                    if k not in ("params", "param_names")
+                }
             )
         self.state = state
 
