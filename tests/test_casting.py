@@ -39,7 +39,8 @@ def test_what_runs_in_what(where, name):
     with weft.autocast(name):
         y = weft.linear(x, w)
         assert y.dtype == HALVES[name] and weft.relu(y).dtype == HALVES[name]
-        assert {f(y).dtype for f in (weft.exp, weft.sum, weft.softmax, weft.layer_norm)} == {np.dtype("f")}
+        assert {f(y).dtype for f in (weft.exp, weft.sum, weft.var, weft.std, weft.log_softmax)} == {np.dtype("f")}
+        assert {f(y).dtype for f in (weft.softmax, weft.layer_norm, weft.rms_norm)} == {HALVES[name]}
         assert (y + weft.sum(y)).dtype == np.float32  # where inputs differ: the widest
         assert nn.functional.mse_loss(y, weft.zeros_like(y)).dtype == np.float32
         assert (x @ w.mT).dtype == HALVES[name] and x.dtype == w.dtype == np.float32
@@ -160,6 +161,32 @@ def test_a_fused_loss_casts_the_factors_of_its_product():
     assert fused.item() == pytest.approx(apart.item(), rel=1e-2)
     fused.backward()
     assert w.grad.dtype == np.float32
+
+
+def test_labels_cost_float32_and_their_logits_stay_narrow(where):
+    """The loss is that of logits cast to float32, and so are the gradients, but for a rounding that falls otherwise."""
+    rng = np.random.default_rng()
+    x, w, labels = normal(rng, 9, 6, device=where), normal(rng, 5, 6, device=where, grad=True), rng.integers(0, 5, 9)
+    labels, classes = weft.asarray(labels, device=where), weft.asarray(rng.random(5).astype("f"), device=where)
+    cast = []
+    observer = lambda body, arrays, out: cast.append(arrays[0].shape) if body.__name__ == "astype" else None  # noqa: E731
+    for options in ({}, {"reduction": "none"}, {"weight": classes, "label_smoothing": 0.1}):
+        grads = []
+        for written_out in (False, True):
+            with weft.autocast("bfloat16"):
+                y = weft.linear(x, w)
+                y = weft.astype(y, np.float32) if written_out else y
+                autograd.observers.append(observer)
+                loss = weft.cross_entropy(y, labels, **options)
+                autograd.observers.remove(observer)
+            loss.sum().backward()
+            grads.append((loss.numpy(), w.grad.numpy()))
+            w.grad = None
+        assert loss.dtype == np.float32 and not cast
+        (loss, gradient), (expected, expected_gradient) = grads
+        np.testing.assert_allclose(loss, expected, rtol=2e-6, atol=2e-6)
+        unit = 2.0**-8 * np.abs(expected_gradient).max()
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=2.0**-7, atol=unit)
 
 
 def layers():

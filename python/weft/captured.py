@@ -272,9 +272,10 @@ def capture(step: Callable[..., Any] | None = None, *, warmup: int = 1) -> Any:
     Another shape, dtype or constant among the arguments is recorded for itself (the latest 8 are kept). A step is
     recorded anew when what it was recorded with has changed: a module's mode, a hyperparameter, a parameter's or a
     gradient's memory. What Python does besides (printing, counting, schedules) happens while recording alone, so do it
-    outside. A Tensor that the step carries from call to call must be written in place (`state[...] = new`): a step that
-    binds it anew runs as it is, and a warning says so. CaptureError names what cannot be recorded, and the line: reading values (`item`, `numpy`), arrays made of
-    the host's, random numbers of the host, functions without a kernel.
+    outside. A Tensor that the step carries from call to call must be written in place (`state[...] = new`): a step
+    that binds it anew runs as it is, and a warning says so. CaptureError names what cannot be recorded, and the line:
+    reading values (`item`, `numpy`), arrays made of the host's, random numbers of the host, functions without a
+    kernel. Nothing of the step has run then: parameters, gradients, random numbers and counts are as they were.
 
     >>> @weft.capture                                              # doctest: +SKIP
     ... def step(x, y):

@@ -44,7 +44,7 @@ def check(logits, labels, weight, g, smoothing, device, place=on):
     losses, lse = K.cross_entropy(X, L, W, **params)
     terms = 4 * np.abs(logits.astype("d")).max() * (1 if weight is None else weight.astype("d").max())
     arrays = [logits, labels, weight]
-    accurate((losses, lse), K.cross_entropy.reference, arrays, params, terms=terms, kinds=[logits.dtype, real])
+    accurate((losses, lse), K.cross_entropy.reference, arrays, params, terms=terms, kinds=[real, real])
     gx = K.cross_entropy_backward(on(device, g), X, L, W, lse, **params)
     terms = np.abs(g.astype("d")).max() * (1 if weight is None else weight.astype("d").max())
     arrays = [g, logits, labels, weight, lse.get()]

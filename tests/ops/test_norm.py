@@ -78,3 +78,21 @@ def test_shapes_are_checked():
         ops.rms_norm(x, w)
     with pytest.raises(ValueError, match=r"group_norm: expected \(N, C, ...\) with C a multiple of 2, got \(2, 3\)"):
         ops.group_norm(x, num_groups=2)
+
+
+def test_float64_beside_float32_is_refused():
+    """It would make the result float64, or cut it, unasked; 16 bits beside float32 are mixed precision."""
+    wide, narrow = weft.Tensor(np.ones((4, 3))), weft.Tensor(np.ones((4, 3), "f"))
+    calls = {
+        "layer_norm": lambda x, p: ops.layer_norm(x, p, p),
+        "rms_norm": ops.rms_norm,
+        "group_norm": lambda x, p: ops.group_norm(x, p, p, num_groups=1),
+        "batch_norm": lambda x, p: ops.batch_norm(x, p, p, None, None, training=True)[0],
+    }
+    for name, call in calls.items():
+        for x, p in ((wide, narrow[0]), (narrow, wide[0])):
+            with pytest.raises(TypeError, match=f"{name}: expected x and weight of one dtype, got {x.dtype}"):
+                call(x, p)
+        assert call(weft.astype(narrow, weft.bfloat16), narrow[0]).dtype in (weft.bfloat16, np.float32)
+    with pytest.raises(TypeError, match="batch_norm: expected x and running_mean of one dtype"):
+        ops.batch_norm(wide, wide[0], wide[0], narrow[0], narrow[0], training=True)

@@ -1,6 +1,7 @@
 """Optimizers against PyTorch's over 20 steps, their state, and what they refuse."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -296,6 +297,20 @@ def test_clip_grad_norm(norm_type, max_norm):
     for a, b in zip(run.ours, run.theirs):
         if b.grad is not None:
             close(a.grad, b.grad, "gradient")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, weft.bfloat16, np.float32])
+def test_clip_grad_norm_of_an_overflow_says_nothing_but_its_norm(dtype):
+    """An infinity scaled by 0 is NaN, which shall be seen, and is no news to warn of."""
+    p = weft.Tensor(np.ones(3, dtype), requires_grad=True)
+    p.grad = weft.Tensor(np.array([1, np.inf, -2], dtype))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert nn.utils.clip_grad_norm_([p], 1.0).item() == np.inf
+        np.testing.assert_array_equal(p.grad.numpy().astype("f"), [0, np.nan, 0])
+        p.grad = weft.Tensor(np.array([3, 4, 0], dtype))
+        assert nn.utils.clip_grad_norm_([p], 1.0).item() == 5
+    np.testing.assert_allclose(p.grad.numpy().astype("f"), [0.6, 0.8, 0], rtol=1e-2)
 
 
 def test_clip_grad_norm_of_what_is_not_finite():

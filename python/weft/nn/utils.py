@@ -47,8 +47,8 @@ def clip_grad_norm_(
     norm = float(norm)
     scale = max_norm / (norm + 1e-6)
     if not scale >= 1:  # NaN scales too, so that it is seen
-        for g in grads:
-            g *= g.dtype.type(scale)
+        with np.errstate(invalid="ignore"):  # an infinity times 0 is such a NaN
+            K.scale_arrays(grads, factor=scale)
     return Tensor(np.asarray(norm, np.float32))
 
 

@@ -9,6 +9,7 @@ from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.backends.reference.batch_norm import passed
 from weft.ops.activation import floating
+from weft.ops.norm import check_width
 
 
 def batch_norm(
@@ -134,5 +135,6 @@ def check_batch_norm(x: Any, weight: Any, bias: Any, running_mean: Any, running_
             raise ValueError(
                 f"batch_norm: expected {name} ({x.shape[1]},) for x {tuple(x.shape)}, got {tuple(values.shape)}"
             )
+        check_width("batch_norm", x, name, values)
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: expected running_mean and running_var together, got one of them")

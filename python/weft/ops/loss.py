@@ -265,9 +265,10 @@ def weight_gradient(g: Any, logp: Any, labels: Any, ignore_index: int, label_smo
 
 @op(name="cross_entropy")
 def cross_entropy_of_labels(
-    input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str, label_smoothing: float
-) -> Any:
-    """cross_entropy where `target` holds integers."""
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str, label_smoothing: float,
+    wide_loss: bool = False,
+) -> Any:  # fmt: skip
+    """cross_entropy where `target` holds integers.  wide_loss: a loss of float32 from 16-bit logits."""
     check_classes("cross_entropy", input, target, weight)
     xp, shape, dtype = namespace(input), input.shape, input.dtype
     if target.dtype == np.uint64:  # the largest would wrap to negative ones
@@ -276,11 +277,11 @@ def cross_entropy_of_labels(
     options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
     held = [rows]  # of `input_vjp` alone, which may be the last to need them
     losses, lse = K.cross_entropy(rows, labels, weight, **options, shape=target.shape)
-    count = weight_of_labels(xp, labels, weight, ignore_index) if reduction == "mean" else None
+    count = weight_of_labels(xp, labels, wide(weight), ignore_index) if reduction == "mean" else None
     out = xp.reshape(losses, target.shape) if reduction == "none" else reduced(xp, losses, reduction, count)
 
     def of_each(g: Any) -> Any:
-        each = g if count is None else g / count
+        each = wide(g) if count is None else wide(g) / count
         return namespace(g).reshape(each, (-1,))  # (N,), or (1,) for all
 
     def input_vjp(g: Any) -> Any:
@@ -294,7 +295,7 @@ def cross_entropy_of_labels(
         grad = weight_gradient(each, logp, labels, ignore_index, label_smoothing)
         return grad if count is None else grad - each * out * label_counts(xp, rows, labels, ignore_index)
 
-    return out if out.dtype == dtype else xp.astype(out, dtype), (input_vjp, None, weight_vjp)
+    return out if wide_loss else narrow(out, dtype), (input_vjp, None, weight_vjp)
 
 
 @op(name="cross_entropy")
@@ -366,8 +367,9 @@ def cross_entropy(
         return out.reshape(()) if reduction == "none" else out
     if target.dtype.kind in "iu" and not (target.ndim == input.ndim and target.shape == input.shape):
         return cross_entropy_of_labels(
-            input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
-        )
+            input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing,
+            wide_loss=state.casting is not None,
+        )  # fmt: skip
     floating(input, "cross_entropy")
     if target.dtype.kind not in "fV" or target.shape != input.shape or input.ndim < 2:
         raise ValueError(

@@ -24,7 +24,17 @@ def normalized(x: Any, weight: Any, bias: Any, shape: Any, name: str) -> tuple[i
     for what, p in (("weight", weight), ("bias", bias)):
         if p is not None and p.shape != shape:
             raise ValueError(f"{name}: expected {what} {shape} to match x {x.shape}, got {p.shape}")
+        check_width(name, x, what, p)
     return shape
+
+
+def check_width(name: str, x: Any, what: str, p: Any) -> None:
+    """TypeError where float64 meets a narrower type: nobody asked for a result of twice the size, or half the digits.
+
+    16 bits beside parameters of float32 are the common case of mixed precision.
+    """
+    if p is not None and (p.dtype == np.float64) != (x.dtype == np.float64):
+        raise TypeError(f"{name}: expected x and {what} of one dtype, got {x.dtype} and {p.dtype}")
 
 
 def flat(p: Any) -> Any:
@@ -112,6 +122,7 @@ def group_norm(x: Any, weight: Any = None, bias: Any = None, *, num_groups: int,
     for what, p in (("weight", weight), ("bias", bias)):
         if p is not None and p.shape != (channels,):
             raise ValueError(f"group_norm: expected {what} ({channels},) to match x {full}, got {p.shape}")
+        check_width("group_norm", x, what, p)
     xp = namespace(x)
     column = (channels,) + (1,) * (x.ndim - 2)
     rows = (x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.autograd import op
+from weft.autograd import op, state
 from weft.backends.array import device_of, is_16_bit, namespace
 from weft.ops.complex import adjoint, check_ordered
 from weft.ops.elementwise import astype, floating, sqrt
@@ -123,11 +123,16 @@ def prod(x, /, *, axis=None, dtype=None, keepdims=False):
     return in_dtype(namespace(x).prod(x, axis=axis, keepdims=keepdims), dtype), (vjp,)
 
 
+def narrowed(out: Any, dtype: Any) -> Any:
+    """A float32 result in `dtype`; where `weft.autocast` is on it stays float32, as sums and means do there."""
+    return out if state.casting is not None else astype(out, dtype)
+
+
 def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The variance over `axis`, divided by count - correction."""
     check_ordered("var", x)
     if is_16_bit(x.dtype):  # its sum of squares is soon past float16
-        return var(astype(x, dtype=np.float32), axis=axis, correction=correction, keepdims=keepdims).astype(x.dtype)
+        return narrowed(var(astype(x, np.float32), axis=axis, correction=correction, keepdims=keepdims), x.dtype)
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / float(
         builtins.max(count(x.shape, axis) - correction, 0.0)
@@ -137,7 +142,7 @@ def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
     """The standard deviation over `axis`, the root of `var`."""
     if is_16_bit(x.dtype):
-        return std(astype(x, dtype=np.float32), axis=axis, correction=correction, keepdims=keepdims).astype(x.dtype)
+        return narrowed(std(astype(x, np.float32), axis=axis, correction=correction, keepdims=keepdims), x.dtype)
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 

@@ -31,17 +31,18 @@ def cross_entropy(
     logits: Any, labels: Any, weight: Any, *, ignore_index: int, label_smoothing: float,
     shape: tuple[int, ...] | None = None,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """logits (N, C), labels (N,), weight (C,)|None -> losses (N,), log of the sum of exponentials (N,).
+    """logits (N, C), labels (N,), weight (C,)|None -> losses (N,), log of the sum of exponentials (N,), in float32
+    at least.
 
     A loss is 0 where its label is `ignore_index`. IndexError names a label outside [0, C) and its position in `shape`,
     that of the labels as the caller knows them.
     """
-    xp, classes, dtype = namespace(logits), logits.shape[1], logits.dtype
+    xp, classes = namespace(logits), logits.shape[1]
     check_labels(labels, classes, ignore_index, shape=shape)
     logits, weight = wide(logits), wide(weight)
     if 0 in logits.shape:
         zeros = xp.sum(logits, axis=1)
-        return narrow(zeros, dtype), zeros
+        return zeros, zeros
     peak = xp.max(logits, axis=1, keepdims=True)
     lse = xp.log(xp.sum(xp.exp(logits - peak), axis=1, keepdims=True)) + peak  # (N, 1)
     keep, safe, _ = spread_of(logits, labels, ignore_index)
@@ -53,7 +54,7 @@ def cross_entropy(
         even = xp.sum(others, axis=1, keepdims=True)
         losses = losses * (1 - label_smoothing) + even * (label_smoothing / classes)
     losses = xp.where(keep, losses, xp.zeros_like(losses))
-    return narrow(xp.reshape(losses, (-1,)), dtype), xp.reshape(lse, (-1,))
+    return xp.reshape(losses, (-1,)), xp.reshape(lse, (-1,))
 
 
 @primitive
