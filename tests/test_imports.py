@@ -27,7 +27,7 @@ LAYERS = (
     ("methods", "gradients", "testing", "casting", "interop"),
     ("custom",),
     ("nn",),
-    ("guard", "einops"),
+    ("guard", "einops", "profiling", "profile_report"),
     ("optim",),
     ("captured",),
     ("io",),

@@ -55,6 +55,7 @@ LAZY_NAMES = {
     "load": "io",
     "generate": "models",
     "nanguard": "guard",
+    "profile": "profiling",
     "autocast": "casting",
     "GradScaler": "optim",
     "capture": "captured",

@@ -24,6 +24,7 @@ from weft.backends import writes
 from weft.backends.array import ARRAYS, OnDevice, device_of, ndarray
 from weft.backends.capturing import state as capturing
 from weft.backends.device import check_device, check_together, default_device, on_host, place
+from weft.backends.tracing import state as tracing
 
 NO_NUMBERS = "OUSMm"  # kinds of dtypes: objects, text and times
 
@@ -343,7 +344,10 @@ def op(body: Callable[..., Any] | None = None, *, name: str = "") -> Any:
             if capturing.recorder is not None:
                 capturing.recorder.saw(inputs)
         try:
-            out, vjp = body(*arrays, **params)
+            if tracing.tracer is None:
+                out, vjp = body(*arrays, **params)
+            else:
+                out, vjp = tracing.tracer.op(name or body.__name__, body, arrays, params)
         except (ValueError, IndexError, TypeError, AttributeError) as error:
             reason = blamed(error, name or body.__name__, arrays)
             if reason is error:

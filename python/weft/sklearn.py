@@ -322,9 +322,8 @@ class Regressor(RegressorMixin, Network):  # type: ignore[misc]
         return self.step(X, y, sample_weight)
 
     def predict(self, X: Any) -> Array:
-        """The numbers of each sample, of y's shape."""
+        """The numbers of each sample, float64 of y's shape."""
         out = self.evaluate(X) * self.target_scale_ + self.target_mean_
-        out = out.astype(np.float64 if self.dtype is None else self.dtype)
         return out[:, 0] if self.target_axes_ == 1 else out
 
     def __sklearn_tags__(self) -> Any:

@@ -16,6 +16,7 @@ from weft.backends import source
 from weft.backends.arguments import pack
 from weft.backends.capturing import state as capturing
 from weft.backends.tensor_maps import TensorMap, tensor_map, tensor_map_im2col
+from weft.backends.tracing import state as tracing
 
 if TYPE_CHECKING:
     from weft.backends import compile
@@ -150,7 +151,10 @@ def launch(
         way = route(kernel.name, arguments)
     options = shared, cluster, cooperative, dependent
     if capturing.recorder is None or capturing.recorder.launched(kernel, grid, block, arguments, *options):
-        way(kernel, grid, block, arguments, *options)
+        if tracing.tracer is None:
+            way(kernel, grid, block, arguments, *options)
+        else:
+            tracing.tracer.launch(way, kernel, grid, block, arguments, *options)
 
 
 def capability(array: Any) -> int:

@@ -39,7 +39,10 @@ class Primitive:
         key = (type(heads[0]), *map(dtype_char, heads))
         entry = self.found.get(key)
         if entry is None:
-            entry = self.found[key] = self.match(key[0], "".join(key[1:]))
+            entry = self.match(key[0], "".join(key[1:]))
+            if wrap is not None:
+                entry = wrap(self.__name__, entry, entry is self.reference)
+            self.found[key] = entry
         return entry
 
     def match(self, array_type: type, chars: str) -> Callable[..., Any]:
@@ -68,6 +71,20 @@ def primitive(reference: Callable[..., Any]) -> Primitive:
     return made
 
 
+wrap: Callable[[str, Callable[..., Any], bool], Callable[..., Any]] | None = None
+
+
+def wrap_entries(by: Callable[[str, Callable[..., Any], bool], Callable[..., Any]] | None) -> None:
+    """Let `by(primitive, entry, whether it is the reference)` stand for every entry from here on; None: no more.
+
+    What it gives has the entry as `__wrapped__`. Calls cost what they did: an entry is looked up once.
+    """
+    global wrap
+    wrap = by
+    for each in PRIMITIVES.values():
+        each.found.clear()
+
+
 def which(name: str, *arrays: Any) -> str:
     """Name what would run: the module of the entry, or "reference"; for a matrix product on a GPU its kernel and tile.
 
@@ -82,6 +99,8 @@ def which(name: str, *arrays: Any) -> str:
     chosen = PRIMITIVES[name]
     raw = tuple(a.data if hasattr(a, "requires_grad") else a for a in arrays)
     entry = chosen.select(raw)
+    if wrap is not None:
+        entry = getattr(entry, "__wrapped__", entry)
     if entry is chosen.reference:
         return "reference"
     module = entry.__module__.removeprefix("weft.backends.")

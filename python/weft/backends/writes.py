@@ -117,7 +117,7 @@ def written_since(array: Any, time: int) -> str | None:
     return entry[2] if low < entry[4] and entry[3] < high else None
 
 
-def captured(value: Any, depth: int = 4) -> list[Any]:
+def captured(value: Any, depth: int = 5) -> list[Any]:
     """The arrays that a vjp holds through its closures."""
     if isinstance(value, ARRAYS):
         return [value]
