@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import subprocess
@@ -138,6 +139,29 @@ def test_resume_without_a_run_and_with_other_settings(tiny, capsys):
     assert "expected a run to resume" in capsys.readouterr().err
     assert main(["train", "dates", "--resume", "--seed", "1", "--out", str(tiny)]) == 1
     assert "keeps its own" in capsys.readouterr().err
+
+
+@needs("sklearn")
+def test_steps_and_autocast(tiny, capsys):
+    """So many steps, products in 16 bits, and a run that is resumed keeps both."""
+    assert main(["train", "dates", "--steps", "3", "--autocast", "bf16", "--out", str(tiny)]) == 0
+    printed = capsys.readouterr().out
+    assert "3 steps" in printed and "bfloat16" in printed
+    folder = tiny / "dates-1"
+    settings, figures = (json.loads((folder / name).read_text()) for name in ("config.json", "figures.json"))
+    assert (settings["steps"], settings["autocast"]) == (3, "bfloat16") and figures["steps"] == 3
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 3
+    assert main(["train", "dates", "--resume", "--out", str(tiny)]) == 0
+    assert "3 steps" in capsys.readouterr().out
+    for wrong, words in (
+        (["--steps", "3", "--epochs", "1"], "--epochs or --steps, got both"),
+        (["--steps", "0"], "--steps >= 1, got 0"),
+        (["--resume", "--autocast", "f16"], "keeps its own"),
+    ):
+        assert main(["train", "dates", *wrong, "--out", str(tiny)]) == 1
+        assert words in capsys.readouterr().err
+    for name in names():
+        assert {"steps", "autocast"} <= inspect.signature(find_recipe(name).run).parameters.keys(), name
 
 
 def test_a_copied_recipe_is_a_recipe(tmp_path, capsys):

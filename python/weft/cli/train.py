@@ -12,11 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+DTYPES = {"bf16": "bfloat16", "f16": "float16"}
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help=f"{', '.join(names())}, or a file like them")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: a GPU where there is one")
     parser.add_argument("--epochs", type=int, help="how often the training data is seen (default: the recipe's)")
+    parser.add_argument("--steps", type=int, help="train for so many optimizer steps instead of epochs")
+    parser.add_argument("--autocast", choices=list(DTYPES), help="run products in bfloat16 or float16 (weft.autocast)")
     parser.add_argument("--seed", type=int, help="of split, weights, order and augmentation (default 0)")
     parser.add_argument("--data", metavar="DIR", help="where the data sets are (default: WEFT_DATA, a cache folder)")
     parser.add_argument("--out", metavar="DIR", help="where the run's folder is made (default: runs)")
@@ -27,10 +31,15 @@ def run(options: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(options).items() if key != "recipes" and value is not None}
     if not options.resume:
         given.pop("resume")
-    elif given.keys() & {"epochs", "seed"}:
-        raise ValueError("expected --resume without --epochs and --seed: a resumed run keeps its own")
-    if "epochs" in given and given["epochs"] < 1:
-        raise ValueError(f"expected --epochs >= 1, got {given['epochs']}")
+    elif given.keys() & {"epochs", "steps", "autocast", "seed"}:
+        raise ValueError("expected --resume without --epochs, --steps, --autocast, --seed: a resumed run keeps its own")
+    if {"epochs", "steps"} <= given.keys():
+        raise ValueError("expected --epochs or --steps, got both")
+    for name in ("epochs", "steps"):
+        if name in given and given[name] < 1:
+            raise ValueError(f"expected --{name} >= 1, got {given[name]}")
+    if "autocast" in given:
+        given["autocast"] = DTYPES[given["autocast"]]
     recipes = [find_recipe(name) for name in options.recipes]
     results = []
     for recipe in recipes:
@@ -64,7 +73,7 @@ def find_recipe(name: str) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     if not callable(getattr(module, "run", None)):
-        raise ValueError(f"expected a function run(device, epochs, seed, data, out, resume) in {path}, got none")
+        raise ValueError(f"expected a function run(device, epochs, seed, data, out, resume, ...) in {path}, got none")
     return module
 
 

@@ -73,10 +73,12 @@ def run(
     data: str | None = None,
     out: str = "runs",
     resume: bool = False,
+    steps: int | None = None,
+    autocast: str | None = None,
 ) -> dict[str, Any]:
     samples, test, classes, source = cifar10(data)
-    this = Run("cifar10", out, resume, epochs=epochs, seed=seed, classes=classes)
-    seed, epochs = this.seed, this.epochs
+    this = Run("cifar10", out, resume, epochs=epochs, steps=steps, autocast=autocast, seed=seed, classes=classes)
+    seed = this.seed
     weft.random.seed(seed)
     train, validation = random_split(samples, [0.9, 0.1], seed=seed, stratify=samples.arrays[1])
     augment = Compose([RandomHorizontalFlip(), RandomCrop(4), SCALE])
@@ -86,9 +88,13 @@ def run(
     this.announce(f"{source}: {len(train):,} train, {len(validation):,} validation, {len(test):,} test", model)
 
     optimizer = SGD(model.parameters(), lr=0.4, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    schedule = OneCycleLR(optimizer, max_lr=0.4, total_steps=epochs * len(loader))
-    trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), schedule=schedule, metrics=["accuracy"], out=this.folder)
-    rounds = trainer.fit(loader, DataLoader(validation, 500, transform=SCALE), epochs=epochs, resume=resume)
+    schedule = OneCycleLR(optimizer, max_lr=0.4, total_steps=this.steps_of(loader))
+    trainer = Trainer(
+        model, optimizer, nn.CrossEntropyLoss(), schedule=schedule, metrics=["accuracy"],
+        out=this.folder, autocast=this.autocast,
+    )  # fmt: skip
+    seen = DataLoader(validation, 500, transform=SCALE)
+    rounds = trainer.fit(loader, seen, epochs=this.epochs, steps=this.steps, resume=resume)
     tested = trainer.evaluate(DataLoader(test, 500, transform=SCALE), confusion="confusion.png", classes=classes)
     return this.conclude(
         train=rounds[-1]["accuracy"], validation=rounds[-1]["validation_accuracy"], test=tested["accuracy"]

@@ -17,37 +17,52 @@ class Run:
     """The folder of one training, `out/name-<n>`, and its settings in config.json.
 
     With `resume` it is the latest folder that there is, and the settings are those it was begun with: another seed
-    would be another split, and test data would have been trained on. FileNotFoundError if there is none to resume.
+    would be another split, and test data would have been trained on. steps: train for so many optimizer steps in place
+    of `epochs`. autocast: "bfloat16" or "float16", in which products run. FileNotFoundError if there is none to resume.
 
     >>> run = Run("digits", "runs", resume=False, epochs=3, seed=0)                         # doctest: +SKIP
     >>> run.folder, run.epochs, run.seed                                                    # doctest: +SKIP
     (PosixPath('runs/digits-1'), 3, 0)
     """
 
-    def __init__(self, name: str, out: Path | str, resume: bool, *, epochs: int, seed: int, **settings: Any):
+    def __init__(
+        self, name: str, out: Path | str, resume: bool, *, epochs: int, seed: int, steps: int | None = None,
+        autocast: str | None = None, **settings: Any,
+    ):  # fmt: skip
         self.begun = time.perf_counter()
         self.name, self.resumed = name, resume
         self.folder = latest_folder(name, Path(out)) if resume else new_folder(name, Path(out))
-        self.settings = {"recipe": name, "epochs": epochs, "seed": seed, **settings}
+        self.settings = {
+            "recipe": name, "epochs": epochs, "steps": steps, "autocast": autocast, "seed": seed, **settings
+        }  # fmt: skip
         if resume:
             self.settings = read_config(self.folder)
         else:
             text = json.dumps(self.settings, indent=2) + "\n"
             (self.folder / "config.json").write_text(text)
-        self.epochs, self.seed = int(self.settings["epochs"]), int(self.settings["seed"])
+        self.steps: int | None = self.settings.get("steps")
+        self.epochs: int | None = int(self.settings["epochs"]) if self.steps is None else None
+        self.seed, self.autocast = int(self.settings["seed"]), self.settings.get("autocast")
+
+    def steps_of(self, loader: Any) -> int:
+        """How many optimizer steps the training takes."""
+        return self.steps or (self.epochs or 0) * len(loader)
 
     def announce(self, split: str, model: Any) -> None:
         """Say what is about to be trained on what; `split` tells how the data were divided."""
         self.parameters = sum(p.size for p in model.parameters())
         print(f"{self.name}: {split}")
-        print(f"{self.name}: seed {self.seed}, {self.epochs} epochs, {self.parameters:,} parameters, {self.folder}")
+        length = f"{self.epochs} epochs" if self.steps is None else f"{self.steps:,} steps"
+        dtype = f", {self.autocast}" if self.autocast else ""
+        print(f"{self.name}: seed {self.seed}, {length}, {self.parameters:,} parameters{dtype}, {self.folder}")
 
     def conclude(self, **figures: Any) -> dict[str, Any]:
         """Say what was reached, write it to figures.json, and return it as a row of `weft train`'s table."""
         seconds = time.perf_counter() - self.begun
         said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
         print(f"{self.name}: {said}; {seconds:.1f} s; {self.folder}")
-        row = {"recipe": self.name, **figures, "epochs": self.epochs, "seed": self.seed,
+        length = {"epochs": self.epochs} if self.steps is None else {"steps": self.steps}
+        row = {"recipe": self.name, **figures, **length, "seed": self.seed,
                "parameters": self.parameters, "seconds": round(seconds, 1), "run": str(self.folder)}  # fmt: skip
         (self.folder / "figures.json").write_text(json.dumps(row, indent=2) + "\n")
         return row

@@ -207,10 +207,12 @@ def run(
     data: str | None = None,
     out: str = "runs",
     resume: bool = False,
+    steps: int | None = None,
+    autocast: str | None = None,
 ) -> dict[str, Any]:
     shape = {"width": 64, "heads": 4, "layers": 2}
-    this = Run("dates", out, resume, epochs=epochs, seed=seed, model=shape)
-    seed, epochs = this.seed, this.epochs
+    this = Run("dates", out, resume, epochs=epochs, steps=steps, autocast=autocast, seed=seed, model=shape)
+    seed = this.seed
     weft.random.seed(seed)
     train, validation, test = make_dates(seed)
     loader = DataLoader(train, 64, shuffle=True, drop_last=True, seed=seed)
@@ -219,9 +221,12 @@ def run(
     this.announce(split, model)
 
     optimizer = AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
-    schedule = OneCycleLR(optimizer, max_lr=3e-3, total_steps=epochs * len(loader), pct_start=0.15)
-    trainer = Trainer(model, optimizer, loss, schedule=schedule, metrics={"exact": Exact()}, out=this.folder)
-    rounds = trainer.fit(loader, DataLoader(validation, 250), epochs=epochs, resume=resume)
+    schedule = OneCycleLR(optimizer, max_lr=3e-3, total_steps=this.steps_of(loader), pct_start=0.15)
+    trainer = Trainer(
+        model, optimizer, loss, schedule=schedule, metrics={"exact": Exact()},
+        out=this.folder, autocast=this.autocast,
+    )  # fmt: skip
+    rounds = trainer.fit(loader, DataLoader(validation, 250), epochs=this.epochs, steps=this.steps, resume=resume)
     model.eval()
     figures = this.conclude(train=rounds[-1]["exact"], validation=exact(model, validation), test=exact(model, test))
     text = forms(datetime.date(1969, 7, 20))[9]

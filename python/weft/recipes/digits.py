@@ -50,10 +50,13 @@ def run(
     data: str | None = None,
     out: str = "runs",
     resume: bool = False,
+    steps: int | None = None,
+    autocast: str | None = None,
 ) -> dict[str, Any]:
     samples, classes = digits()
-    this = Run("digits", out, resume, epochs=epochs, seed=seed, model={"width": 32}, classes=classes)
-    seed, epochs = this.seed, this.epochs
+    this = Run("digits", out, resume, epochs=epochs, steps=steps, autocast=autocast, seed=seed,
+               model={"width": 32}, classes=classes)  # fmt: skip
+    seed = this.seed
     weft.random.seed(seed)
     train, validation, test = random_split(samples, [0.7, 0.1, 0.2], seed=seed, stratify=samples.arrays[1])
     augment = RandomAffine(degrees=10, translate=(0.125, 0.125), scale=(0.9, 1.1))
@@ -64,9 +67,12 @@ def run(
     this.announce(split, model)
 
     optimizer = AdamW(model.parameters(), lr=3e-3)
-    schedule = OneCycleLR(optimizer, max_lr=3e-3, total_steps=epochs * len(loader))
-    trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), schedule=schedule, metrics=["accuracy"], out=this.folder)
-    rounds = trainer.fit(loader, DataLoader(validation, 256), epochs=epochs, resume=resume)
+    schedule = OneCycleLR(optimizer, max_lr=3e-3, total_steps=this.steps_of(loader))
+    trainer = Trainer(
+        model, optimizer, nn.CrossEntropyLoss(), schedule=schedule, metrics=["accuracy"],
+        out=this.folder, autocast=this.autocast,
+    )  # fmt: skip
+    rounds = trainer.fit(loader, DataLoader(validation, 256), epochs=this.epochs, steps=this.steps, resume=resume)
     trained = trainer.evaluate(DataLoader(train, 256))  # as they are, not turned and shifted
     tested = trainer.evaluate(DataLoader(test, 256), confusion="confusion.png", classes=classes)
     return this.conclude(

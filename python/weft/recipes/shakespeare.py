@@ -133,11 +133,14 @@ def run(
     data: str | None = None,
     out: str = "runs",
     resume: bool = False,
+    steps: int | None = None,
+    autocast: str | None = None,
 ) -> dict[str, Any]:
     text = tiny_shakespeare(data)
     shape = {"vocabulary": len(text.vocabulary)}
-    this = Run("shakespeare", out, resume, epochs=epochs, seed=seed, model=shape, characters=text.vocabulary.characters)
-    seed, epochs = this.seed, this.epochs
+    this = Run("shakespeare", out, resume, epochs=epochs, steps=steps, autocast=autocast, seed=seed,
+               model=shape, characters=text.vocabulary.characters)  # fmt: skip
+    seed = this.seed
     weft.random.seed(seed)
     loader = DataLoader(RandomWindows(text.train, BATCH * ITERATIONS_PER_EPOCH), BATCH, seed=seed)
     validation = DataLoader(Windows(text.validation, BLOCK, stride=BLOCK), 64)
@@ -148,14 +151,18 @@ def run(
     scales = [p for p in model.parameters() if p.ndim < 2]  # of the norms, which decay would only shrink
     groups = [{"params": matrices}, {"params": scales, "weight_decay": 0.0}]
     optimizer = AdamW(groups, lr=3e-3, betas=(0.9, 0.99), weight_decay=0.1)
-    steps, warm_up = epochs * len(loader), min(100, epochs * len(loader) // 2)
+    steps = this.steps_of(loader)
+    warm_up = min(100, steps // 2)
     schedule = SequentialLR(
         optimizer,
         [LinearLR(optimizer, 0.01, total_iters=warm_up), CosineAnnealingLR(optimizer, steps - warm_up, eta_min=3e-4)],
         milestones=[warm_up],
     )
-    trainer = Trainer(model, optimizer, loss, schedule=schedule, clip_norm=1.0, out=this.folder)
-    rounds = trainer.fit(loader, validation, epochs=epochs, resume=resume)
+    trainer = Trainer(
+        model, optimizer, loss, schedule=schedule, clip_norm=1.0,
+        out=this.folder, autocast=this.autocast,
+    )  # fmt: skip
+    rounds = trainer.fit(loader, validation, epochs=this.epochs, steps=this.steps, resume=resume)
     figures = this.conclude(train=rounds[-1]["loss"], validation=loss_of_all(model, text.validation))
     print(generate(model, this.settings, "\n", length=300))
     return figures
