@@ -100,6 +100,7 @@ from weft.nn.pool import (
     MaxPool1d,
     MaxPool2d,
 )
+from weft.nn.positions import KeyValueCache, RotaryEmbedding, SinusoidalPositionalEncoding
 from weft.nn.resize import Fold, PixelShuffle, PixelUnshuffle, Unfold, Upsample
 from weft.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from weft.nn.transformer import (
