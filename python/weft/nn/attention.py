@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from weft import ops
 from weft.autograd import Tensor
-from weft.backends.array import ARRAYS, OnDevice, namespace
+from weft.backends.array import OnDevice
 from weft.backends.device import beside
 from weft.nn import functional as F
 from weft.nn import init
@@ -97,7 +95,7 @@ class MultiheadAttention(Module):
                 if same
                 else (ops.expand_dims(x, axis=0 if self.batch_first else 1) for x in (key, value))
             )
-            key_padding_mask = None if key_padding_mask is None else raw(key_padding_mask)[None]
+            key_padding_mask = None if key_padding_mask is None else ops.expand_dims(key_padding_mask, axis=0)
         attn_mask, key_padding_mask = (
             m if m is None or isinstance(m, (Tensor, OnDevice)) else beside(m, query)
             for m in (attn_mask, key_padding_mask)
@@ -180,29 +178,16 @@ class MultiheadAttention(Module):
                     f"MultiheadAttention: expected key_padding_mask {(N, S)}, got {key_padding_mask.shape}"
                 )
             masks.append((key_padding_mask, (N, 1, 1, S)))
-        made = [ops.reshape(m, shape) if learned(m) else raw(m).reshape(shape) for m, shape in masks]
-        if not made:
+        if not masks:
             return None
+        made = [ops.reshape(m, shape) for m, shape in masks]  # by ops, so that what follows an input stays its own
+        beyond = ((0, 0), (0, 0), (0, 0), (0, extra))
         if all(m.dtype == bool for m in made):
-            keep = ~made[0] if len(made) == 1 else ~(made[0] | made[1])
-            return namespace(keep).pad(keep, ((0, 0), (0, 0), (0, 0), (0, extra)), value=True) if extra else keep
-        added = [scores_of(m, dtype) if m.dtype == bool else m for m in made]
+            keep = ops.logical_not(made[0] if len(made) == 1 else ops.logical_or(*made))
+            return ops.pad(keep, beyond, value=True) if extra else keep
+        added = [ops.astype(ops.where(m, -math.inf, 0.0), dtype) if m.dtype == bool else m for m in made]
         total = added[0] if len(added) == 1 else added[0] + added[1]
-        return ops.pad(total, ((0, 0), (0, 0), (0, 0), (0, extra))) if extra else total
+        return ops.pad(total, beyond) if extra else total
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
-
-
-def raw(mask: Any) -> Any:
-    return mask.data if isinstance(mask, Tensor) else mask if isinstance(mask, ARRAYS) else np.asarray(mask)
-
-
-def scores_of(masked: Any, dtype: Any) -> Any:
-    """-inf where a mask of bool hides, 0 elsewhere."""
-    xp = namespace(masked)
-    return xp.where(masked, xp.full_like(masked, -math.inf, dtype=dtype), xp.zeros_like(masked, dtype=dtype))
-
-
-def learned(mask: Any) -> bool:
-    return isinstance(mask, Tensor) and mask.requires_grad

@@ -1,8 +1,9 @@
-"""ONNX: files of models as modules that run on weft's ops, and train.
+"""ONNX: modules to files that any runtime reads, and files back to modules that train.
 
+    weft.onnx.export(model, images, "model.onnx")
     model = weft.onnx.load("model.onnx")                 # a Module: its parameters are the initializers
 
-Needs the extra: pip install 'weft[onnx]'. `weft.onnx.operators` has the operators, one table.
+Needs the extra: pip install 'weft[onnx]'. docs/onnx.md tells what is translated to what, and what is not supported.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["Backend", "OnnxModule", "UnsupportedError", "load"]
+__all__ = ["Backend", "OnnxModule", "UnsupportedError", "export", "exports", "load"]
 
 HOMES = {
+    "export": "export",
+    "exports": "exporters",
     "load": "module",
     "OnnxModule": "module",
     "Backend": "backend",
