@@ -86,7 +86,9 @@ class Emitter:
     def scalar(self, x: Any, dtype: Any) -> Any:
         """A Value in `dtype`, or a Python number as a constant of it; a Sym as the number that it is at run time."""
         if isinstance(x, Sym):
-            return self.node("Cast", self.node("Squeeze", self.size(x), self.constant([0], np.int64)), to=code_of(dtype))
+            return self.node(
+                "Cast", self.node("Squeeze", self.size(x), self.constant([0], np.int64)), to=code_of(dtype)
+            )
         if isinstance(x, Value):
             return self.cast(x, x.dtype, dtype)
         return self.constant(x, dtype)
@@ -125,7 +127,9 @@ class Emitter:
                 return self.length(value, axis)
         for count in (1, 2, 3):
             for chosen in itertools.combinations(self.axes[:8], count):
-                product = Sym(int(np.prod([k.first for k, _, _ in chosen])), int(np.prod([k.second for k, _, _ in chosen])))
+                product = Sym(
+                    int(np.prod([k.first for k, _, _ in chosen])), int(np.prod([k.second for k, _, _ in chosen]))
+                )
                 if product.first and n.first % product.first == 0 and n == times(product, n.first // product.first):
                     name = self.size(chosen[0][0])
                     for known, _, _ in chosen[1:]:

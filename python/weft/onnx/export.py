@@ -163,9 +163,7 @@ def other(x: Tensor, names: dict[int, str], lengths: dict[str, int]) -> Tensor:
 class Writer:
     """Makes one graph of two traces."""
 
-    def __init__(
-        self, module: Module, given: dict[str, Tensor], others: dict[str, Tensor], axes: Axes, opset: int
-    ):
+    def __init__(self, module: Module, given: dict[str, Tensor], others: dict[str, Tensor], axes: Axes, opset: int):
         self.module, self.axes, self.given = module, axes, given
         self.to = Emitter(opset)
         self.inputs = [Value(self.to.fresh(n), x.data, others[n].data) for n, x in given.items()]
@@ -195,7 +193,7 @@ class Writer:
         """The nodes of one op."""
         name = a.body.__name__
         where = f"onnx.export: {name}" + f" in {a.path}" * bool(a.path)
-        write = entry(a.body)
+        write = entry(a.body, a.params)
         if write is None:
             raise UnsupportedError(f"{where}: expected an op that ONNX has an operator for, got {name}")
         self.to.path = a.path
@@ -237,7 +235,7 @@ class Writer:
         if ref is None:
             return Value(self.constant(pair), pair.first, pair.second)
         if ref.kind == "input":
-            return next(v for v in self.inputs if v.first is pair.first)
+            return self.inputs[ref.key]
         if ref.kind == "state":
             return self.parameter(ref, pair)
         if (ref.key, ref.index) not in self.made:
@@ -262,8 +260,16 @@ class Writer:
                 fill = to_proto(np.full(1, values.pop(), a.dtype), "value")
                 return str(self.to.node("ConstantOfShape", self.to.shape(lengths), value=fill))
             line, long = (x.reshape(-1) for x in ((a, b) if a.size < b.size else (b, a)))
-            step = int(long[1] - long[0]) if a.dtype.kind in "iu" and long.size > 1 and sum(n != 1 for n in a.shape) <= 1 else 0
-            even = step and np.array_equal(long, long[0] + step * np.arange(long.size)) and (line == long[: line.size]).all()
+            step = (
+                int(long[1] - long[0])
+                if a.dtype.kind in "iu" and long.size > 1 and sum(n != 1 for n in a.shape) <= 1
+                else 0
+            )
+            even = (
+                step
+                and np.array_equal(long, long[0] + step * np.arange(long.size))
+                and (line == long[: line.size]).all()
+            )
             if even and sum(isinstance(n, Sym) for n in lengths) == 1:
                 (n,) = (n for n in lengths if isinstance(n, Sym))
                 stop = self.to.node("Mul", self.to.scalar(n, np.int64), self.to.constant(step, np.int64))
@@ -319,7 +325,9 @@ def renamed(nodes: list[Any], count: int, outside: set[str]) -> list[Any]:
     """The nodes without the last Identities where these only rename what a node made for one output."""
     body, ends = nodes[: len(nodes) - count], nodes[len(nodes) - count :]
     sources = [end.input[0] for end in ends]
-    new = {end.input[0]: end.output[0] for end in ends if end.input[0] not in outside and sources.count(end.input[0]) == 1}
+    new = {
+        end.input[0]: end.output[0] for end in ends if end.input[0] not in outside and sources.count(end.input[0]) == 1
+    }
     for node in body:
         for field in (node.input, node.output):
             field[:] = [new.get(name, name) for name in field]

@@ -1,6 +1,6 @@
 """What a module does, as a list of ops: run twice, with inputs of other sizes and values the second time.
 
-Numbers that differ between the two runs follow a dynamic axis; arrays that no op made must be the same in both, or
+Arrays are known by the memory that they show, so a view that changes nothing is still the array it was made of. Numbers that differ between the two runs follow a dynamic axis; arrays that no op made must be the same in both, or
 they would silently hold what belongs to one input. Code that leaves the ops for raw arrays is found so.
 """
 
@@ -28,6 +28,13 @@ class Ref(NamedTuple):
     index: int = 0
 
 
+def memory(array: Any) -> Any:
+    """What tells an array from all others: where its values lie and how, its own self where it has none."""
+    if not isinstance(array, np.ndarray) or not array.size:
+        return id(array)
+    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str, array.dtype.name
+
+
 class Call(NamedTuple):
     """One op: its function, what it took and gave, and the path of the module around it."""
 
@@ -39,23 +46,23 @@ class Call(NamedTuple):
 
 
 class Trace:
-    """One run: its calls, and where each array comes from. Arrays are known by identity, so all are kept."""
+    """One run: its calls, and where each array comes from. All arrays are kept, so that memory is used once."""
 
-    def __init__(self, module: Module, has_entry: Callable[[Any], bool]):
+    def __init__(self, module: Module, has_entry: Callable[[Any, dict[str, Any]], Any]):
         self.module, self.has_entry = module, has_entry
         self.paths = {id(m): path for path, m in module.named_modules()}
         self.calls: list[Call] = []
-        self.refs: dict[int, Ref] = {}
+        self.refs: dict[Any, Ref] = {}
         self.kept: list[Any] = []
         self.stack: list[str] = []
         self.depth = 0
 
     def know(self, array: Any, ref: Ref) -> None:
-        self.refs[id(array)] = ref
+        self.refs.setdefault(memory(array), ref)  # a view that shows the same is the array that was first
         self.kept.append(array)
 
     def ref(self, array: Any) -> Ref | None:
-        return self.refs.get(id(array))
+        return self.refs.get(memory(array))
 
     # -- told of the calls of modules
 
@@ -71,7 +78,7 @@ class Trace:
         outs = tuple(t.data for t in (results if type(results) is tuple else (results,)))
         if all(any(o is a for a in arrays) for o in outs):  # it gave back what it was given
             return
-        if not self.has_entry(body) and self.written_out(body, arrays, params, outs):
+        if not self.has_entry(body, params) and self.written_out(body, arrays, params, outs):
             return
         index = len(self.calls)
         self.calls.append(Call(body, tuple(arrays), params, outs, self.stack[-1] if self.stack else ""))
@@ -93,7 +100,7 @@ class Trace:
         finally:
             self.depth -= 1
         parts = [t.data if isinstance(t, Tensor) else t for t in (made if type(made) is tuple else (made,))]
-        known = [self.refs.get(id(part)) for part in parts]
+        known = [self.ref(part) for part in parts]
         if len(parts) != len(outs) or None in known:
             del self.calls[before:]
             return False
@@ -104,16 +111,15 @@ class Trace:
 
 
 def record(
-    module: Module, args: tuple[Any, ...], named: dict[str, Any], has_entry: Callable[[Any], bool]
+    module: Module, args: tuple[Any, ...], named: dict[str, Any], has_entry: Callable[[Any, dict[str, Any]], Any]
 ) -> tuple[Trace, Any]:
     """(the trace of one call, its result); inputs are the arrays of `args` and then of `named`, in order."""
     trace = Trace(module, has_entry)
     for name, tensor in module._state():
         if trace.ref(tensor.data) is None:
             trace.know(tensor.data, Ref("state", name))
-    for i, x in enumerate([*args, *named.values()]):
-        if isinstance(x, Tensor):
-            trace.know(x.data, Ref("input", i))
+    for i, x in enumerate([x for x in (*args, *named.values()) if isinstance(x, Tensor)]):
+        trace.know(x.data, Ref("input", i))
     outer, modules.watch = modules.watch, trace
     state.tracing, start = trace, writes.clock.now
     try:

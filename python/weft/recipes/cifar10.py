@@ -62,6 +62,11 @@ def build(width: int = 16, blocks: int = 3) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10))
 
 
+def example() -> tuple[dict[str, Any], Any]:
+    """Inputs for an export, and their dynamic axes; None: the batch."""
+    return {"x": weft.random.normal((2, 3, 32, 32))}, None
+
+
 def prepare(path: Path | str) -> Any:
     return SCALE(read_image(path, (32, 32))[None])[0]
 

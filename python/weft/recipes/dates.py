@@ -156,6 +156,12 @@ def build(width: int = 64, heads: int = 4, layers: int = 2) -> Translator:
     return Translator(width, heads, layers)
 
 
+def example() -> tuple[dict[str, Any], Any]:
+    """Inputs for an export, and their dynamic axes; None: the batch."""
+    text, known, _ = make_dates(0, 2, 0, 0)[0].arrays
+    return {"text": text, "known": known}, None
+
+
 def loss(scores: Any, iso: Any) -> Any:
     return F.cross_entropy(scores.reshape(-1, VOCABULARY), iso.reshape(-1))
 

@@ -39,6 +39,11 @@ def build(width: int = 32) -> nn.Sequential:
     )
 
 
+def example() -> tuple[dict[str, Any], Any]:
+    """Inputs for an export, and their dynamic axes; None: the batch."""
+    return {"x": weft.random.normal((2, 1, 8, 8))}, None
+
+
 def prepare(path: Path | str) -> Any:
     return prepare_ink(path, size=8, margin=0)
 

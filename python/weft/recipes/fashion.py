@@ -44,6 +44,11 @@ def build() -> nn.Sequential:
     )
 
 
+def example() -> tuple[dict[str, Any], Any]:
+    """Inputs for an export, and their dynamic axes; None: the batch."""
+    return {"x": weft.random.normal((2, 1, 28, 28))}, None
+
+
 def prepare(path: Path | str) -> Any:
     image = read_image(path, (28, 28), channels=1)  # (1, 28, 28)
     if image[0, :, [0, -1]].mean() > 127:  # the data set shows bright clothes on black

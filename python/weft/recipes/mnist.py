@@ -43,6 +43,11 @@ def build() -> nn.Sequential:
     )
 
 
+def example() -> tuple[dict[str, Any], Any]:
+    """Inputs for an export, and their dynamic axes; None: the batch."""
+    return {"x": weft.random.normal((2, 1, 28, 28))}, None
+
+
 def prepare(path: Path | str) -> Any:
     return SCALE(prepare_ink(path, size=28, margin=4)[None])[0]
 

@@ -85,6 +85,11 @@ def build(vocabulary: int = 65, width: int = 128, heads: int = 4, layers: int = 
     return GPT(vocabulary, width, heads, layers)
 
 
+def example() -> tuple[dict[str, Any], Any]:
+    """Inputs for an export, and their dynamic axes: texts of up to BLOCK characters."""
+    return {"tokens": np.arange(2 * BLOCK).reshape(2, BLOCK) % 10}, {"tokens": {0: "batch", 1: "time"}}
+
+
 def loss(scores: Any, targets: Any, reduction: str = "mean") -> Any:
     return F.cross_entropy(scores.reshape(-1, scores.shape[-1]), targets.reshape(-1), reduction=reduction)
 

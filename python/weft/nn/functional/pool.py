@@ -11,7 +11,6 @@ import numpy as np
 
 from weft import ops
 from weft.autograd import Tensor
-from weft.backends.array import namespace
 from weft.backends.device import beside
 from weft.nn.functional.shape import tuple_of
 from weft.ops.activation import floating
@@ -164,13 +163,13 @@ def adaptive_max(input: Any, output_size: Any, return_indices: bool) -> Any:
     rows, columns = covered(H, OH), covered(W, OW)  # (OH, rows of a window), (OW, columns of a window)
     pixels = (rows[:, None, :, None] * W + columns[None, :, None, :]).reshape(OH * OW, -1)
     flat = ops.reshape(input, (N, C, H * W))
-    raw, xp = flat.data, namespace(flat.data)
-    members = beside(pixels.reshape(-1), raw)
-    windows = xp.reshape(xp.take(raw, members, axis=2), (N, C, *pixels.shape))
-    won = xp.argmax(windows, axis=-1) + beside(np.arange(OH * OW) * pixels.shape[1], raw)  # the first of equal values
-    where = xp.reshape(xp.take(members, xp.reshape(won, (-1,)), axis=0), (N, C, OH * OW))
+    members = Tensor(beside(pixels.reshape(-1), flat.data))
+    windows = ops.reshape(ops.take(flat.detach(), members, axis=2), (N, C, *pixels.shape))
+    firsts = Tensor(beside(np.arange(OH * OW) * pixels.shape[1], flat.data))
+    won = ops.argmax(windows, axis=-1) + firsts  # the first of equal values
+    where = ops.take(members, won, axis=0)  # (N, C, OH * OW)
     out = ops.reshape(ops.take_along_axis(flat, where, axis=2), (N, C, OH, OW))
-    return (out, Tensor(xp.reshape(where, (N, C, OH, OW)))) if return_indices else out
+    return (out, ops.reshape(where, (N, C, OH, OW))) if return_indices else out
 
 
 def covered(n: int, count: int) -> Any:

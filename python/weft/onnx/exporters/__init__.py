@@ -17,11 +17,14 @@ from typing import Any
 from weft import autograd
 
 Entry = Callable[..., Any]
-TABLE: dict[Any, Entry] = {}  # the function of an op, or the name of one of weft.ops
+Test = Callable[[dict[str, Any]], bool]
+TABLE: dict[Any, tuple[Entry, Test | None]] = {}  # the function of an op, or the name of one of weft.ops
 
 
-def exports(*ops: Any) -> Callable[[Entry], Entry]:
+def exports(*ops: Any, when: Test | None = None) -> Callable[[Entry], Entry]:
     """Enter a function into the table, for ops of weft by the name of their function, or for an op of your own.
+
+    when: whether it can write an op with these parameters; the op is written out as smaller ones where it cannot.
 
     >>> @weft.onnx.exports(cube)                                                            # doctest: +SKIP
     ... def cube_as_nodes(to, x):
@@ -30,19 +33,18 @@ def exports(*ops: Any) -> Callable[[Entry], Entry]:
 
     def enter(function: Entry) -> Entry:
         for op in ops:
-            TABLE[getattr(op, "body", op)] = function
+            TABLE[getattr(op, "body", op)] = function, when
         return function
 
     return enter
 
 
-def entry(body: Any) -> Entry | None:
+def entry(body: Any, params: dict[str, Any]) -> Entry | None:
     """What writes the nodes of an op, or None."""
     import_all()
-    if body in TABLE:
-        return TABLE[body]
     ours = body.__module__.startswith("weft.ops.") or body.__module__ == autograd.__name__
-    return TABLE.get(body.__name__) if ours else None
+    function, when = TABLE.get(body) or TABLE.get(body.__name__ if ours else None) or (None, None)
+    return function if when is None or when(params) else None
 
 
 def import_all() -> None:

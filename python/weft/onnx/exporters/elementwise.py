@@ -250,7 +250,7 @@ def gelu(to: Emitter, x: Any, *, approximate: str = "none") -> Any:
 
 @exports("silu")
 def silu(to: Emitter, x: Any) -> Any:
-    return to.node("Swish", x) if to.opset >= 24 else to.node("Mul", x, to.node("Sigmoid", x))
+    return to.node("Mul", x, to.node("Sigmoid", x))  # Swish of opset 24 is one that runtimes still lack
 
 
 @exports("mish")

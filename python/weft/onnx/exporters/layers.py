@@ -32,7 +32,9 @@ def pads_of(padding: Any) -> list[int]:
 
 
 @exports("correlate")
-def correlate(to: Emitter, x: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+def correlate(
+    to: Emitter, x: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
     return to.node(
         "Conv", x, weight, bias, kernel_shape=list(weight.first.shape[2:]), strides=list(stride),
         pads=pads_of(padding), dilations=list(dilation), group=groups,
@@ -69,6 +71,17 @@ def largest(to: Emitter, x: Any, *, kernel: Any, stride: Any, padding: Any, dila
         return to.node("GlobalMaxPool", x)
     return to.node("MaxPool", x, kernel_shape=list(kernel), strides=list(stride), pads=pads_of(padding),
                    dilations=list(dilation))  # fmt: skip
+
+
+@exports("largest_and_where")
+def largest_and_where(to: Emitter, x: Any, *, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """ONNX counts places over the whole array, weft within each image."""
+    image = x.shape[2:]
+    pixels = to.size(image[0]) if isinstance(image[0], Sym) else to.constant([image[0]], np.int64)
+    other = to.size(image[1]) if isinstance(image[1], Sym) else to.constant([image[1]], np.int64)
+    values, places = to.node("MaxPool", x, outputs=2, kernel_shape=list(kernel), strides=list(stride),
+                             pads=pads_of(padding), dilations=list(dilation))  # fmt: skip
+    return values, to.node("Mod", places, to.node("Mul", pixels, other))
 
 
 @exports("average")
@@ -217,3 +230,19 @@ def rope(to: Emitter, x: Any, cos: Any, sin: Any) -> Any:
     real = to.node("Sub", to.node("Mul", first, cos), to.node("Mul", second, sin))
     imaginary = to.node("Add", to.node("Mul", second, cos), to.node("Mul", first, sin))
     return to.node("Concat", real, imaginary, axis=x.ndim - 1)
+
+
+# ---- losses
+
+
+def labelled(kind: str) -> Any:
+    def write(to: Emitter, x: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str,
+              label_smoothing: float = 0.0) -> Any:  # fmt: skip
+        labels = to.cast(target, target.dtype, np.int64)
+        return to.node(kind, x, labels, weight, ignore_index=ignore_index, reduction=reduction)
+
+    return write
+
+
+exports("cross_entropy_of_labels", when=lambda p: not p["label_smoothing"])(labelled("SoftmaxCrossEntropyLoss"))
+exports("nll_of_labels")(labelled("NegativeLogLikelihoodLoss"))

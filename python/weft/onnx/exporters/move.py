@@ -100,7 +100,9 @@ def repeat_each(to: Emitter, x: Any, *, repeats: Any, axis: Any) -> Any:
         raise UnsupportedError("expected one number of repeats, got one for each value")
     value = to.reshape(x, None, [-1]) if axis is None else x
     axis, ndim = (0, 1) if axis is None else (axis % x.ndim, x.ndim)
-    spread = to.node("Tile", to.unsqueeze(value, axis + 1), to.shape([1] * (axis + 1) + [repeats] + [1] * (ndim - axis - 1)))
+    spread = to.node(
+        "Tile", to.unsqueeze(value, axis + 1), to.shape([1] * (axis + 1) + [repeats] + [1] * (ndim - axis - 1))
+    )
     shape = to.node("Shape", value)
     parts = [to.slice(shape, 0, 0, axis), to.constant([-1], np.int64), to.slice(shape, 0, axis + 1, END)]
     return to.node("Reshape", spread, to.node("Concat", *parts, axis=0))
@@ -184,7 +186,11 @@ def indexed(to: Emitter, x: Any, index: Any) -> Any:
             raise UnsupportedError(f"expected an index of integers and slices, got {kind_of(item)}")
         axis += 1
     if arrays:
-        if added or len(arrays) > 1 and (dropped or [a for a, _, _ in arrays] != list(range(arrays[0][0], arrays[-1][0] + 1))):
+        if (
+            added
+            or len(arrays) > 1
+            and (dropped or [a for a, _, _ in arrays] != list(range(arrays[0][0], arrays[-1][0] + 1)))
+        ):
             raise UnsupportedError("expected arrays of indices that stand together, with no new axes between")
         if len(arrays) == 1:
             where, item, _ = arrays[0]
@@ -257,3 +263,21 @@ def look_up(to: Emitter, indices: Any, weight: Any, *, padding_idx: Any) -> Any:
 @exports("gather_windows")
 def gather_windows(to: Emitter, x: Any, *, taps: Any) -> Any:
     return to.node("Concat", *(to.unsqueeze(indexed(to, x, tap), 2) for tap in taps), axis=2)
+
+
+@exports("add_windows")
+def add_windows(to: Emitter, x: Any, *, taps: Any, shape: Any) -> Any:
+    """Tap by tap, matrices of 0 and 1 that put rows and columns where the tap's slices say."""
+    spatial = list(shape[2:])
+    if len(spatial) > 2 or any(isinstance(n, Sym) for n in spatial):
+        raise UnsupportedError(f"expected windows of one or two axes of a fixed size, got {shape}")
+    total = None
+    for k, tap in enumerate(taps):
+        part = to.squeeze(to.slice(x, 2, k, k + 1), 2)
+        places = [np.arange(n)[i] for n, i in zip(spatial, tap[2:])]
+        put = [np.eye(n, dtype=x.dtype)[where] for n, where in zip(spatial, places)]  # (windows, n)
+        part = to.node("MatMul", part, to.constant(put[-1]))
+        if len(put) == 2:
+            part = to.node("MatMul", to.constant(put[0].T), part)
+        total = part if total is None else to.node("Add", total, part)
+    return total

@@ -200,9 +200,4 @@ def diagonal(term: list[str], x: Any) -> tuple[list[str], Any]:
 
 @operator("Det", 11)
 def determinant(x: Any) -> Any:
-    from weft.onnx.errors import UnsupportedError
-
-    det = getattr(getattr(weft, "linalg", None), "det", None)
-    if det is None:
-        raise UnsupportedError("Det: expected weft.linalg.det, got none")
-    return det(x)
+    return weft.linalg.det(x)

@@ -1,0 +1,42 @@
+"""`weft export`: a run of every recipe becomes a file that onnxruntime runs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import weft
+from onnx_checks import session
+from policy import needs
+from weft.cli import main
+from weft.cli.train import find_recipe
+
+RECIPES = ["digits", "dates", "mnist", "fashion", "cifar10", "shakespeare"]
+
+
+@needs("onnx", "onnxruntime", "PIL", "sklearn")
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_leaves_as_onnx(name, tmp_path, capsys):
+    folder = tmp_path / f"{name}-1"
+    folder.mkdir()
+    recipe = find_recipe(name)
+    model = recipe.build().eval()
+    (folder / "config.json").write_text(json.dumps({"recipe": name, "epochs": 1, "seed": 0}))
+    weft.save(model.state_dict(), folder / "model.safetensors")
+    assert main(["export", str(folder), "--to", "onnx"]) == 0
+    assert f"{folder / 'model.onnx'}: " in capsys.readouterr().out
+    runtime = session(folder / "model.onnx")
+    inputs, _ = recipe.example()
+    arrays = {key: np.concatenate([np.asarray(x)] * 2) for key, x in inputs.items()}
+    (found,) = runtime.run(None, arrays)
+    want = model(*map(weft.asarray, arrays.values())).numpy()
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
+def test_a_run_without_an_example_is_named(tmp_path, capsys):
+    (tmp_path / "recipe.py").write_text("def build():\n    pass\n")
+    (tmp_path / "config.json").write_text(json.dumps({"recipe": str(tmp_path / "recipe.py"), "epochs": 1, "seed": 0}))
+    assert main(["export", str(tmp_path), "--to", "onnx"]) == 1
+    assert "example()" in capsys.readouterr().err
