@@ -24,7 +24,7 @@ def test_a_run_leaves_as_onnx(name, tmp_path, capsys):
     recipe = find_recipe(name)
     model = recipe.build().eval()
     (folder / "config.json").write_text(json.dumps({"recipe": name, "epochs": 1, "seed": 0}))
-    weft.save(model.state_dict(), folder / "model.safetensors")
+    weft.save(folder / "model.safetensors", model.state_dict())
     assert main(["export", str(folder), "--to", "onnx"]) == 0
     assert f"{folder / 'model.onnx'}: " in capsys.readouterr().out
     runtime = session(folder / "model.onnx")
@@ -36,7 +36,7 @@ def test_a_run_leaves_as_onnx(name, tmp_path, capsys):
 
 
 def test_a_run_without_an_example_is_named(tmp_path, capsys):
-    (tmp_path / "recipe.py").write_text("def build():\n    pass\n")
+    (tmp_path / "recipe.py").write_text("def build():\n    pass\n\n\ndef run(**settings):\n    pass\n")
     (tmp_path / "config.json").write_text(json.dumps({"recipe": str(tmp_path / "recipe.py"), "epochs": 1, "seed": 0}))
     assert main(["export", str(tmp_path), "--to", "onnx"]) == 1
     assert "example()" in capsys.readouterr().err

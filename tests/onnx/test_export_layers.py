@@ -48,7 +48,8 @@ LAYERS = {
     "Softplus of 2": (lambda: nn.Softplus(beta=2.0), [IMAGE], None),
     "Softmax": (lambda: nn.Softmax(dim=1), [IMAGE], None),
     "LogSoftmax": (lambda: nn.LogSoftmax(dim=-1), [IMAGE], None),
-    **{name: (lambda name=name: getattr(nn, name)(dim=1), [IMAGE], None) for name in ("GLU", "SwiGLU", "GEGLU", "ReGLU")},
+    **{name: (lambda name=name: getattr(nn, name)(dim=1), [IMAGE], None)
+       for name in ("GLU", "SwiGLU", "GEGLU", "ReGLU")},
     "Unflatten": (lambda: nn.Unflatten(1, (2, 2)), [IMAGE], None),
     "Sequential": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU()), [ROWS], None),
     "Linear": (lambda: nn.Linear(4, 3), [ROWS], None),
@@ -108,7 +109,7 @@ LAYERS = {
     "TransformerDecoder": (lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16), 1),
                            [normal(5, 2, 8), normal(3, 2, 8)], {"tgt": {1: "batch"}, "memory": {1: "batch"}}),
     "Transformer": (lambda: nn.Transformer(8, 2, 1, 1, 16, batch_first=True), [normal(2, 5, 8), normal(2, 3, 8)], None),
-    **{f"{kind}Pad{n}d": (lambda kind=kind, n=n: getattr(nn, f"{kind}Pad{n}d")(*([1, 0.5] if kind == "Constant" else [1])),
+    **{f"{kind}Pad{n}d": (lambda kind=kind, n=n: getattr(nn, f"{kind}Pad{n}d")(1, *[0.5] * (kind == "Constant")),
                           [{1: LINE, 2: IMAGE, 3: VOLUME}[n]], None)
        for kind in ("Constant", "Zero", "Reflection", "Replication", "Circular") for n in (1, 2, 3)},
     "PixelShuffle": (lambda: nn.PixelShuffle(2), [IMAGE], None),
@@ -122,7 +123,8 @@ LAYERS = {
         "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "KLDivLoss", "PoissonNLLLoss",
     )},
     "CrossEntropyLoss": (nn.CrossEntropyLoss, [ROWS, LABELS], FIXED),
-    "CrossEntropyLoss smoothed": (lambda: nn.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"), [ROWS, LABELS], FIXED),
+    "CrossEntropyLoss smoothed": (lambda: nn.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"), [ROWS, LABELS],
+                                  FIXED),
     "NLLLoss": (nn.NLLLoss, [ROWS, LABELS], FIXED),
     "BCELoss": (nn.BCELoss, [shares(5, 4), shares(5, 4)], FIXED),
     "BCEWithLogitsLoss": (nn.BCEWithLogitsLoss, [ROWS, shares(5, 4)], FIXED),

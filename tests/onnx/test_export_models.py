@@ -1,4 +1,4 @@
-"""The models of weft.models, the recipes and the examples leave as ONNX, for any batch and, where it may, any length."""
+"""Models of weft.models, the recipes and the examples leave as ONNX, for any batch and, where it may be, any length."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ SEQUENCE = {0: "batch", 1: "time"}
 
 
 def of_files(name, config, **fields):
-    kind = {"GPT2LMHeadModel": "GPT2Config", "LlamaForCausalLM": "LlamaConfig", "ViTForImageClassification": "ViTConfig",
-            "ResNetForImageClassification": "ResNetConfig"}.get(name, "BertConfig")  # fmt: skip
+    kind = next(k for k in ("GPT2", "Bert", "Llama", "ViT", "ResNet") if name.startswith(k)) + "Config"
     return getattr(models, name)(getattr(models, kind)(**config, **fields))
 
 
@@ -54,7 +53,8 @@ MODELS = {
                                       lambda: [tokens(97, 2, 9)], {"input_ids": SEQUENCE}),
     "LlamaForCausalLM": (lambda: of_files("LlamaForCausalLM", LLAMA), lambda: [tokens(97, 2, 9)],
                          {"input_ids": {0: "batch"}}),
-    "ViTForImageClassification": (lambda: of_files("ViTForImageClassification", VIT), lambda: [image(2, 3, 24, 24)], None),
+    "ViTForImageClassification": (lambda: of_files("ViTForImageClassification", VIT),
+                                  lambda: [image(2, 3, 24, 24)], None),
     "ResNetForImageClassification": (lambda: of_files("ResNetForImageClassification", RESNET),
                                      lambda: [image(2, 3, 32, 32)], None),
     "digits": (lambda: recipe("digits", width=8), lambda: [image(2, 1, 8, 8)], None),

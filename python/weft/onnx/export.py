@@ -184,8 +184,8 @@ class Writer:
                 f"onnx.export: expected the same ops whatever the inputs, got {a[at : at + 3]} and then "
                 f"{b[at : at + 3]} in {path or 'the module'}: a branch of the code depends on them"
             )
-        for i, (a, b) in enumerate(zip(first.calls, second.calls)):
-            self.write_call(i, a, b)
+        for i, calls in enumerate(zip(first.calls, second.calls)):
+            self.write_call(i, *calls)
         results = self.results(out, other_out)
         return self.model(results, names)
 
@@ -238,9 +238,9 @@ class Writer:
             return self.inputs[ref.key]
         if ref.kind == "state":
             return self.parameter(ref, pair)
-        if (ref.key, ref.index) not in self.made:
-            raise ValueError(f"expected an output that ONNX's operator gives, got output {ref.index}")
-        return self.made[ref.key, ref.index]
+        if (ref.key, ref.output) not in self.made:
+            raise ValueError(f"expected an output that ONNX's operator gives, got output {ref.output}")
+        return self.made[ref.key, ref.output]
 
     def parameter(self, ref: Ref, pair: Pair) -> Value:
         if ref.key not in self.state:
@@ -249,7 +249,7 @@ class Writer:
         return self.state[ref.key]
 
     def constant(self, pair: Pair) -> str:
-        """An array that no op made. It may follow dynamic axes as one value everywhere, or as evenly spaced integers."""
+        """An array that no op made. It may follow dynamic axes as one value everywhere, or as even steps."""
         a, b = on_host(pair.first), on_host(pair.second)
         if a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
             return self.to.constant(a)

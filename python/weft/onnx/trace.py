@@ -1,7 +1,8 @@
 """What a module does, as a list of ops: run twice, with inputs of other sizes and values the second time.
 
-Arrays are known by the memory that they show, so a view that changes nothing is still the array it was made of. Numbers that differ between the two runs follow a dynamic axis; arrays that no op made must be the same in both, or
-they would silently hold what belongs to one input. Code that leaves the ops for raw arrays is found so.
+Arrays are known by themselves, and views that raw code made of them by the memory that they show. Numbers that differ
+between the two runs follow a dynamic axis; arrays that no op made must be the same in both, or they would silently hold
+what belongs to one input. Code that leaves the ops for raw arrays is found so.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ class Ref(NamedTuple):
 
     kind: str
     key: Any
-    index: int = 0
+    output: int = 0
 
 
 def memory(array: Any) -> Any:
-    """What tells an array from all others: where its values lie and how, its own self where it has none."""
+    """Where the values of an array lie and how; None where it has none, or is no array."""
     if not isinstance(array, np.ndarray) or not array.size:
-        return id(array)
+        return None
     return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str, array.dtype.name
 
 
@@ -52,17 +53,21 @@ class Trace:
         self.module, self.has_entry = module, has_entry
         self.paths = {id(m): path for path, m in module.named_modules()}
         self.calls: list[Call] = []
-        self.refs: dict[Any, Ref] = {}
+        self.refs: dict[int, Ref] = {}  # by the id of the array
+        self.shown: dict[Any, Ref] = {}  # by its memory
         self.kept: list[Any] = []
         self.stack: list[str] = []
         self.depth = 0
 
     def know(self, array: Any, ref: Ref) -> None:
-        self.refs.setdefault(memory(array), ref)  # a view that shows the same is the array that was first
+        self.refs[id(array)] = ref
+        place = memory(array)
+        if place is not None:
+            self.shown.setdefault(place, ref)
         self.kept.append(array)
 
     def ref(self, array: Any) -> Ref | None:
-        return self.refs.get(memory(array))
+        return self.refs.get(id(array)) or self.shown.get(memory(array))
 
     # -- told of the calls of modules
 

@@ -237,9 +237,11 @@ def rope(to: Emitter, x: Any, cos: Any, sin: Any) -> Any:
 
 def labelled(kind: str) -> Any:
     def write(to: Emitter, x: Any, target: Any, weight: Any = None, *, ignore_index: int, reduction: str,
-              label_smoothing: float = 0.0) -> Any:  # fmt: skip
-        labels = to.cast(target, target.dtype, np.int64)
-        return to.node(kind, x, labels, weight, ignore_index=ignore_index, reduction=reduction)
+              label_smoothing: float = 0.0, wide_loss: bool = False) -> Any:  # fmt: skip
+        dtype = to.outs[0].dtype
+        value, labels = to.cast(x, x.dtype, dtype), to.cast(target, target.dtype, np.int64)
+        scale = None if weight is None else to.cast(weight, weight.dtype, dtype)
+        return to.node(kind, value, labels, scale, ignore_index=ignore_index, reduction=reduction)
 
     return write
 
