@@ -6,11 +6,12 @@ WEFT := .venv/bin/weft
 # A file of tests stays in one process: its kernels are compiled once.
 PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help train test test-full bench gpu lint format native clean
+.PHONY: help train test test-full fuzz bench gpu lint format native clean
 
 help:
 	@echo "make train      set up, then train a CNN on handwritten digits and a transformer on dates (5 minutes)"
 	@echo "make test       set up, then run the test suite; make test-full adds the slow cases"
+	@echo "make fuzz       set up, then read thousands of damaged files, and fuzz the readers of files (10 minutes)"
 	@echo "make bench      set up, then run the benchmarks (against PyTorch)"
 	@echo "make gpu        on a machine with an NVIDIA GPU, 9 minutes, no network: build, tests, golden vectors, benchmarks"
 	@echo "make lint       ruff, mypy, clang-format; make format applies what they can mend"
@@ -27,6 +28,12 @@ test:
 test-full:
 	@tools/setup.sh examples test gpu peers
 	$(PYTEST) --full $(ARGS)
+
+FUZZ_SECONDS := 600
+fuzz:
+	@tools/setup.sh fuzz
+	.venv/bin/python fuzz/mutated.py
+	.venv/bin/python fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
 bench:
 	@tools/setup.sh examples gpu peers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 
 import numpy as np
 import pytest
@@ -316,3 +317,19 @@ def test_shares_of_tokens_are_theirs(options):
     np.testing.assert_allclose(
         models.sampling.token_shares(scores, temperature, top_k, top_p), want.softmax(-1).numpy(), atol=1e-12
     )
+
+
+def test_a_pytorch_file_is_converted_by_its_line(tmp_path, monkeypatch):
+    import torch
+
+    shared = torch.randn(3, 4)
+    torch.save({"a": shared, "b": shared.T, "c": shared[1], "half": shared.bfloat16()}, tmp_path / "m.bin")
+    with pytest.raises(weft.io.CheckpointError) as caught:
+        weft.load(tmp_path / "m.bin")
+    line = str(caught.value).partition('python -c "')[2].removesuffix('"')
+    (tmp_path / "line.py").write_text(line)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(tmp_path / "line.py"))
+    state = weft.load(tmp_path / "m.safetensors")
+    assert np.array_equal(state["b"], shared.numpy().T) and np.array_equal(state["c"], shared.numpy()[1])
+    assert state["half"].dtype == weft.bfloat16 and list(state) == ["a", "b", "c", "half"]

@@ -12,7 +12,7 @@ from weft.io.header import MAX_HEADER, HeaderError
 
 PYTORCH = (
     "import torch, safetensors.torch as s; t = torch.load({old!r}, map_location='cpu', weights_only=True); "
-    "s.save_file({{k: v.clone() for k, v in t.items()}}, {new!r})"
+    "s.save_file({{k: v.contiguous().clone() for k, v in t.items()}}, {new!r})"
 )
 PICKLE = "import pickle, weft; weft.save({new!r}, pickle.load(open({old!r}, 'rb')))"
 HDF5 = (
