@@ -61,3 +61,11 @@ def test_nothing_is_unpickled_evaluated_or_asserted(path):
 def test_nothing_speaks_of_one_machine():
     for path in [*SOURCES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile", *ROOT.glob("docs/*.md")]:
         assert not re.search(r"/(?:work|root|home)/", path.read_text()), name_of(path)
+
+
+def test_every_environment_variable_is_documented():
+    read = re.compile(r'(?:environ(?:\.get)?[(\[]|getenv\()"(WEFT_\w+)')
+    found = {name for path in [*PACKAGE, *(ROOT / "csrc").rglob("*.cpp"), ROOT / "setup.py"] for name in
+             read.findall(path.read_text())}  # fmt: skip
+    listed = set(re.findall(r"^\| `(WEFT_\w+)` \|", (ROOT / "docs" / "environment.md").read_text(), re.M))
+    assert found == listed and len(found) > 10

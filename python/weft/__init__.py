@@ -8,10 +8,8 @@
 array([2., 4., 6.], dtype=float32)
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import Any
+import importlib as _importlib
+from typing import Any as _Any
 
 import numpy as _np
 from numpy import bool_ as bool  # noqa: F401
@@ -49,8 +47,8 @@ from weft.ops import __array_namespace_info__  # noqa: F401
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-LAZY = set("nn linalg fft models onnx optim data train metrics io random testing recipes cli cuda".split())
-LAZY_NAMES = {
+_LAZY = set("nn linalg fft models onnx optim data train metrics io random testing recipes cli cuda".split())
+_LAZY_NAMES = {
     "save": "io",
     "load": "io",
     "generate": "models",
@@ -68,11 +66,11 @@ LAZY_NAMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in LAZY:
-        return importlib.import_module(f"weft.{name}")
-    if name in LAZY_NAMES:
-        return getattr(importlib.import_module(f"weft.{LAZY_NAMES[name]}"), name)
+def __getattr__(name: str) -> _Any:
+    if name in _LAZY:
+        return _importlib.import_module(f"weft.{name}")
+    if name in _LAZY_NAMES:
+        return getattr(_importlib.import_module(f"weft.{_LAZY_NAMES[name]}"), name)
     if name == "bfloat16":
         import ml_dtypes
 

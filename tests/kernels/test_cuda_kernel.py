@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import subprocess
@@ -339,3 +340,36 @@ def test_weft_bench_takes_a_users_kernel(tmp_path, capsys, monkeypatch):
     assert "sm_90 " in out and "0 B spilled" in out and "squared_distances float32 N=32 M=32 D=64" in out
     assert main(["bench", "kernel", f"{tmp_path / 'mine.py'}:other"]) != 0
     assert "(squared_distances), got 'other'" in capsys.readouterr().err
+
+
+def test_clusters_and_blocks_that_wait_for_each_other(device):
+    ranks = weft.CudaKernel(
+        "ranks",
+        """
+        #include "ptx/cluster.cuh"
+        extern "C" __global__ void ranks(int* out, const float* x, int N) {
+          if (threadIdx.x == 0) out[blockIdx.x] = int(cluster_rank() * 10 + cluster_size());
+        }
+        """,
+        inputs={"x": "float32 (N)"}, outputs={"out": "int32 (N)"}, grid=lambda N: N, threads=32, cluster=2,
+    )  # fmt: skip
+    with emulator.settings(arch=90) if device == "emulated" else contextlib.nullcontext():
+        assert ranks(weft.Tensor(on(device, np.ones(6, "f")))).tolist() == [2, 12] * 3
+        with pytest.raises(ValueError, match=r"ranks: cluster: expected sizes that divide the grid \(5,\), got \(2,\)"):
+            ranks(weft.Tensor(on(device, np.ones(5, "f"))))
+
+    exchange = weft.CudaKernel(
+        "exchange",
+        """
+        extern "C" __global__ void exchange(float* out, float* middle, const float* x, int N) {
+          const int own = blockIdx.x, next = (blockIdx.x + 1) % gridDim.x;
+          if (threadIdx.x == 0) middle[own] = x[own];
+          grid_sync();
+          if (threadIdx.x == 0) out[own] = middle[next];
+        }
+        """,
+        inputs={"x": "float32 (N)"}, outputs={"out": "float32 (N)", "middle": "float32 (N)"}, grid=lambda N: N,
+        threads=32, cooperative=True,
+    )  # fmt: skip
+    x = np.arange(7, dtype="f")
+    np.testing.assert_array_equal(exchange(weft.Tensor(on(device, x)))[0].numpy(), np.roll(x, -1))

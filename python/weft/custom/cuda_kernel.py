@@ -48,7 +48,8 @@ class Plan(NamedTuple):
     outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
     grid: tuple[int, ...]
     threads: tuple[int, ...]
-    shared: int
+    options: dict[str, Any]
+    """Of the launch: shared, cluster, cooperative."""
     arguments: tuple[tuple[str, Any], ...]
     """In the kernel's order: ("input", i), ("output", i), or ("number", value)."""
 
@@ -65,6 +66,8 @@ class CudaKernel:
     types: type variable -> the dtypes it may be; all floating ones otherwise.
     grid, threads, shared: numbers (of blocks, of threads of a block, bytes of dynamic shared memory), tuples of up to
         three for the first two, or functions of sizes and scalars by name.
+    cluster: blocks of a cluster, given as a grid is; from sm_90 on. cooperative: all blocks run at once, so that they
+        may wait for each other (`grid_sync` of ptx.cuh); more than fit are an error.
     vjp: a function of `g`, the gradient of the output (`g_NAME` for each of several), and of those inputs, outputs and
         scalars that its parameters name -> the gradients of the inputs, None for what has none. It gets Tensors; made
         of ops of Weft, or of other kernels, it has derivatives of its own.
@@ -100,6 +103,8 @@ class CudaKernel:
         grid: Any,
         threads: Any = 256,
         shared: Any = 0,
+        cluster: Any = 1,
+        cooperative: bool = False,
         vjp: Function | None = None,
         reference: Function | None = None,
         example: Mapping[str, int] | None = None,
@@ -113,6 +118,7 @@ class CudaKernel:
         self.scalars = dict(scalars) if isinstance(scalars, Mapping) else dict.fromkeys(scalars)
         self.sizes = dict(sizes or {})
         self.grid, self.threads, self.shared = grid, threads, shared
+        self.cluster, self.cooperative = cluster, cooperative
         self.vjp, self.reference = vjp, reference
         self.example = dict(example or {})
         self.types = self.choices(types or {})
@@ -232,7 +238,7 @@ class CudaKernel:
         arguments = []
         for kind, value in plan.arguments:
             arguments.append(value if kind == "number" else held[value] if kind == "input" else outs[value])
-        launch(plan.kernel, plan.grid, plan.threads, arguments, shared=plan.shared)
+        launch(plan.kernel, plan.grid, plan.threads, arguments, **plan.options)
         return outs
 
     def plan_of(self, arrays: Sequence[Any], scalars: dict[str, Any]) -> Plan:
@@ -272,7 +278,11 @@ class CudaKernel:
         shared = self.shared if isinstance(self.shared, int) else self.function("shared", self.shared, known)
         if min(grid) < 1 and any(0 not in shape for shape, _ in outputs):
             raise ValueError(f"{self.name}: grid: expected one block at least, got {grid}")
-        return Plan(kernel, outputs, grid, threads, int(shared), arguments)
+        cluster = self.three("cluster", self.cluster, known)
+        if any([blocks % n for blocks, n in zip((*grid, 1, 1), cluster)]):
+            raise ValueError(f"{self.name}: cluster: expected sizes that divide the grid {grid}, got {cluster}")
+        options = {"shared": int(shared), "cluster": cluster, "cooperative": self.cooperative}
+        return Plan(kernel, outputs, grid, threads, options, arguments)
 
     def function(self, what: str, function: Function, values: Mapping[str, Any]) -> Any:
         return written.call(function, values, f"{self.name}: {what}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from weft.nn import functional as F
 from weft.nn import init
+from weft.nn.functional.shape import conv_padding, tuple_of
 from weft.nn.linear import uniform_by_fan_in
 from weft.nn.module import Module
 from weft.nn.parameter import Parameter
@@ -46,14 +47,14 @@ class ConvNd(Module):
             groups,
             padding_mode,
         )
-        self.kernel_size = F.tuple_of(kernel_size, n, f"{name}: kernel_size")
-        self.stride = F.tuple_of(stride, n, f"{name}: stride")
-        self.dilation = F.tuple_of(dilation, n, f"{name}: dilation")
-        self.padding = padding if isinstance(padding, str) else F.tuple_of(padding, n, f"{name}: padding")
+        self.kernel_size = tuple_of(kernel_size, n, f"{name}: kernel_size")
+        self.stride = tuple_of(stride, n, f"{name}: stride")
+        self.dilation = tuple_of(dilation, n, f"{name}: dilation")
+        self.padding = padding if isinstance(padding, str) else tuple_of(padding, n, f"{name}: padding")
         if padding == "same" and self.stride != (1,) * n:
             raise ValueError(f"{name}: expected stride 1 with padding='same', got stride={stride}")
         # Pairs for each axis, worked out once: what the primitive takes.
-        self._pads = F.conv_padding(self.padding, self.kernel_size, self.dilation, name)
+        self._pads = conv_padding(self.padding, self.kernel_size, self.dilation, name)
         self.weight = Parameter(init.empty((out_channels, in_channels // groups, *self.kernel_size), dtype))
         self.bias = Parameter(init.empty((out_channels,), dtype)) if bias else None
         self.reset_parameters()

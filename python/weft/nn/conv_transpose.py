@@ -7,6 +7,7 @@ from typing import Any
 
 from weft.nn import functional as F
 from weft.nn import init
+from weft.nn.functional.shape import tuple_of
 from weft.nn.linear import uniform_by_fan_in
 from weft.nn.module import Module
 from weft.nn.parameter import Parameter
@@ -42,11 +43,11 @@ class ConvTransposeNd(Module):
             raise ValueError(f"{name}: expected padding_mode 'zeros', got {padding_mode!r}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.padding_mode = padding_mode
-        self.kernel_size = F.tuple_of(kernel_size, n, f"{name}: kernel_size")
-        self.stride = F.tuple_of(stride, n, f"{name}: stride")
-        self.padding = F.tuple_of(padding, n, f"{name}: padding")
-        self.output_padding = F.tuple_of(output_padding, n, f"{name}: output_padding")
-        self.dilation = F.tuple_of(dilation, n, f"{name}: dilation")
+        self.kernel_size = tuple_of(kernel_size, n, f"{name}: kernel_size")
+        self.stride = tuple_of(stride, n, f"{name}: stride")
+        self.padding = tuple_of(padding, n, f"{name}: padding")
+        self.output_padding = tuple_of(output_padding, n, f"{name}: output_padding")
+        self.dilation = tuple_of(dilation, n, f"{name}: dilation")
         self.weight = Parameter(init.empty((in_channels, out_channels // groups, *self.kernel_size), dtype))
         self.bias = Parameter(init.empty((out_channels,), dtype)) if bias else None
         self.reset_parameters()

@@ -8,6 +8,7 @@ import numpy as np
 
 from weft.nn import functional as F
 from weft.nn import init
+from weft.nn.functional.shape import shape_of
 from weft.nn.module import Module
 from weft.nn.parameter import Buffer, Parameter
 
@@ -232,7 +233,7 @@ class LayerNorm(Module):
         *,
         dtype: Any = None,
     ):
-        self.normalized_shape = F.shape_of(normalized_shape)
+        self.normalized_shape = shape_of(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.weight = Parameter(init.filled(self.normalized_shape, 1, dtype)) if elementwise_affine else None
         self.bias = Parameter(init.filled(self.normalized_shape, 0, dtype)) if elementwise_affine and bias else None
@@ -258,7 +259,7 @@ class RMSNorm(Module):
         *,
         dtype: Any = None,
     ):
-        self.normalized_shape = F.shape_of(normalized_shape)
+        self.normalized_shape = shape_of(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.weight = Parameter(init.filled(self.normalized_shape, 1, dtype)) if elementwise_affine else None
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from weft.nn import functional as F
+from weft.nn.functional.shape import tuple_of
 from weft.nn.module import Module
 
 
@@ -20,7 +21,7 @@ class Pad(Module):
     value: float | None = None
 
     def __init__(self, padding: int | Sequence[int]):
-        self.padding = F.tuple_of(padding, 2 * self.spatial, f"{type(self).__name__}: padding")
+        self.padding = tuple_of(padding, 2 * self.spatial, f"{type(self).__name__}: padding")
 
     def forward(self, x: Any) -> Any:
         if x.ndim not in (self.spatial + 1, self.spatial + 2):

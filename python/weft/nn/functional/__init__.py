@@ -11,14 +11,18 @@ from weft.nn.functional.loss_compositions import *
 from weft.nn.functional.pool import *
 from weft.nn.functional.resize import *
 from weft.nn.functional.shape import (
-    conv_padding,
     cosine_similarity,
     flatten,
     normalize,
     one_hot,
     pad,
     pairwise_distance,
-    shape_of,
-    tuple_of,
     unflatten,
 )
+
+__all__ = sorted([name for name, value in globals().items() if callable(value) and not name.startswith("_")])
+
+
+def __dir__() -> list[str]:
+    """The functions: not the files that they are in."""
+    return __all__
