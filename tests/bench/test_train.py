@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
+import weft
 from policy import needs, require
+from weft import autograd
 from weft.bench import train
 from weft.cli import main
 
@@ -22,6 +24,21 @@ def test_a_step_lowers_the_loss(work):
     step = train.weft_step(work, "cpu")
     losses = [float(step().item()) for _ in range(8)]
     assert losses[-1] < losses[0]
+
+
+def test_the_language_models_head_is_fused_with_its_loss():
+    seen = []
+    observer = lambda body, arrays, out: seen.append(body.__name__)  # noqa: E731
+    step = train.weft_step(TEXT, "cpu")
+    autograd.observers.append(observer)
+    try:
+        fused = step().item()
+    finally:
+        autograd.observers.remove(observer)
+    assert "linear_cross_entropy_of_labels" in seen and "cross_entropy_of_labels" not in seen
+    weft.random.seed(0)
+    model, (x, y) = TEXT.build(weft), map(weft.asarray, TEXT.data())
+    assert fused == pytest.approx(weft.cross_entropy(model(x).reshape((-1, TEXT.classes)), y).item(), rel=1e-5)
 
 
 def test_losses_that_differ_or_end_are_refused():

@@ -120,10 +120,16 @@ def weft_step(work: Workload, device: str, weights: dict[str, np.ndarray] | None
     def step() -> Any:
         optimizer.zero_grad()
         with casting:
-            loss = F.cross_entropy(model(x).reshape(-1, work.classes), y)
+            loss = loss_of(model, x, y)
         loss.backward()
         optimizer.step()
         return loss
+
+    def loss_of(model: Any, x: Any, y: Any) -> Any:
+        if not work.text:
+            return F.cross_entropy(model(x), y)
+        decoder = model.transformer  # the head is fused with its loss: the scores never exist in full
+        return F.linear_cross_entropy(decoder(x), decoder.wte.weight, y.reshape(x.shape))
 
     return step
 
