@@ -31,6 +31,11 @@ FUNCTIONS = {
     "utility": "all any diff",
 }
 NAMES = sorted(name for names in FUNCTIONS.values() for name in names.split())
+EXTENSIONS = {
+    "linalg": """cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power matrix_rank
+        matrix_transpose outer pinv qr slogdet solve svd svdvals tensordot trace vecdot vector_norm""",
+    "fft": "fft ifft fftn ifftn rfft irfft rfftn irfftn hfft ihfft fftfreq rfftfreq fftshift ifftshift",
+}
 METHODS = """__abs__ __add__ __and__ __array_namespace__ __bool__ __complex__ __dlpack__ __dlpack_device__ __eq__
     __float__ __floordiv__ __ge__ __getitem__ __gt__ __index__ __int__ __invert__ __le__ __lshift__ __lt__ __matmul__
     __mod__ __mul__ __ne__ __neg__ __or__ __pos__ __pow__ __rshift__ __setitem__ __sub__ __truediv__ __xor__
@@ -68,7 +73,7 @@ def check_signature(ours, theirs, name):
 
 def test_the_list_is_the_standards():
     """The names above are those of the reference, so that none was forgotten."""
-    others = {"Device", "e", "inf", "nan", "newaxis", "pi", "__array_api_version__", "linalg", "fft"}
+    others = {"Device", "e", "inf", "nan", "newaxis", "pi", "__array_api_version__", *EXTENSIONS}
     dtypes = {name for name in strict.__all__ if hasattr(getattr(strict, name), "_np_dtype")}
     own = {name for name in strict.__all__ if "flags" in name.lower()}
     newer = {"broadcast_shapes", "isin"}  # of 2025.12
@@ -90,6 +95,11 @@ def test_methods(name):
 def test_reflected_and_in_place_operators(name):
     for method in (f"__r{name}__", f"__i{name}__"):
         check_signature(getattr(weft.ones((1,)), method), getattr(strict.asarray([1.0]), method), method)
+
+
+@pytest.mark.parametrize("extension, name", [(e, n) for e, names in EXTENSIONS.items() for n in names.split()])
+def test_extensions(extension, name):
+    check_signature(getattr(getattr(weft, extension), name), getattr(getattr(strict, extension), name), name)
 
 
 def test_constants_and_attributes():

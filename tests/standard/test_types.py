@@ -125,9 +125,9 @@ def test_casts():
     copied[0] = 5.0
     assert x.numpy()[0] == 1.0
     z = weft.asarray([1 + 2j, 0j])
-    with pytest.raises(TypeError, match="astype: expected complex numbers to stay so, got float32; take real"):
-        weft.astype(z, weft.float32)
-    np.testing.assert_array_equal(weft.astype(z, weft.bool).numpy(), [True, False])
+    for dtype in (weft.float32, weft.int64, weft.bool):
+        with pytest.raises(TypeError, match="astype: expected complex numbers to stay so, got .*; take real"):
+            weft.astype(z, dtype)
 
 
 @pytest.mark.parametrize("to", [*FLOATS, *COMPLEX, "float16"])
