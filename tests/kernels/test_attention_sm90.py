@@ -13,22 +13,7 @@ from weft.backends.gpu import attention_sm90, namespace
 from weft.backends.gpu.array import empty
 from weft.backends.gpu.attention_sm90 import Tile
 
-pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(autouse=True)
-def hopper(device):
-    """The emulated device as an H100; of GPUs, only that one."""
-    require(device)
-    if device != "emulated":
-        from weft.backends.launch import capability
-
-        if not 90 <= capability(on(device, np.zeros(1))) < 100:
-            pytest.skip("not a Hopper GPU")
-        yield
-        return
-    with emulator.settings(arch=90, multiprocessors=3):
-        yield
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("hopper")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -170,7 +155,8 @@ def test_every_tile(char, head, device):
     for order, tiles in attention_sm90.TILES[wide].items():
         for tile in tiles:
             for visible in (None,) if order == "full" else (1, 40):
-                check((1, 2, 1, 2 * tile.m + 10, 3 * tile.n + 7, head, head), device, char=char, visible=visible)
+                shape = (1, 2, 1, 2 * tile.m + 10, 3 * tile.n + 7, head, head)
+                check(shape, device, char=char, visible=visible, tile=tile)
 
 
 @pytest.mark.parametrize("causal", [False, True])

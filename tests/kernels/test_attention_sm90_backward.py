@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 
 import numpy as np
 import pytest
@@ -13,31 +11,16 @@ import policy
 from kernels.array_checks import build, on, require
 from kernels.attention_sm90_checks import TINY_BACKWARD, check_backward, draw, gradients, problem
 from kernels.checked import caught, same_bits
+from kernels.sass_checks import compiled, in_registers, instructions
 from kernels.test_attention_sm90 import LAYOUTS
-from kernels.test_attention_sm90_sass import SERIALIZED
-from weft.backends import compile, emulator, source
+from weft.backends import emulator
 from weft.backends import reference as K
 from weft.backends.gpu import attention_sm90_backward as backward
 from weft.backends.gpu.attention_sm90_backward import Tile
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("hopper")]
 #: B, H, heads of keys, S, T, D, Dv: two tiles of everything, ragged.
 SHAPE = (1, 2, 1, 150, 140, 32, 32)
-
-
-@pytest.fixture(autouse=True)
-def hopper(device):
-    """The emulated device as an H100; of GPUs, only that one."""
-    require(device)
-    if device != "emulated":
-        from weft.backends.launch import capability
-
-        if not 90 <= capability(on(device, np.zeros(1))) < 100:
-            pytest.skip("not a Hopper GPU")
-        yield
-        return
-    with emulator.settings(arch=90, multiprocessors=3):
-        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -184,21 +167,12 @@ def test_instructions(head, of_keys):
     """No spills; in the main loop no product is waited for before there is work to do behind it."""
     tile = backward.tile_of(head, head, of_keys)
     which = backward.defines("bfloat16", head, head, of_keys, tile)
-    made = compile.cubin(source.read("attention_sm90_backward.cu"), source.definitions(which), 90)
-    used = made.resources["attention_sm90_backward"]
-    assert (used.spill_stores, used.spill_loads, used.stack) == (0, 0, 0) and not SERIALIZED.search(made.log), made.log
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(made.code)
-        file.flush()
-        command = [policy.tool("cuobjdump"), "-sass", file.name]
-        sass = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    sass = in_registers(compiled("attention_sm90_backward.cu", which), "attention_sm90_backward")
     for name in ("UTMALDG.4D", "UTMASTG.4D", "USETMAXREG", "STSM", "MUFU.EX2", "tnspB"):
         assert name in sass, name
-    assert ("LDGSTS" in sass) == of_keys and not re.search(r"\b(LDL|STL)\b", sass)
-    code = [re.sub(r"^.*?\*/\s+", "", line) for line in sass.splitlines() if re.match(r"\s*/\*[0-9a-f]{4,}\*/", line)]
-    marks = [
-        m[0] for m in (re.match(r"(@!?U?P\d )?(HGMMA\S*|WARPGROUP.DEPBAR\S* \S* 0x\d|MUFU.EX2)", x) for x in code) if m
-    ]
+    assert ("LDGSTS" in sass) == of_keys
+    kinds = r"(@!?U?P\d )?(HGMMA\S*|WARPGROUP.DEPBAR\S* \S* 0x\d|MUFU.EX2)"
+    marks = [m[0] for m in (re.match(kinds, words) for _, words in instructions(sass)) if m]
     names = [re.sub(r"^@\S+ ", "", m).split(".")[0] + (m[-3:] if "DEPBAR" in m else "") for m in marks]
     runs = [name for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
     first = "".join({"HGMMA": "P", "MUFU": "e", "WARPGROUP0x1": "1", "WARPGROUP0x0": "0"}[n] for n in runs)

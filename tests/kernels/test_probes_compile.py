@@ -8,13 +8,13 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 import policy
 from emulator import probes, probes_tma, probes_wgmma
+from kernels.sass_checks import SERIALIZED, sass
 from weft.backends import compile, source
 
 pytestmark = policy.needs("nvrtc")
@@ -72,9 +72,7 @@ def faults(chosen: list[probes.Probe], capability: int) -> list[str]:
             uses = made.resources.values()
             if not uses or any(used.spill_stores or used.spill_loads for used in uses):
                 found.append(f"{made.target} {probe.name}: {made.resources}")
-            found += [
-                f"{made.target} {probe.name}: {line}" for line in re.findall(r".*(?:C75\d\d|serializ).*", made.log)
-            ]
+            found += [f"{made.target} {probe.name}: {x}" for x in made.log.splitlines() if SERIALIZED.search(x)]
     return found
 
 
@@ -89,14 +87,6 @@ def test_compiles(capability):
 @pytest.mark.slow
 def test_every_definition_compiles():
     assert [fault for capability in (90, 100) for fault in faults(list(unique(capability).values()), capability)] == []
-
-
-def sass(made: compile.Cubin) -> str:
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(made.code)
-        file.flush()
-        command = [policy.tool("cuobjdump"), "-sass", file.name]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @policy.needs("cuobjdump")

@@ -10,19 +10,17 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import re
-import subprocess
 
 import pytest
 
 import policy
-from weft.backends import compile, nvrtc, source
+from kernels.sass_checks import LOCAL, SERIALIZED, compiled, sass
+from weft.backends import compile, nvrtc
 from weft.backends.gpu.configurations import SOURCES, Configuration, configurations
 
 pytestmark = policy.needs("nvrtc")
 
 CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
-#: ptxas: wgmma "serialized" for want of a wait (C7514), or waits "injected" (C7517).
-SERIALIZED = re.compile(r"C751\d|serializ", re.IGNORECASE)
 
 #: Instructions that a kernel's code must hold, by (kernel, capability).
 INSTRUCTIONS = {
@@ -39,8 +37,7 @@ INSTRUCTIONS = {
 
 def built(job: tuple[Configuration, int]) -> compile.Cubin:
     configuration, capability = job
-    defines = source.definitions(configuration.defines)
-    return compile.cubin(source.read(configuration.file), defines, capability)
+    return compiled(configuration.file, configuration.defines, capability)
 
 
 def faults(jobs: list[tuple[Configuration, int]]) -> list[str]:
@@ -108,11 +105,9 @@ def test_the_gate_sees_spills(tmp_path):
 
 @policy.needs("cuobjdump")
 @pytest.mark.parametrize("kernel, capability", INSTRUCTIONS, ids=lambda value: str(value))
-def test_the_instructions_of_each_generation_are_there(kernel, capability, tmp_path):
+def test_the_instructions_of_each_generation_are_there(kernel, capability):
     configuration = next(c for c in configurations(kernel) if c.runs_on(capability))
-    (tmp_path / "k.cubin").write_bytes(built((configuration, capability)).code)
-    command = [policy.tool("cuobjdump"), "-sass", str(tmp_path / "k.cubin")]
-    sass = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    missing = [name for name in INSTRUCTIONS[kernel, capability] if not re.search(rf"\b{name}\b", sass)]
+    code = sass(built((configuration, capability)))
+    missing = [name for name in INSTRUCTIONS[kernel, capability] if not re.search(rf"\b{name}\b", code)]
     assert not missing, f"{configuration}"
-    assert not re.search(r"\b(LDL|STL)\b", sass), f"{configuration} keeps values in local memory"
+    assert not LOCAL.search(code), f"{configuration} keeps values in local memory"
