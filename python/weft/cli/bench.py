@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,28 +67,56 @@ def where(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return device, facts.machine() | (facts.gpu(int(device.partition(":")[2] or 0)) if on_gpu else {})
 
 
+def named(options: argparse.Namespace, cases: Iterable[Any]) -> list[Any]:
+    """The cases whose name holds what --match says. ValueError if none does."""
+    found = [case for case in cases if options.match in str(case)]
+    if not found:
+        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    return found
+
+
+def row_by_row(
+    options: argparse.Namespace,
+    kind: str,
+    found: dict[str, Any],
+    cases: list[Any],
+    measured: Callable[[Any], dict[str, Any]],
+    said: Callable[[dict[str, Any]], str],
+    **extra: Any,
+) -> tuple[list[dict[str, Any]], Path]:
+    """Measure each case, print it, and keep all so far, so that a run that is stopped leaves a report."""
+    from weft.bench import report
+
+    rows: list[dict[str, Any]] = []
+    kept: Path | None = None
+    for case in cases:
+        rows.append(measured(case))
+        print(said(rows[-1]), flush=True)
+        kept = report.save(kind, found, rows, options.out, replaces=kept, **extra)
+    if kept is None:
+        raise ValueError(f"{kind}: expected cases, got none")
+    return rows, kept
+
+
 def gemm(options: argparse.Namespace) -> int:
     """Measure every product of the device, print and keep what came out."""
     from weft.bench import facts, report
     from weft.bench import gemm as products
 
     device, found = where(options)
-    on_gpu = device != "cpu"
+    chosen = named(options, products.gpu_products() if device != "cpu" else products.cpu_products())
     facts.announce(f"Matrix products on {device}: median time, spread, error of Weft's against float64", found)
-    rows: list[dict[str, Any]] = []
-    for product in products.gpu_products() if on_gpu else products.cpu_products():
-        if options.match not in str(product):
-            continue
-        row = products.measured(product, device, options.seconds)
-        if not rows:
-            print(report.heading(list(row["times"])))
-        rows.append(row)
-        print(report.line(row, list(rows[0]["times"])), flush=True)
-    if not rows:
-        raise ValueError(f"expected --match to name a row, got {options.match!r}")
     rate = products.copy_rate(device)
     print(f"  copy: {rate / 1e9:.0f} GB/s read and written")
-    path = report.save("gemm", found, rows, options.out, copy_bytes_per_second=rate)
+    columns: list[str] = []
+
+    def said(row: dict[str, Any]) -> str:
+        above = [] if columns else [report.heading(list(row["times"]))]
+        columns[:] = columns or row["times"]
+        return "\n".join([*above, report.line(row, columns)])
+
+    measured = lambda product: products.measured(product, device, options.seconds)
+    rows, path = row_by_row(options, "gemm", found, chosen, measured, said, copy_bytes_per_second=rate)
     print(f"  kept in {path}")
     try:
         picture = path.with_suffix(".png")
@@ -101,22 +129,18 @@ def gemm(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Measure the training steps of the device, print and keep them, row by row."""
-    from weft.bench import facts, report
+    from weft.bench import facts
     from weft.bench import train as training
 
     device, found = where(options)
+    on_gpu = device != "cpu"
+    works = list(training.gpu_workloads() if on_gpu else training.cpu_workloads())
+    chosen = named(options, works)
     facts.announce(f"Training steps on {device}: median time, spread, rate, peak memory", found)
-    rows: list[dict[str, Any]] = []
-    kept = None
-    for i, work in enumerate(training.gpu_workloads() if device != "cpu" else training.cpu_workloads()):
-        if options.match not in str(work):
-            continue
-        compiled = options.compile or device != "cpu"
-        rows.append(training.measured(work, i, device, 4 * options.seconds, compiled=compiled))
-        print("\n".join(training.lines(rows[-1])), flush=True)
-        kept = report.save("train", found, rows, options.out, replaces=kept)
-    if not rows:
-        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    measured = lambda work: training.measured(
+        work, works.index(work), device, 4 * options.seconds, compiled=options.compile or on_gpu
+    )
+    _, kept = row_by_row(options, "train", found, chosen, measured, lambda row: "\n".join(training.lines(row)))
     print(f"  kept in {kept}")
     return 0
 
@@ -124,21 +148,13 @@ def train(options: argparse.Namespace) -> int:
 def conv(options: argparse.Namespace) -> int:
     """Measure every layer of ResNet-50 in its three passes, print and keep it, row by row."""
     from weft.bench import conv as convolutions
-    from weft.bench import facts, report
+    from weft.bench import facts
 
     device, found = where(options)
-    chosen = convolutions.gpu_layers() if device != "cpu" else convolutions.cpu_layers()
+    chosen = named(options, convolutions.gpu_layers() if device != "cpu" else convolutions.cpu_layers())
     facts.announce(f"ResNet-50's convolutions on {device}: rate, ratio to the best peer, median times", found)
-    rows: list[dict[str, Any]] = []
-    kept = None
-    for layer in chosen:
-        if options.match not in str(layer):
-            continue
-        rows.append(convolutions.measured(layer, device, options.seconds))
-        print(convolutions.line(rows[-1]), flush=True)
-        kept = report.save("conv", found, rows, options.out, replaces=kept)
-    if not rows:
-        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    measured = lambda layer: convolutions.measured(layer, device, options.seconds)
+    rows, kept = row_by_row(options, "conv", found, chosen, measured, convolutions.line)
     print("\n".join([*convolutions.summary(rows), f"  kept in {kept}"]))
     return 0
 
@@ -146,80 +162,60 @@ def conv(options: argparse.Namespace) -> int:
 def attention(options: argparse.Namespace) -> int:
     """Measure attention over head dimensions, lengths and passes, print and keep it, row by row."""
     from weft.bench import attention as attending
-    from weft.bench import facts, report
+    from weft.bench import facts
 
     device, found = where(options)
+    chosen = named(options, attending.gpu_cases() if device != "cpu" else attending.cpu_cases())
     facts.announce(f"Attention on {device}: rate, ratio to the best peer, median times", found)
-    rows: list[dict[str, Any]] = []
-    kept = None
-    for case in attending.gpu_cases() if device != "cpu" else attending.cpu_cases():
-        if options.match not in str(case):
-            continue
-        rows.append(attending.measured(case, device, options.seconds))
-        print(attending.line(rows[-1]), flush=True)
-        kept = report.save("attention", found, rows, options.out, replaces=kept)
-    if not rows:
-        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    measured = lambda case: attending.measured(case, device, options.seconds)
+    _, kept = row_by_row(options, "attention", found, chosen, measured, attending.line)
     print(f"  kept in {kept}")
     return 0
 
 
 def rowwise(options: argparse.Namespace) -> int:
     """Measure what only moves data against a copy, print and keep it, row by row."""
-    from weft.bench import facts, report
+    from weft.bench import facts
     from weft.bench import rowwise as moving
     from weft.bench.gemm import copy_rate
 
     device, found = where(options)
-    chosen = [c for c in (moving.gpu_cases() if device != "cpu" else moving.cpu_cases()) if options.match in str(c)]
-    if not chosen:
-        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    chosen = named(options, moving.gpu_cases() if device != "cpu" else moving.cpu_cases())
     copy = copy_rate(device)
     facts.announce(f"Kernels on rows on {device}, beside a copy of {copy / 1e9:.0f} GB/s read and written", found)
-    rows: list[dict[str, Any]] = []
-    kept = None
-    for case in chosen:
-        rows.append(moving.measured(case, device, options.seconds))
-        print(moving.line(rows[-1], copy), flush=True)
-        kept = report.save("rowwise", found, rows, options.out, replaces=kept, copy_bytes_per_second=copy)
+    measured = lambda case: moving.measured(case, device, options.seconds)
+    said = lambda row: moving.line(row, copy)
+    _, kept = row_by_row(options, "rowwise", found, chosen, measured, said, copy_bytes_per_second=copy)
     print(f"  kept in {kept}")
     return 0
 
 
 def optim(options: argparse.Namespace) -> int:
     """Measure the optimizer steps of the device, print and keep what came out."""
-    from weft.bench import facts, report
+    from weft.bench import facts
     from weft.bench import optim as steps
     from weft.bench.gemm import copy_rate
 
     device, found = where(options)
-    on_gpu = device != "cpu"
-    chosen = [s for s in (steps.gpu_steps() if on_gpu else steps.cpu_steps()) if options.match in str(s)]
-    if not chosen:
-        raise ValueError(f"expected --match to name a row, got {options.match!r}")
+    chosen = named(options, steps.gpu_steps() if device != "cpu" else steps.cpu_steps())
     facts.announce(f"Optimizer steps on {device}: median time, spread, bytes per second beside a copy", found)
     rate = copy_rate(device)
-    rows = []
-    for step in chosen:
-        rows.append(steps.measured(step, device, options.seconds))
-        print(steps.line(rows[-1], rate), flush=True)
-    print(f"  kept in {report.save('optim', found, rows, options.out, copy_bytes_per_second=rate)}")
+    measured = lambda step: steps.measured(step, device, options.seconds)
+    said = lambda row: steps.line(row, rate)
+    _, kept = row_by_row(options, "optim", found, chosen, measured, said, copy_bytes_per_second=rate)
+    print(f"  kept in {kept}")
     return 0
 
 
 def kernels(options: argparse.Namespace) -> int:
     """What the compiler makes of kernels of the user's own, and how long they take on this machine."""
-    from weft.backends.device import check_device
     from weft.bench import facts, kernel, report
     from weft.bench.gemm import copy_rate
 
     if len(options.names) < 2:
         raise ValueError("expected kernel FILE.py:NAME, got no name")
-    device = check_device(options.device)
-    if device == "emulated":
-        raise ValueError("expected a device whose time means something, cpu or cuda, got emulated")
+    device, found = where(options)
     on_gpu = device != "cpu"
-    found: dict[str, Any] = facts.machine() | (facts.gpu(int(device.partition(":")[2] or 0)) if on_gpu else {})
     copy = copy_rate(device) if on_gpu else None
     for words in options.names[1:]:
         name, made = kernel.find(words)
