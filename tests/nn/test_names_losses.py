@@ -208,6 +208,19 @@ def reduced(losses, reduction):
     return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_weights_of_elements(name, reduction):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((4, 3)).astype(np.float32) for _ in range(2)]
+    weight = rng.random((4, 3)).astype(np.float32)
+    ours, theirs = (getattr(f, name)(*map(to, arrays), reduction=reduction, weight=to(weight)) for f, to in (
+        (F, weft.asarray), (torch.nn.functional, torch.tensor)))  # fmt: skip
+    close(ours, theirs, name)
+    with pytest.raises(ValueError, match=rf"{name}: expected weight of the input's shape \(4, 3\), got \(3,\)"):
+        getattr(F, name)(*map(weft.asarray, arrays), weight=weft.ones((3,)))
+
+
 REFUSALS = [
     (lambda: F.triplet_margin_loss(*map(weft.ones, [(2, 3), (2, 3), (3,)])), r"\(2, 3\), \(2, 3\), \(3,\)"),
     (lambda: F.cosine_embedding_loss(*map(weft.ones, [(2, 3), (2, 3), (2, 1)])), r"got \(2, 3\) and \(2, 1\)"),

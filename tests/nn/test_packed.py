@@ -33,6 +33,7 @@ def test_packing_and_padding(seed):
     ours, theirs = rnn.pack_padded_sequence(a, lengths, **options), theirs_rnn.pack_padded_sequence(
         b, torch.tensor(lengths), **options
     )  # fmt: skip
+    assert isinstance(ours, rnn.PackedSequence) and ours._fields == theirs._fields
     for mine, its in zip(ours, theirs):
         assert (mine is None) == (its is None)
         if its is not None:

@@ -177,13 +177,15 @@ def test_lbfgs_refuses():
 # -- averages ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["mean", "ema", "ema of each", "buffers"])
+@pytest.mark.parametrize("kind", ["mean", "mean of all", "mean of each", "ema", "ema of each", "buffers"])
 def test_averaged_models(kind):
     rng = np.random.default_rng(0)
     options = {}
     for name, utils in (("ours", swa_utils), ("theirs", torch.optim.swa_utils)):
         options[name] = {
             "mean": {},
+            "mean of all": {"multi_avg_fn": utils.get_swa_multi_avg_fn()},
+            "mean of each": {"avg_fn": utils.get_swa_avg_fn()},
             "ema": {"multi_avg_fn": utils.get_ema_multi_avg_fn(0.9)},
             "ema of each": {"avg_fn": utils.get_ema_avg_fn(0.7)},
             "buffers": {"multi_avg_fn": utils.get_ema_multi_avg_fn(0.8), "use_buffers": True},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from weft.nn import functional as F
-from weft.nn import init
+from weft.nn.init import filled
 from weft.nn.module import Module
 from weft.nn.parameter import Parameter
 
@@ -50,12 +50,9 @@ class LeakyReLU(Activation):
 class PReLU(Module):
     """x where positive, weight x elsewhere; weight (num_parameters,): one, or one for each channel (dimension 1)."""
 
-    def __init__(self, num_parameters: int = 1, init_value: float = 0.25, *, dtype: Any = None, **renamed: float):
-        value = renamed.pop("init", init_value)  # PyTorch's name, which is the module of initialisers here
-        if renamed:
-            raise TypeError(f"PReLU: expected num_parameters, init, dtype, got {', '.join(renamed)}")
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = None):
         self.num_parameters = num_parameters
-        self.weight = Parameter(init.filled((num_parameters,), value, dtype))
+        self.weight = Parameter(filled((num_parameters,), init, dtype))
 
     def forward(self, x: Any) -> Any:
         return F.prelu(x, self.weight)

@@ -63,8 +63,8 @@ class ModuleList(Module):
     3
     """
 
-    def __init__(self, modules: Iterable[Module] = ()):
-        self.extend(modules)
+    def __init__(self, modules: Iterable[Module] | None = None):
+        self.extend(() if modules is None else modules)
 
     def append(self, module: Module) -> ModuleList:
         return self.extend([module])
@@ -108,8 +108,8 @@ class ModuleList(Module):
 class ModuleDict(Module):
     """A dict of modules that registers them; it is not called itself."""
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()):
-        self.update(modules)
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None):
+        self.update({} if modules is None else modules)
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         for name, module in dict(modules).items():

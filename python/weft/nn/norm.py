@@ -38,8 +38,8 @@ class ChannelNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        bias: bool = True,
         *,
+        bias: bool = True,
         dtype: Any = None,
     ):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -144,11 +144,11 @@ class InstanceNorm(ChannelNorm):
         momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
-        bias: bool = True,
         *,
+        bias: bool = True,
         dtype: Any = None,
     ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype=dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias=bias, dtype=dtype)
 
     def forward(self, x: Any) -> Any:
         check_channels("instance_norm", x, self.num_features, self.dims)
@@ -282,8 +282,8 @@ class GroupNorm(Module):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        bias: bool = True,
         *,
+        bias: bool = True,
         dtype: Any = None,
     ):
         if num_groups < 1 or num_channels % num_groups:

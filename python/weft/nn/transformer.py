@@ -143,9 +143,19 @@ class TransformerDecoderLayer(Module):
 
 
 class TransformerEncoder(Module):
-    """num_layers copies of encoder_layer, one after the other, then `norm` if given.  Shapes as the layer's."""
+    """num_layers copies of encoder_layer, one after the other, then `norm` if given.  Shapes as the layer's.
 
-    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None):
+    enable_nested_tensor and mask_check are taken so that code written for PyTorch runs; they change nothing.
+    """
+
+    def __init__(
+        self,
+        encoder_layer: Module,
+        num_layers: int,
+        norm: Module | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ):
         self.layers = ModuleList(copy.deepcopy(encoder_layer) for _ in range(num_layers))
         self.num_layers, self.norm = num_layers, norm
 

@@ -305,9 +305,18 @@ class OneCycleLR(LRScheduler):
 
 
 class SequentialLR:
-    """One schedule after another: schedulers[i] from step milestones[i - 1] on, each from its own beginning."""
+    """One schedule after another: schedulers[i] from step milestones[i - 1] on, each from its own beginning.
 
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]):
+    last_epoch: the step that was last taken when resuming; -1 to start.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ):
         if len(schedulers) != len(milestones) + 1:
             raise ValueError(
                 f"SequentialLR: expected one schedule more than milestones, got {len(schedulers)} and {len(milestones)}"
@@ -315,7 +324,7 @@ class SequentialLR:
         if any(s.optimizer is not optimizer for s in schedulers):
             raise ValueError("SequentialLR: expected schedules of this optimizer, got one of another")
         self.optimizer, self.schedulers, self.milestones = optimizer, list(schedulers), list(milestones)
-        self.last_epoch = 0
+        self.last_epoch = last_epoch + 1
         self.schedulers[0].jump(0)  # building the others has set rates too
 
     def step(self) -> None:

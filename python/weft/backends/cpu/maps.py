@@ -36,7 +36,7 @@ def mean_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
 
 def accumulate_or(otherwise: Callable[..., Any]) -> Callable[..., Any]:
     def accumulate(total: Any, x: Any) -> None:
-        if not _cpu.accumulate(total, x):
+        if type(x) is not np.ndarray or not _cpu.accumulate(total, x):  # a scalar of NumPy's is what 0-d sums give
             otherwise(total, x)
 
     return accumulate

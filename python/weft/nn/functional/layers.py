@@ -8,7 +8,6 @@ from typing import Any
 
 from weft import ops
 from weft.nn.functional.shape import conv_padding, shape_of, tuple_of
-from weft.ops import linear
 
 __all__ = [
     "batch_norm",
@@ -25,6 +24,11 @@ __all__ = [
     "local_response_norm",
     "rms_norm",
 ]
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """(..., I), weight (O, I), bias (O,) or None -> (..., O): input @ weight^T + bias."""
+    return ops.linear(input, weight, bias)
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from weft import ops
 from weft.autograd import Tensor
+from weft.ops.loss import weighted
 
 __all__ = [
     "binary_cross_entropy",
@@ -31,14 +32,29 @@ def array(x: Any) -> Any:
     return x if isinstance(x, (Tensor, np.ndarray)) else Tensor(x)
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """(input - target)^2."""
-    return ops.mse_loss(input, array(target), reduction=reduction)
+def of_each(name: str, losses: Any, weight: Any, reduction: str, mean_by_weight: bool) -> Any:
+    """Losses times weights of one shape, reduced; the mean over the weights' sum, or over the number of losses."""
+    if weight.shape != losses.shape:
+        raise ValueError(f"{name}: expected weight of the input's shape {losses.shape}, got {weight.shape}")
+    if mean_by_weight and reduction == "mean":
+        return weighted(losses, weight, "sum", name) / ops.sum(weight)
+    return weighted(losses, weight, reduction, name)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """|input - target|."""
-    return ops.l1_loss(input, array(target), reduction=reduction)
+def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """(input - target)^2; weight: of each element, of one shape with them; "mean" then divides by its sum."""
+    if weight is None:
+        return ops.mse_loss(input, array(target), reduction=reduction)
+    losses = ops.mse_loss(input, array(target), reduction="none")
+    return of_each("mse_loss", losses, array(weight), reduction, True)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """|input - target|; weight as in mse_loss."""
+    if weight is None:
+        return ops.l1_loss(input, array(target), reduction=reduction)
+    losses = ops.l1_loss(input, array(target), reduction="none")
+    return of_each("l1_loss", losses, array(weight), reduction, True)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -46,9 +62,15 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return ops.smooth_l1_loss(input, array(target), reduction=reduction, beta=beta)
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) from there, for d = input - target."""
-    return ops.huber_loss(input, array(target), reduction=reduction, delta=delta)
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
+    """d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) from there, for d = input - target.
+
+    weight: of each element, of one shape with them; "mean" divides by their number all the same.
+    """
+    if weight is None:
+        return ops.huber_loss(input, array(target), reduction=reduction, delta=delta)
+    losses = ops.huber_loss(input, array(target), reduction="none", delta=delta)
+    return of_each("huber_loss", losses, array(weight), reduction, False)
 
 
 def cross_entropy(
