@@ -36,7 +36,7 @@ WIDE = frozenset(  # what 16 bits would overflow or blur: 16-bit inputs are cast
     """
     acos acosh asin asinh atanh cosh sinh tan exp expm1 log log10 log1p log2 pow
     log_softmax logsigmoid softplus group_norm
-    sum mean prod cumulative_sum
+    sum mean prod cumulative_sum cumulative_prod
     binary_cross_entropy binary_cross_entropy_with_logits cross_entropy_of_probabilities
     huber_loss kl_div l1_loss mse_loss nll_of_labels smooth_l1_loss
     """.split()

@@ -9,6 +9,7 @@ import weft
 from opcheck import Case, apart, checks, positive
 from weft import ops
 from weft.ops import index
+from weft.testing import gradcheck, gradgradcheck
 
 LONG = np.array([2, 0, 1, 1])
 MASK = np.array([[True, False, True], [False, True, True]])
@@ -147,6 +148,26 @@ def test_prod_with_zeros():
     x = weft.Tensor(np.array([0.0, 2.0, 3.0]), requires_grad=True)
     ops.prod(x).backward()
     np.testing.assert_array_equal(x.grad.numpy(), [6, 0, 0])
+
+
+@pytest.mark.parametrize("function", [ops.prod, ops.cumulative_prod])
+def test_products_with_zeros_at_all_orders(function):
+    """Where quotients of products would be NaN or 0."""
+    for values in ([2.0, 0.0, 3.0, -1.0], [2.0, 0.0, 3.0, 0.0, 4.0], [0.0, 0.0]):
+        gradcheck(function, [np.array(values)])
+        gradgradcheck(function, [np.array(values)])
+
+
+def test_gradient_of_a_long_product():
+    """In memory of a few times the row, not of its square."""
+    rng = np.random.default_rng()
+    values = rng.permutation(np.repeat([0.5, 2.0], 50_000))  # exact in any order, and far from overflow
+    values[7] = 0
+    x = weft.Tensor(values, requires_grad=True)
+    ops.prod(x).backward()
+    grad = x.grad.numpy()
+    others = np.arange(x.size) != 7
+    assert grad[7] == np.prod(values[others]) and not grad[others].any()
 
 
 def test_max_shares_ties():

@@ -39,6 +39,16 @@ def running_product(x, *, axis):
 running_product.body.__name__ = "cumulative_prod"
 
 
+def products_before(x: Any, axis: int) -> Any:
+    """For each position along `axis`, counted from 0, the product of all values before it: of 2, 4, 8 ... of them."""
+    xp, n, d = namespace(x), x.shape[axis], 1
+    out = xp.concat((xp.ones_like(x[along(axis, 0, 1)]), x[along(axis, 0, max(n - 1, 0))]), axis=axis)
+    while d < n:
+        out = xp.concat((out[along(axis, 0, d)], out[along(axis, d)] * out[along(axis, 0, n - d)]), axis=axis)
+        d *= 2
+    return out
+
+
 def product_gradient(g: Any, x: Any, axis: int) -> Any:
     """The gradient of running products, right with zeros, at all orders, because nothing is divided.
 
@@ -48,15 +58,13 @@ def product_gradient(g: Any, x: Any, axis: int) -> Any:
     xp, x, n = namespace(g), adjoint(x), x.shape[axis]
     if n < 2:
         return g
-    start = xp.ones_like(x[along(axis, 0, 1)])
-    before = xp.concat((start, xp.cumulative_prod(x[along(axis, 0, n - 1)], axis=axis)), axis=axis)
     a, b, d = x[along(axis, 1)], g, 1
     while d < n:
         head = b[along(axis, 0, n - d)] + a * b[along(axis, d)]
         b = xp.concat((head, b[along(axis, n - d)]), axis=axis)
         a = a[along(axis, 0, max(n - 2 * d, 0))] * a[along(axis, min(d, n - d))]
         d *= 2
-    return before * b
+    return products_before(x, axis) * b
 
 
 def cumulative(name: str, scan: Any, initial: int, x: Any, axis: Any, dtype: Any, include_initial: bool) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import math
 from typing import Any
 
 import numpy as np
 
 from weft.autograd import op, state
-from weft.backends.array import device_of, is_16_bit, namespace
+from weft.backends.array import is_16_bit, namespace
 from weft.ops.complex import adjoint, check_ordered
+from weft.ops.cumulative import products_before
 from weft.ops.elementwise import astype, floating, sqrt
 
 
@@ -109,11 +111,10 @@ def prod(x, /, *, axis=None, dtype=None, keepdims=False):
         last = [i for i in range(len(kept)) if i not in order]
         moved = xp.permute_dims(x, tuple(order + last))
         lead = tuple([x.shape[i] for i in order])
-        flat = xp.reshape(moved, (*lead, -1))  # (..., n)
-        n = flat.shape[-1]
-        own = xp.astype(xp.eye(n, device=device_of(x)), bool)
-        spread = xp.where(own, xp.ones_like(flat[..., None]), flat[..., None, :])  # (..., n, n)
-        others = xp.prod(spread, axis=-1)  # (..., n)
+        flat = xp.reshape(moved, (*lead, math.prod([x.shape[i] for i in last])))  # (..., n)
+        wide = in_dtype(flat, np.float32) if is_16_bit(x.dtype) else flat
+        turned = products_before(xp.flip(wide, axis=-1), len(lead))
+        others = products_before(wide, len(lead)) * xp.flip(turned, axis=-1)
         back = xp.reshape(others, lead + tuple([x.shape[i] for i in last]))
         inverse = [0] * len(kept)
         for i, j in enumerate(order + last):
