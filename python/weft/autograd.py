@@ -402,17 +402,36 @@ class RecordingAs:
 
 
 def no_grad() -> RecordingAs:
-    """Record nothing in this block (or decorated function), in this thread."""
+    """Record nothing in this block (or decorated function), in this thread.
+
+    >>> x = weft.Tensor([1.0], requires_grad=True)
+    >>> with weft.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
     return RecordingAs(False)
 
 
 def enable_grad() -> RecordingAs:
-    """Record again inside a `no_grad` block."""
+    """Record again inside a `no_grad` block.
+
+    >>> x = weft.Tensor([1.0], requires_grad=True)
+    >>> with weft.no_grad(), weft.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
+    """
     return RecordingAs(True)
 
 
 def is_recording() -> bool:
-    """Whether ops in this thread record."""
+    """Whether ops in this thread record.
+
+    >>> with weft.no_grad():
+    ...     weft.is_recording()
+    False
+    """
     return state.recording
 
 

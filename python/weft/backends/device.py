@@ -41,7 +41,11 @@ def usable() -> int:
 
 
 def devices() -> tuple[str, ...]:
-    """The names of all devices of this machine."""
+    """The names of all devices of this machine.
+
+    >>> "cpu" in weft.devices()
+    True
+    """
     return ("cpu", "emulated", *(f"cuda:{i}" for i in range(usable())))
 
 
@@ -71,7 +75,12 @@ def reason() -> str:
 
 
 def default_device() -> str:
-    """Where arrays are made if nothing else is said: `set_default_device`, WEFT_DEVICE, else "cuda" where usable."""
+    """Where arrays are made if nothing else is said: `set_default_device`, WEFT_DEVICE, else "cuda" where usable.
+
+    >>> weft.set_default_device("cpu")
+    >>> weft.default_device()
+    'cpu'
+    """
     if chosen is not None:
         return chosen
     return first_choice(os.environ.get("WEFT_DEVICE", ""))

@@ -97,6 +97,7 @@ from weft.ops.elementwise import (
     where,
 )
 from weft.ops.embedding import embedding, scatter_add
+from weft.ops.examples import EXAMPLES as _EXAMPLES
 from weft.ops.heads import split_heads
 from weft.ops.index import argsort, sort, take, take_along_axis
 from weft.ops.inspection import __array_namespace_info__
@@ -169,5 +170,8 @@ from weft.ops.shape import (
     triu,
     unstack,
 )
+
+for _name, _example in _EXAMPLES.items():
+    globals()[_name].__doc__ += "\n" + _example
 
 __all__ = [n for n, value in globals().items() if not n.startswith("_") and not isinstance(value, _Module)]

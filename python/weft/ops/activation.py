@@ -117,19 +117,31 @@ def held(xp: Any, x: Any, low: float, high: float) -> Any:
 
 @pointwise
 def leaky_relu(xp: Any, x: Any, *, negative_slope: float = 0.01) -> Any:
-    """x where positive, `negative_slope` times x elsewhere."""
+    """x where positive, `negative_slope` times x elsewhere.
+
+    >>> weft.leaky_relu(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.01,  2.  ], dtype=float32)
+    """
     return xp.where(x > 0, x, x * negative_slope), lambda g: xp.where(x > 0, g, g * negative_slope)
 
 
 @pointwise
 def relu6(xp: Any, x: Any) -> Any:
-    """x cut to [0, 6]."""
+    """x cut to [0, 6].
+
+    >>> weft.relu6(weft.asarray([-1.0, 2.0, 9.0])).numpy()
+    array([0., 2., 6.], dtype=float32)
+    """
     return held(xp, x, 0, 6), lambda g: xp.where((x > 0) & (x < 6), g, xp.zeros_like(g))
 
 
 @pointwise
 def hardtanh(xp: Any, x: Any, *, min_val: float = -1.0, max_val: float = 1.0) -> Any:
-    """x cut to [min_val, max_val].  ValueError unless min_val < max_val."""
+    """x cut to [min_val, max_val].  ValueError unless min_val < max_val.
+
+    >>> weft.hardtanh(weft.asarray([-2.0, 0.5, 2.0])).numpy()
+    array([-1. ,  0.5,  1. ], dtype=float32)
+    """
     if not min_val < max_val:
         raise ValueError(f"hardtanh: expected min_val < max_val, got {min_val} and {max_val}")
     return held(xp, x, min_val, max_val), lambda g: xp.where((x > min_val) & (x < max_val), g, xp.zeros_like(g))
@@ -137,14 +149,22 @@ def hardtanh(xp: Any, x: Any, *, min_val: float = -1.0, max_val: float = 1.0) ->
 
 @pointwise
 def hardsigmoid(xp: Any, x: Any) -> Any:
-    """x / 6 + 1/2 cut to [0, 1] (Howard et al., 2019)."""
+    """x / 6 + 1/2 cut to [0, 1] (Howard et al., 2019).
+
+    >>> weft.hardsigmoid(weft.asarray([-4.0, 0.0, 4.0])).numpy()
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
     inside = (x > -3) & (x < 3)
     return held(xp, x, -3, 3) / 6 + 0.5, lambda g: xp.where(inside, g / 6, xp.zeros_like(g))
 
 
 @pointwise
 def hardswish(xp: Any, x: Any) -> Any:
-    """x * hardsigmoid(x) (Howard et al., 2019)."""
+    """x * hardsigmoid(x) (Howard et al., 2019).
+
+    >>> weft.hardswish(weft.asarray([-4.0, 3.0])).numpy()
+    array([-0.,  3.], dtype=float32)
+    """
 
     def vjp(g: Any) -> Any:
         return xp.where(x >= 3, g, xp.where(x <= -3, xp.zeros_like(g), g * (x / 3 + 0.5)))
@@ -160,19 +180,31 @@ def exponential_below(xp: Any, x: Any, above: float, alpha: float, rate: float) 
 
 @pointwise
 def elu(xp: Any, x: Any, *, alpha: float = 1.0) -> Any:
-    """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al., 2015)."""
+    """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al., 2015).
+
+    >>> weft.elu(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.63212055,  2.        ], dtype=float32)
+    """
     return exponential_below(xp, x, 1.0, alpha, 1.0)
 
 
 @pointwise
 def selu(xp: Any, x: Any) -> Any:
-    """ELU with the scale and alpha that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+    """ELU with the scale and alpha that keep mean 0 and variance 1 (Klambauer et al., 2017).
+
+    >>> weft.selu(weft.asarray([-1.0, 2.0])).numpy()
+    array([-1.1113307,  2.101402 ], dtype=float32)
+    """
     return exponential_below(xp, x, SELU_SCALE, SELU_SCALE * SELU_ALPHA, 1.0)
 
 
 @pointwise
 def celu(xp: Any, x: Any, *, alpha: float = 1.0) -> Any:
-    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron, 2017).  ValueError for alpha 0."""
+    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron, 2017).  ValueError for alpha 0.
+
+    >>> weft.celu(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.63212055,  2.        ], dtype=float32)
+    """
     if not alpha:
         raise ValueError(f"celu: expected alpha other than 0, got {alpha}")
     return exponential_below(xp, x, 1.0, alpha, 1 / alpha)
@@ -185,7 +217,11 @@ def softplus_of(xp: Any, x: Any) -> Any:
 
 @pointwise
 def softplus(xp: Any, x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`."""
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`.
+
+    >>> weft.softplus(weft.asarray([0.0, 30.0])).numpy()
+    array([ 0.6931472, 30.       ], dtype=float32)
+    """
     linear = x * beta > threshold
     y = xp.where(linear, x, softplus_of(xp, x * beta) / beta)
     return y, lambda g: xp.where(linear, g, g * xp.sigmoid(x * beta))
@@ -193,20 +229,32 @@ def softplus(xp: Any, x: Any, *, beta: float = 1.0, threshold: float = 20.0) -> 
 
 @pointwise
 def softsign(xp: Any, x: Any) -> Any:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> weft.softsign(weft.asarray([-1.0, 3.0])).numpy()
+    array([-0.5 ,  0.75], dtype=float32)
+    """
     below = 1 + xp.abs(x)
     return x / below, lambda g: g / (below * below)
 
 
 @pointwise
 def logsigmoid(xp: Any, x: Any) -> Any:
-    """log(sigmoid(x)), without its underflow."""
+    """log(sigmoid(x)), without its underflow.
+
+    >>> weft.logsigmoid(weft.asarray([0.0, 20.0])).numpy()
+    array([-6.9314718e-01, -2.0611537e-09], dtype=float32)
+    """
     return -softplus_of(xp, -x), lambda g: g * xp.sigmoid(-x)
 
 
 @pointwise
 def mish(xp: Any, x: Any) -> Any:
-    """x * tanh(softplus(x)) (Misra, 2019)."""
+    """x * tanh(softplus(x)) (Misra, 2019).
+
+    >>> weft.mish(weft.asarray([0.0, 1.0])).numpy()
+    array([0.       , 0.8650984], dtype=float32)
+    """
     t = xp.tanh(softplus_of(xp, x))
     return x * t, lambda g: g * (t + x * xp.sigmoid(x) * (1 - t * t))
 
@@ -247,6 +295,9 @@ def glu(x: Any, *, axis: int = -1) -> Any:
     """The first half of `axis` times the sigmoid of the second (Dauphin et al., 2017).
 
     x (..., 2C, ...) -> (..., C, ...).  ValueError for an odd size.
+
+    >>> weft.glu(weft.asarray([[3.0, 0.0]])).numpy()
+    array([[1.5]], dtype=float32)
     """
     return gated_unit("glu", x, None, axis, "sigmoid")
 

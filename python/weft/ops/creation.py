@@ -126,12 +126,22 @@ def filled(name: str, shape: Any, value: Any, dtype: Any, device: str | None) ->
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Zeros of `shape`, float32 by default."""
+    """Zeros of `shape`, float32 by default.
+
+    >>> weft.zeros((2, 3)).numpy()
+    array([[0., 0., 0.],
+           [0., 0., 0.]], dtype=float32)
+    """
     return created("zeros", device, shape, as_dtype("zeros", dtype, FLOAT32))
 
 
 def ones(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Ones of `shape`, float32 by default."""
+    """Ones of `shape`, float32 by default.
+
+    >>> weft.ones((2, 3)).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
+    """
     return created("ones", device, shape, as_dtype("ones", dtype, FLOAT32))
 
 
@@ -139,12 +149,20 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: str | None =
     """`fill_value` everywhere in `shape`; a Python float gives float32.
 
     TypeError where `dtype` would cut it.
+
+    >>> weft.full((2, 2), 0.5).numpy()
+    array([[0.5, 0.5],
+           [0.5, 0.5]], dtype=float32)
     """
     return filled("full", shape, fill_value, dtype, device)
 
 
 def empty(shape: Any, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Memory of `shape` with no particular values, float32 by default."""
+    """Memory of `shape` with no particular values, float32 by default.
+
+    >>> weft.empty((2, 3)).shape
+    (2, 3)
+    """
     return created("empty", device, shape, as_dtype("empty", dtype, FLOAT32))
 
 
@@ -152,6 +170,9 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     """Numbers from `start` (0 if only one is given) by `step`, `stop` left out; float32 if any is a float.
 
     TypeError where an integer `dtype` would cut floats, OverflowError where it does not reach that far.
+
+    >>> weft.arange(1, 7, 2).numpy()
+    array([1, 3, 5])
     """
     dtype = as_dtype("arange", dtype)
     if stop is None:
@@ -180,24 +201,41 @@ def counted(start: int, stop: int, step: int, dtype: np.dtype[Any]) -> np.ndarra
 def linspace(
     start: Any, stop: Any, /, num: int, *, dtype: Any = None, device: str | None = None, endpoint: bool = True
 ) -> Tensor:
-    """`num` evenly spaced numbers from `start` to `stop`; float32 by default, complex64 if one is complex."""
+    """`num` evenly spaced numbers from `start` to `stop`; float32 by default, complex64 if one is complex.
+
+    >>> weft.linspace(0, 1, 5).numpy()
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+    """
     return moved(of_numbers(np.linspace(start, stop, num, endpoint=endpoint), as_dtype("linspace", dtype)), device)
 
 
 def eye(
     n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: str | None = None
 ) -> Tensor:
-    """Ones on diagonal k, zeros elsewhere, float32 by default."""
+    """Ones on diagonal k, zeros elsewhere, float32 by default.
+
+    >>> weft.eye(2, 3, k=1).numpy()
+    array([[0., 1., 0.],
+           [0., 0., 1.]], dtype=float32)
+    """
     return moved(np.eye(n_rows, n_cols, k, as_dtype("eye", dtype, FLOAT32)), device)
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Zeros of x's shape and dtype, on its device unless another is given."""
+    """Zeros of x's shape and dtype, on its device unless another is given.
+
+    >>> weft.zeros_like(weft.asarray([1, 2])).numpy()
+    array([0, 0])
+    """
     return created("zeros", device or device_of(x), x.shape, as_dtype("zeros_like", dtype, x.dtype))
 
 
 def ones_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Ones of x's shape and dtype, on its device unless another is given."""
+    """Ones of x's shape and dtype, on its device unless another is given.
+
+    >>> weft.ones_like(weft.asarray([1, 2])).numpy()
+    array([1, 1])
+    """
     return created("ones", device or device_of(x), x.shape, as_dtype("ones_like", dtype, x.dtype))
 
 
@@ -205,12 +243,19 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: str | No
     """`fill_value` everywhere, in x's shape and dtype, on its device unless another is given.
 
     TypeError where that dtype would cut it.
+
+    >>> weft.full_like(weft.ones((2,)), 7).numpy()
+    array([7., 7.], dtype=float32)
     """
     return filled("full_like", x.shape, fill_value, dtype or x.dtype, device or device_of(x))
 
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Memory of x's shape and dtype with no particular values, on its device unless another is given."""
+    """Memory of x's shape and dtype with no particular values, on its device unless another is given.
+
+    >>> weft.empty_like(weft.ones((2, 3))).shape
+    (2, 3)
+    """
     return created("empty", device or device_of(x), x.shape, as_dtype("empty_like", dtype, x.dtype))
 
 

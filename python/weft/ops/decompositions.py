@@ -207,6 +207,9 @@ def eigvalsh(x, /):
     """The eigenvalues of each symmetric (Hermitian) matrix, smallest first.  (..., M, M) -> (..., M), real
 
     Its gradient is finite where eigenvalues coincide, too.
+
+    >>> weft.linalg.eigvalsh(weft.asarray([[2.0, 0.0], [0.0, 1.0]])).numpy()
+    array([1., 2.], dtype=float32)
     """
     check_square("eigvalsh", x)
     x = floating(x)
@@ -301,6 +304,9 @@ def svdvals(x, /):
     """The singular values of each matrix, largest first.  (..., M, N) -> (..., min(M, N)), real
 
     Its gradient is finite where singular values coincide, too.
+
+    >>> weft.linalg.svdvals(weft.asarray([[3.0, 0.0], [0.0, 2.0]])).numpy()
+    array([3., 2.], dtype=float32)
     """
     check_matrices("svdvals", x)
     x = floating(x)

@@ -96,14 +96,22 @@ def add(a, b, /):
 
 @op
 def subtract(a, b, /):
-    """a - b, elementwise with broadcasting."""
+    """a - b, elementwise with broadcasting.
+
+    >>> weft.subtract(weft.asarray([1.0, 2.0]), 3).numpy()
+    array([-2., -1.], dtype=float32)
+    """
     xp, a, b = operands(a, b)
     return xp.subtract(a, b), (same, opposite)
 
 
 @op
 def multiply(a, b, /):
-    """a * b, elementwise with broadcasting."""
+    """a * b, elementwise with broadcasting.
+
+    >>> weft.multiply(weft.asarray([1.0, 2.0]), 3).numpy()
+    array([3., 6.], dtype=float32)
+    """
     xp, a, b = operands(a, b)
     multiply = xp.multiply
     return multiply(a, b), (lambda g: multiply(g, adjoint(b)), lambda g: multiply(g, adjoint(a)))
@@ -111,7 +119,11 @@ def multiply(a, b, /):
 
 @op
 def divide(a, b, /):
-    """a / b, elementwise with broadcasting; integers are divided in float32."""
+    """a / b, elementwise with broadcasting; integers are divided in float32.
+
+    >>> weft.divide(weft.asarray([1.0, 3.0]), 2).numpy()
+    array([0.5, 1.5], dtype=float32)
+    """
     a, b = promote(a, b)
     if not any(type(x) not in SCALARS and x.dtype.kind not in "biu" for x in (a, b)):
         a, b = (x if type(x) in SCALARS else floating(x) for x in (a, b))
@@ -129,6 +141,9 @@ def pow(a, b, /):
 
     The gradient of the exponent where a is 0 is taken as 0, its limit for b > 0; so it is where a real a is negative,
     whose powers are real for whole b alone.
+
+    >>> weft.pow(weft.asarray([2.0, 3.0]), 2).numpy()
+    array([4., 9.], dtype=float32)
     """
     xp, a, b = operands(a, b)
 
@@ -153,7 +168,11 @@ def pow(a, b, /):
 
 @op
 def maximum(a, b, /):
-    """The larger of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
+    """The larger of a and b, elementwise; NaN wins. A tie gives each half of the gradient.
+
+    >>> weft.maximum(weft.asarray([1.0, 4.0]), 2.0).numpy()
+    array([2., 4.], dtype=float32)
+    """
     check_ordered("maximum", a, b)
     xp, a, b = operands(a, b)
     return xp.maximum(a, b), (lambda g: choose(g, a, b), lambda g: choose(g, b, a))
@@ -161,7 +180,11 @@ def maximum(a, b, /):
 
 @op
 def minimum(a, b, /):
-    """The smaller of a and b, elementwise; NaN wins. A tie gives each half of the gradient."""
+    """The smaller of a and b, elementwise; NaN wins. A tie gives each half of the gradient.
+
+    >>> weft.minimum(weft.asarray([1.0, 4.0]), 2.0).numpy()
+    array([1., 2.], dtype=float32)
+    """
     check_ordered("minimum", a, b)
     xp, a, b = operands(a, b)
     return xp.minimum(a, b), (lambda g: choose(g, b, a), lambda g: choose(g, a, b))
@@ -183,7 +206,11 @@ def real_pair(a: Any, b: Any) -> tuple[Any, Any, Any]:
 
 @op
 def atan2(a, b, /):
-    """The angle of the point (b, a), in radians within [-pi, pi]."""
+    """The angle of the point (b, a), in radians within [-pi, pi].
+
+    >>> weft.atan2(weft.asarray([1.0, -1.0]), weft.asarray([0.0, 0.0])).numpy()
+    array([ 1.5707964, -1.5707964], dtype=float32)
+    """
     xp, a, b = real_pair(a, b)
     norm = a * a + b * b
     return xp.atan2(a, b), (lambda g: g * b / norm, lambda g: -g * a / norm)
@@ -191,7 +218,11 @@ def atan2(a, b, /):
 
 @op
 def hypot(a, b, /):
-    """sqrt(a * a + b * b) without overflow, elementwise with broadcasting. The gradient at (0, 0) is 0."""
+    """sqrt(a * a + b * b) without overflow, elementwise with broadcasting. The gradient at (0, 0) is 0.
+
+    >>> weft.hypot(weft.asarray([3.0]), weft.asarray([4.0])).numpy()
+    array([5.], dtype=float32)
+    """
     xp, a, b = real_pair(a, b)
     y = xp.hypot(a, b)
 
@@ -204,7 +235,11 @@ def hypot(a, b, /):
 
 @op
 def logaddexp(a, b, /):
-    """log(exp(a) + exp(b)) without overflow, elementwise with broadcasting."""
+    """log(exp(a) + exp(b)) without overflow, elementwise with broadcasting.
+
+    >>> weft.logaddexp(weft.asarray([1000.0]), weft.asarray([1000.0])).numpy()
+    array([1000.6932], dtype=float32)
+    """
     xp, a, b = real_pair(a, b)
 
     def share(g, x, other):  # of two infinities that are equal each has a half
@@ -216,7 +251,11 @@ def logaddexp(a, b, /):
 
 @op
 def copysign(a, b, /):
-    """The magnitude of a with the sign of b, elementwise with broadcasting; the sign of -0.0 is negative."""
+    """The magnitude of a with the sign of b, elementwise with broadcasting; the sign of -0.0 is negative.
+
+    >>> weft.copysign(weft.asarray([1.0, 2.0]), weft.asarray([-0.0, 3.0])).numpy()
+    array([-1.,  2.], dtype=float32)
+    """
     xp, a, b = real_pair(a, b)
     return xp.copysign(a, b), (lambda g: g * xp.sign(a) * xp.copysign(xp.ones_like(g), b), None)
 
@@ -277,25 +316,41 @@ sigmoid = of_result("sigmoid", "1 / (1 + exp(-x)), without overflow.", lambda g,
 
 @op
 def negative(x, /):
-    """-x."""
+    """-x.
+
+    >>> weft.negative(weft.asarray([1, -2])).numpy()
+    array([-1,  2])
+    """
     return namespace(x).negative(x), (opposite,)
 
 
 @op
 def positive(x, /):
-    """+x: the same values in memory of their own."""
+    """+x: the same values in memory of their own.
+
+    >>> weft.positive(weft.asarray([1, -2])).numpy()
+    array([ 1, -2])
+    """
     return namespace(x).astype(x, x.dtype), (same,)
 
 
 @op
 def abs(x, /):
-    """The absolute value; of complex numbers the distance from 0, which is real. Its gradient at 0 is 0."""
+    """The absolute value; of complex numbers the distance from 0, which is real. Its gradient at 0 is 0.
+
+    >>> weft.abs(weft.asarray([-1.5, 2.0])).numpy()
+    array([1.5, 2. ], dtype=float32)
+    """
     return namespace(x).abs(x), (lambda g: g * namespace(x).sign(x),)
 
 
 @op
 def sign(x, /):
-    """-1, 0 or 1 by the sign of x; of complex numbers x / abs(x), or 0 at 0. NaN stays NaN."""
+    """-1, 0 or 1 by the sign of x; of complex numbers x / abs(x), or 0 at 0. NaN stays NaN.
+
+    >>> weft.sign(weft.asarray([-3.0, 0.0, 2.0])).numpy()
+    array([-1.,  0.,  1.], dtype=float32)
+    """
     xp = namespace(x)
     y = xp.sign(x)
     if not is_complex(x):
@@ -312,14 +367,22 @@ def sign(x, /):
 
 @op
 def relu(x, /):
-    """max(x, 0); the gradient at 0 is 0, and NaN stays NaN."""
+    """max(x, 0); the gradient at 0 is 0, and NaN stays NaN.
+
+    >>> weft.relu(weft.asarray([-1.0, 2.0])).numpy()
+    array([0., 2.], dtype=float32)
+    """
     y = K.relu(x)
     return y, (lambda g: K.relu_backward(g, y, spare=state.spare is g),)
 
 
 @op
 def where(condition, a, b, /):
-    """a where `condition`, else b, with broadcasting."""
+    """a where `condition`, else b, with broadcasting.
+
+    >>> weft.where(weft.asarray([True, False]), 1.0, weft.asarray([5.0, 6.0])).numpy()
+    array([1., 6.], dtype=float32)
+    """
     if type(a) in SCALARS and type(b) in SCALARS:
         b = beside(np.asarray(b, FLOAT32 if float in (type(a), type(b)) else None), condition)
     a, b = promote(a, b)
@@ -397,6 +460,9 @@ def astype(x: Any, dtype: Any, *, copy: bool = True, device: str | None = None) 
     """x in another dtype, and on another device if one is named; the gradient returns in x's own.
 
     copy: False for x itself where nothing changes.  TypeError for complex numbers that should become real.
+
+    >>> weft.astype(weft.asarray([1.7, -1.7]), weft.int32).numpy()
+    array([ 1, -1], dtype=int32)
     """
     dtype = as_dtype("astype", dtype)
     if device is not None:
@@ -406,7 +472,11 @@ def astype(x: Any, dtype: Any, *, copy: bool = True, device: str | None = None) 
 
 @op
 def remainder(a, b, /):
-    """a - floor(a / b) * b, with the sign of b."""
+    """a - floor(a / b) * b, with the sign of b.
+
+    >>> weft.remainder(weft.asarray([7, -7]), 3).numpy()
+    array([1, 2])
+    """
     check_ordered("remainder", a, b)
     xp, a, b = operands(a, b)
     return xp.remainder(a, b), (lambda g: g, lambda g: -g * xp.floor_divide(a, b))

@@ -182,13 +182,20 @@ def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwa
     """The real transform of n numbers along `axis`, of which x is the first half and the others are conjugates.
 
     n: by default 2 (m - 1) for m numbers along `axis`.
+
+    >>> weft.fft.hfft(weft.asarray([1.0, 0.0])).numpy()
+    array([1., 1.], dtype=float32)
     """
     check_norm("hfft", norm)
     return irfft(conj(floating("hfft", x, True)), n=n, axis=axis, norm=ADJOINT[norm])
 
 
 def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Any:
-    """The inverse of `hfft`: the first n // 2 + 1 numbers from n real ones.  TypeError for complex x."""
+    """The inverse of `hfft`: the first n // 2 + 1 numbers from n real ones.  TypeError for complex x.
+
+    >>> weft.fft.ihfft(weft.asarray([1.0, 1.0])).numpy()
+    array([1.-0.j, 0.-0.j], dtype=complex64)
+    """
     check_norm("ihfft", norm)
     return conj(rfft(x, n=n, axis=axis, norm=ADJOINT[norm]))
 
@@ -232,14 +239,24 @@ def fftn(
 def ifftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Any:
-    """The inverse of `fftn`, with its arguments."""
+    """The inverse of `fftn`, with its arguments.
+
+    >>> weft.fft.ifftn(weft.ones((2, 2))).numpy()
+    array([[1.+0.j, 0.+0.j],
+           [0.+0.j, 0.+0.j]], dtype=complex64)
+    """
     return transform("ifftn", x, s, axes, norm)
 
 
 def rfftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Any:
-    """`rfft` along the last of `axes`, then `fft` along the others, as `fftn` takes them.  TypeError for complex x."""
+    """`rfft` along the last of `axes`, then `fft` along the others, as `fftn` takes them.  TypeError for complex x.
+
+    >>> weft.fft.rfftn(weft.ones((2, 2))).numpy()
+    array([[4.+0.j, 0.+0.j],
+           [0.+0.j, 0.+0.j]], dtype=complex64)
+    """
     check_norm("rfftn", norm)
     x = floating("rfftn", x, False)
     lengths, found = several_axes("rfftn", x, s, axes)
@@ -250,7 +267,12 @@ def rfftn(
 def irfftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Any:
-    """The inverse of `rfftn`; s has the lengths of the result, by default 2 (m - 1) along the last axis."""
+    """The inverse of `rfftn`; s has the lengths of the result, by default 2 (m - 1) along the last axis.
+
+    >>> weft.fft.irfftn(weft.fft.rfftn(weft.ones((2, 2)))).numpy()
+    array([[1., 1.],
+           [1., 1.]], dtype=float32)
+    """
     check_norm("irfftn", norm)
     x = floating("irfftn", x, True)
     lengths, found = several_axes("irfftn", x, s, axes)
@@ -287,7 +309,11 @@ def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: str | None 
 
 
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: str | None = None) -> Tensor:
-    """The frequencies from 0 up that the numbers of `rfft` of length n belong to, as `fftfreq`.  (n // 2 + 1,)"""
+    """The frequencies from 0 up that the numbers of `rfft` of length n belong to, as `fftfreq`.  (n // 2 + 1,)
+
+    >>> weft.fft.rfftfreq(4).numpy()
+    array([0.  , 0.25, 0.5 ], dtype=float32)
+    """
     return frequencies("rfftfreq", n, d, dtype, device)
 
 
@@ -309,5 +335,9 @@ def fftshift(x: Any, /, *, axes: Any = None) -> Any:
 
 
 def ifftshift(x: Any, /, *, axes: Any = None) -> Any:
-    """The inverse of `fftshift`: frequency 0 back in front."""
+    """The inverse of `fftshift`: frequency 0 back in front.
+
+    >>> weft.fft.ifftshift(weft.arange(4)).numpy()
+    array([2, 3, 0, 1])
+    """
     return shifted("ifftshift", x, axes, -1)

@@ -188,6 +188,10 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     """For each position of `indices` (integers, x's shape but along `axis`), the value of x that it names there.
 
     The other axes broadcast.  ValueError where they do not; IndexError for an index out of range.
+
+    >>> weft.take_along_axis(weft.asarray([[1, 2], [3, 4]]), weft.asarray([[1], [0]]), axis=1).numpy()
+    array([[2],
+           [3]])
     """
     indices = as_indices(indices, x, "take_along_axis")
     (axis,) = normal_axes("take_along_axis", axis, x.ndim)
@@ -219,6 +223,9 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
     """x sorted along `axis`; NaN comes last either way.
 
     stable: whether equal values keep their order, as they do in `argsort`.
+
+    >>> weft.sort(weft.asarray([3.0, 1.0, 2.0]), descending=True).numpy()
+    array([3., 2., 1.], dtype=float32)
     """
     (axis,) = normal_axes("sort", axis, x.ndim)
     return sort_values(x, axis=axis, descending=descending, stable=stable)
@@ -226,7 +233,11 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
 
 @op
 def argsort(x, /, *, axis=-1, descending=False, stable=True):
-    """The indices that sort x along `axis`; NaN comes last, and equal values keep their order if `stable`."""
+    """The indices that sort x along `axis`; NaN comes last, and equal values keep their order if `stable`.
+
+    >>> weft.argsort(weft.asarray([3.0, 1.0, 2.0])).numpy()
+    array([1, 2, 0])
+    """
     (axis,) = normal_axes("argsort", axis, x.ndim)
     return sorting(x.data if type(x) is Tensor else x, axis, descending, stable), None
 

@@ -77,6 +77,10 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
     """x @ weight^T + bias.
 
     x (..., I), weight (O, I), bias (O,) or None -> (..., O).  ValueError with the shapes where they do not fit.
+
+    >>> weft.linear(weft.ones((2, 3)), weft.ones((4, 3)), weft.ones((4,))).numpy()
+    array([[4., 4., 4., 4.],
+           [4., 4., 4., 4.]], dtype=float32)
     """
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"linear: expected x (..., {weight.shape[-1]}) for weight {weight.shape}, got {x.shape}")

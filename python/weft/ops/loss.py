@@ -87,7 +87,11 @@ def mse_loss(xp: Any, x: Any, t: Any) -> Any:
 
 @pair_loss
 def l1_loss(xp: Any, x: Any, t: Any) -> Any:
-    """|input - target|.  Both of one shape -> that shape, or a scalar under "mean" and "sum"."""
+    """|input - target|.  Both of one shape -> that shape, or a scalar under "mean" and "sum".
+
+    >>> weft.l1_loss(weft.asarray([1.0, 2.0]), weft.asarray([1.0, 5.0])).item()
+    1.5
+    """
     d = x - t
     return xp.abs(d), lambda g: ((gx := g * xp.sign(d)), -gx)
 
@@ -97,6 +101,9 @@ def smooth_l1_loss(xp: Any, x: Any, t: Any, *, beta: float = 1.0) -> Any:
     """d^2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere, d = input - target (Girshick, 2015).
 
     Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError for a negative beta.
+
+    >>> weft.smooth_l1_loss(weft.asarray([0.5, 3.0]), weft.asarray([0.0, 0.0]), reduction="none").numpy()
+    array([0.125, 2.5  ], dtype=float32)
     """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}")
@@ -114,6 +121,9 @@ def huber_loss(xp: Any, x: Any, t: Any, *, delta: float = 1.0) -> Any:
     """d^2 / 2 where |d| <= delta, delta (|d| - delta / 2) elsewhere, d = input - target (Huber, 1964).
 
     Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError unless delta > 0.
+
+    >>> weft.huber_loss(weft.asarray([0.5, 3.0]), weft.asarray([0.0, 0.0]), reduction="none").numpy()
+    array([0.125, 2.5  ], dtype=float32)
     """
     if delta <= 0:
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
@@ -129,6 +139,10 @@ def kl_div(xp: Any, x: Any, t: Any, *, log_target: bool = False) -> Any:
 
     Both of one shape -> that shape, or a scalar; reduction "batchmean" divides the sum by the first axis, which is the
     divergence as defined.  log_target: `target` holds logarithms too.
+
+    >>> p = weft.asarray([[0.5, 0.5]])
+    >>> weft.kl_div(weft.log(p), p, reduction="batchmean").item()
+    0.0
     """
     if log_target:
         p = xp.exp(t)
@@ -163,6 +177,9 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
 
     Both of one shape -> that shape, or a scalar under "mean" and "sum".  ValueError names an input outside [0, 1] and
     its position.
+
+    >>> weft.binary_cross_entropy(weft.asarray([0.5, 1.0]), weft.asarray([1.0, 1.0]), reduction="none").numpy()
+    array([ 0.6931472, -0.       ], dtype=float32)
     """
     if weight is None:
         return of_probabilities(input, target, reduction=reduction)
@@ -183,6 +200,9 @@ def binary_cross_entropy_with_logits(
 
     Both of one shape -> that shape, or a scalar under "mean" and "sum".  weight: of each element; pos_weight: of the
     positive class, broadcast over the last axes.
+
+    >>> weft.binary_cross_entropy_with_logits(weft.asarray([0.0]), weft.asarray([1.0])).item()
+    0.6931471824645996
     """
     if weight is None and pos_weight is None:
         return of_logits(input, target, reduction=reduction)

@@ -86,13 +86,21 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     """The sum of the diagonal of each matrix, as `diagonal` and `sum` have it.  (..., M, N) -> (...)
 
     dtype: that of the sum; by default integers add up in 64 bits, and floats in their own type.
+
+    >>> weft.linalg.trace(weft.asarray([[1, 2], [3, 4]])).item()
+    5
     """
     check_matrices("trace", x)
     return diagonal(x, offset=offset).sum(axis=-1, dtype=dtype)
 
 
 def outer(x1: Any, x2: Any, /) -> Any:
-    """Every product of a number of x1 and one of x2.  (M,), (N,) -> (M, N).  ValueError unless both are vectors."""
+    """Every product of a number of x1 and one of x2.  (M,), (N,) -> (M, N).  ValueError unless both are vectors.
+
+    >>> weft.linalg.outer(weft.asarray([1, 2]), weft.asarray([3, 4])).numpy()
+    array([[3, 4],
+           [6, 8]])
+    """
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError(f"outer: expected two vectors (M,) and (N,), got {x1.shape} and {x2.shape}")
     return x1[:, None] * x2[None, :]

@@ -59,7 +59,11 @@ def sum(x, /, *, axis=None, dtype=None, keepdims=False):
 
 @op
 def mean(x, /, *, axis=None, keepdims=False):
-    """The mean over `axis`; integers are averaged in float32."""
+    """The mean over `axis`; integers are averaged in float32.
+
+    >>> weft.mean(weft.asarray([[1.0, 3.0], [5.0, 2.0]]), axis=0).numpy()
+    array([3. , 2.5], dtype=float32)
+    """
     x = floating(x)
     shape, kept, n = x.shape, kept_shape(x.shape, axis), count(x.shape, axis)
 
@@ -100,6 +104,9 @@ def prod(x, /, *, axis=None, dtype=None, keepdims=False):
     """The product over `axis`, of and in `dtype` if one is given; its gradient is right with zeros too.
 
     Integers and bool are multiplied in 64 bits.
+
+    >>> weft.prod(weft.asarray([[1.0, 3.0], [5.0, 2.0]]), axis=0).numpy()
+    array([5., 6.], dtype=float32)
     """
     x = in_dtype(x, dtype)
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
@@ -130,7 +137,11 @@ def narrowed(out: Any, dtype: Any) -> Any:
 
 
 def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    """The variance over `axis`, divided by count - correction."""
+    """The variance over `axis`, divided by count - correction.
+
+    >>> weft.var(weft.asarray([1.0, 3.0]), correction=1).item()
+    2.0
+    """
     check_ordered("var", x)
     if is_16_bit(x.dtype):  # its sum of squares is soon past float16
         return narrowed(var(astype(x, np.float32), axis=axis, correction=correction, keepdims=keepdims), x.dtype)
@@ -141,7 +152,11 @@ def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
 
 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    """The standard deviation over `axis`, the root of `var`."""
+    """The standard deviation over `axis`, the root of `var`.
+
+    >>> weft.std(weft.asarray([1.0, 3.0])).item()
+    1.0
+    """
     if is_16_bit(x.dtype):
         return narrowed(std(astype(x, np.float32), axis=axis, correction=correction, keepdims=keepdims), x.dtype)
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
@@ -166,6 +181,10 @@ argmin = plain("argmin", "The index of the first smallest value along `axis` (of
 
 @op
 def count_nonzero(x, /, *, axis=None, keepdims=False):
-    """How many values over `axis` are not 0; NaN counts as one that is not."""
+    """How many values over `axis` are not 0; NaN counts as one that is not.
+
+    >>> weft.count_nonzero(weft.asarray([[0, 1], [2, 3]]), axis=1).numpy()
+    array([1, 2])
+    """
     xp = namespace(x)
     return xp.sum(x if x.dtype.kind == "b" else xp.not_equal(x, 0), axis=axis, keepdims=keepdims), None

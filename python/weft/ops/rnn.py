@@ -77,6 +77,11 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
 
     x (T, N, I), h0 and c0 (N, H), w_ih (4H, I), w_hh (4H, H), biases (4H,) or None -> outputs (T, N, H), h and c
     (N, H) after the last step; `reverse` runs from the end of the sequence.  ValueError where the shapes do not fit.
+
+    >>> x, h, c = weft.ones((5, 2, 3)), weft.zeros((2, 4)), weft.zeros((2, 4))
+    >>> out, *last = weft.lstm(x, h, c, weft.zeros((16, 3)), weft.zeros((16, 4)), weft.zeros((16,)), weft.zeros((16,)))
+    >>> out.shape
+    (5, 2, 4)
     """
     check_sequence("lstm", 4, x, (h0, c0), w_ih, w_hh, (b_ih, b_hh))
     if not x.shape[0]:
@@ -99,6 +104,11 @@ def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
 
     x (T, N, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H), biases (3H,) or None -> outputs (T, N, H), h (N, H) after the
     last step; `reverse` runs from the end of the sequence.  ValueError where the shapes do not fit.
+
+    >>> x, h = weft.ones((5, 2, 3)), weft.zeros((2, 4))
+    >>> out, last = weft.gru(x, h, weft.zeros((12, 3)), weft.zeros((12, 4)), weft.zeros((12,)), weft.zeros((12,)))
+    >>> out.shape, last.shape
+    ((5, 2, 4), (2, 4))
     """
     check_sequence("gru", 3, x, (h0,), w_ih, w_hh, (b_ih, b_hh))
     if not x.shape[0]:
@@ -120,6 +130,11 @@ def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse
 
     x (T, N, I), h0 (N, H), w_ih (H, I), w_hh (H, H), biases (H,) or None -> outputs (T, N, H), h (N, H) after the last
     step; nonlinearity: "tanh" or "relu"; `reverse` runs from the end.  ValueError where the shapes do not fit.
+
+    >>> x, h = weft.ones((5, 2, 3)), weft.zeros((2, 4))
+    >>> out, last = weft.rnn(x, h, weft.zeros((4, 3)), weft.zeros((4, 4)), None, None)
+    >>> out.shape, last.shape
+    ((5, 2, 4), (2, 4))
     """
     check_sequence("rnn", 1, x, (h0,), w_ih, w_hh, (b_ih, b_hh))
     if nonlinearity not in ("tanh", "relu"):
@@ -150,7 +165,12 @@ def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse
 
 @op
 def lstm_cell(gates, c):
-    """One step of an LSTM after its matrix products: gates (N, 4H) as i, f, g, o; c (N, H) -> h, c_new (N, H)."""
+    """One step of an LSTM after its matrix products: gates (N, 4H) as i, f, g, o; c (N, H) -> h, c_new (N, H).
+
+    >>> h, c = weft.lstm_cell(weft.zeros((2, 16)), weft.ones((2, 4)))
+    >>> c.numpy()[0]
+    array([0.5, 0.5, 0.5, 0.5], dtype=float32)
+    """
     h, c_new = K.lstm_cell(gates, c)
 
     def vjp(g: Any) -> Any:
@@ -162,5 +182,10 @@ def lstm_cell(gates, c):
 
 @op
 def gru_cell(gi, gh, h):
-    """One step of a GRU after its matrix products: gi, gh (N, 3H) as r, z, n; h (N, H) -> h_new (N, H)."""
+    """One step of a GRU after its matrix products: gi, gh (N, 3H) as r, z, n; h (N, H) -> h_new (N, H).
+
+    >>> h = weft.gru_cell(weft.zeros((2, 12)), weft.zeros((2, 12)), weft.ones((2, 4)))
+    >>> h.numpy()[0]
+    array([0.5, 0.5, 0.5, 0.5], dtype=float32)
+    """
     return K.gru_cell(gi, gh, h), lambda g: K.gru_cell_backward(g, gi, gh, h)

@@ -122,17 +122,31 @@ def unique_all(x: Any, /) -> UniqueAll:
 
 
 def unique_counts(x: Any, /) -> UniqueCounts:
-    """The distinct values of x, sorted, and how often each occurs: both (n,). NaN and -0 as in `unique_all`."""
+    """The distinct values of x, sorted, and how often each occurs: both (n,). NaN and -0 as in `unique_all`.
+
+    >>> values, counts = weft.unique_counts(weft.asarray([2, 1, 2]))
+    >>> values.numpy(), counts.numpy()
+    (array([1, 2]), array([1, 2]))
+    """
     values, _, counts = unique(x, return_counts=True)
     return UniqueCounts(values, counts)
 
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The distinct values of x, sorted (n,), and which of them every value is, in x's shape. NaN as in `unique_all`."""
+    """The distinct values of x, sorted (n,), and which of them every value is, in x's shape. NaN as in `unique_all`.
+
+    >>> values, inverse = weft.unique_inverse(weft.asarray([2, 1, 2]))
+    >>> values.numpy(), inverse.numpy()
+    (array([1, 2]), array([1, 0, 1]))
+    """
     values, _, inverse = unique(x, return_inverse=True)
     return UniqueInverse(values, reshape(inverse, x.shape))
 
 
 def unique_values(x: Any, /) -> Any:
-    """The distinct values of x, sorted: (n,). NaN and -0 as in `unique_all`."""
+    """The distinct values of x, sorted: (n,). NaN and -0 as in `unique_all`.
+
+    >>> weft.unique_values(weft.asarray([2, 1, 2])).numpy()
+    array([1, 2])
+    """
     return unique(x)[0]

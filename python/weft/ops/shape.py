@@ -74,7 +74,11 @@ def reshape(x, /, shape, *, copy=None):
 
 @parametric
 def permute_dims(x, /, axes):
-    """x with its axes in the order `axes`.  ValueError unless each is named once."""
+    """x with its axes in the order `axes`.  ValueError unless each is named once.
+
+    >>> weft.permute_dims(weft.ones((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
     axes = normal_axes("permute_dims", axes, x.ndim)
     if len(axes) != x.ndim:
         raise ValueError(f"permute_dims: expected every axis of shape {x.shape}, got axes {axes}")
@@ -87,52 +91,85 @@ def permute_dims(x, /, axes):
 
 @parametric
 def swapaxes(x, /, axis1, axis2):
-    """x with two axes exchanged."""
+    """x with two axes exchanged.
+
+    >>> weft.swapaxes(weft.ones((2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
     return namespace(x).swapaxes(x, axis1, axis2), (lambda g: namespace(g).swapaxes(g, axis1, axis2),)
 
 
 @parametric
 def moveaxis(x, /, source, destination):
-    """x with axis `source` moved to `destination` (ints, or tuples of as many)."""
+    """x with axis `source` moved to `destination` (ints, or tuples of as many).
+
+    >>> weft.moveaxis(weft.ones((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     return namespace(x).moveaxis(x, source, destination), (lambda g: namespace(g).moveaxis(g, destination, source),)
 
 
 @parametric
 def expand_dims(x, /, axis=0):
-    """x with new axes of length 1 at `axis` (an int or a tuple, counted in the result)."""
+    """x with new axes of length 1 at `axis` (an int or a tuple, counted in the result).
+
+    >>> weft.expand_dims(weft.ones((2, 3)), axis=1).shape
+    (2, 1, 3)
+    """
     old = x.shape
     return namespace(x).expand_dims(x, axis=axis), (lambda g: namespace(g).reshape(g, old),)
 
 
 @parametric
 def squeeze(x, /, axis):
-    """x without the axes `axis` (an int or a tuple), each of length 1.  ValueError for a longer one."""
+    """x without the axes `axis` (an int or a tuple), each of length 1.  ValueError for a longer one.
+
+    >>> weft.squeeze(weft.ones((1, 3, 1)), axis=0).shape
+    (3, 1)
+    """
     old = x.shape
     return namespace(x).squeeze(x, axis=axis), (lambda g: namespace(g).reshape(g, old),)
 
 
 @parametric
 def broadcast_to(x, /, shape):
-    """x repeated to `shape` by broadcasting; the memory is shared."""
+    """x repeated to `shape` by broadcasting; the memory is shared.
+
+    >>> weft.broadcast_to(weft.asarray([1.0, 2.0]), (2, 2)).numpy()
+    array([[1., 2.],
+           [1., 2.]], dtype=float32)
+    """
     return namespace(x).broadcast_to(x, shape), (lambda g: g,)  # the engine sums back
 
 
 @parametric
 def flip(x, /, *, axis=None):
-    """x with the order along `axis` (an int or a tuple) reversed; all axes for None."""
+    """x with the order along `axis` (an int or a tuple) reversed; all axes for None.
+
+    >>> weft.flip(weft.asarray([1, 2, 3])).numpy()
+    array([3, 2, 1])
+    """
     return namespace(x).flip(x, axis=axis), (lambda g: namespace(g).flip(g, axis=axis),)
 
 
 @parametric
 def roll(x, /, shift, *, axis=None):
-    """x shifted along `axis`, what leaves at one end coming in at the other; along the flat x for None."""
+    """x shifted along `axis`, what leaves at one end coming in at the other; along the flat x for None.
+
+    >>> weft.roll(weft.asarray([1, 2, 3]), 1).numpy()
+    array([3, 1, 2])
+    """
     back = tuple([-s for s in shift]) if isinstance(shift, tuple) else -shift
     return namespace(x).roll(x, shift, axis=axis), (lambda g: namespace(g).roll(g, back, axis=axis),)
 
 
 @parametric
 def tile(x, /, repetitions):
-    """x laid `repetitions[i]` times along axis i."""
+    """x laid `repetitions[i]` times along axis i.
+
+    >>> weft.tile(weft.asarray([1, 2]), (2,)).numpy()
+    array([1, 2, 1, 2])
+    """
     repetitions = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
     lead = max(len(repetitions) - x.ndim, 0)
     shape = (1,) * lead + tuple(x.shape)
@@ -188,7 +225,11 @@ def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Any:
 
 @parametric
 def pad(x, /, widths, *, value=0.0):
-    """x with `widths[i] = (before, after)` entries of `value` around axis i."""
+    """x with `widths[i] = (before, after)` entries of `value` around axis i.
+
+    >>> weft.pad(weft.asarray([1, 2]), ((1, 2),)).numpy()
+    array([0, 1, 2, 0, 0])
+    """
     widths = tuple([tuple(w) for w in widths])
     if len(widths) != x.ndim:
         raise ValueError(f"pad: expected {x.ndim} pairs of widths for shape {x.shape}, got {len(widths)}")
@@ -239,7 +280,12 @@ def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
 
 
 def matrix_transpose(x: Any, /) -> Any:
-    """x with its last two axes exchanged."""
+    """x with its last two axes exchanged.
+
+    >>> weft.matrix_transpose(weft.asarray([[1, 2], [3, 4]])).numpy()
+    array([[1, 3],
+           [2, 4]])
+    """
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: expected at least two axes, got shape {x.shape}")
     return swapaxes(x, -1, -2)
@@ -302,7 +348,12 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
 
 
 def stack(arrays: Any, /, *, axis: int = 0) -> Any:
-    """Arrays of one shape joined along a new axis."""
+    """Arrays of one shape joined along a new axis.
+
+    >>> weft.stack([weft.asarray([1, 2]), weft.asarray([3, 4])], axis=1).numpy()
+    array([[1, 3],
+           [2, 4]])
+    """
     arrays = same_dtype("stack", arrays)
     for a in arrays[1:]:
         if a.shape != arrays[0].shape:
@@ -312,7 +363,11 @@ def stack(arrays: Any, /, *, axis: int = 0) -> Any:
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
-    """The slices of x along `axis`, as a tuple."""
+    """The slices of x along `axis`, as a tuple.
+
+    >>> [x.tolist() for x in weft.unstack(weft.asarray([[1, 2], [3, 4]]))]
+    [[1, 2], [3, 4]]
+    """
     if not x.ndim:
         raise TypeError("unstack: expected at least one axis, got a 0-d Tensor")
     lead = (slice(None),) * normal_axes("unstack", axis, x.ndim)[0]
@@ -320,7 +375,11 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 
 
 def split(x: Any, sizes: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
-    """x cut along `axis` into pieces of the given sizes (a list), or of one size (an int; the last may be shorter)."""
+    """x cut along `axis` into pieces of the given sizes (a list), or of one size (an int; the last may be shorter).
+
+    >>> [part.shape for part in weft.split(weft.ones((5, 2)), 2)]
+    [(2, 2), (2, 2), (1, 2)]
+    """
     lead = (slice(None),) * normal_axes("split", axis, x.ndim)[0]
     n = x.shape[axis]
     pieces = [min(sizes, n - i) for i in range(0, n, sizes)] if isinstance(sizes, int) else list(sizes)
