@@ -100,7 +100,7 @@ class BuildNative(build_ext):
 
 
 class BuildPython(build_py):
-    """Copies what lives outside python/ but belongs to the package: CUDA sources and C++ headers."""
+    """Copies what lives outside python/ but belongs to the package, CUDA sources and C++ headers, and writes stubs."""
 
     def run(self):
         super().run()
@@ -113,6 +113,7 @@ class BuildPython(build_py):
                     target = package / file.relative_to(ROOT)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, target)
+        subprocess.run([sys.executable, str(ROOT / "tools" / "stubs.py"), self.build_lib], check=True)
         if AHEAD:
             compile_kernels(package / "cubins")
 

@@ -16,7 +16,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, overload
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from weft.backends.device import check_device, check_together, default_device, o
 from weft.backends.tracing import state as tracing
 
 NO_NUMBERS = "OUSMm"  # kinds of dtypes: objects, text and times
+
+
+P = ParamSpec("P")
 
 
 class State(threading.local):
@@ -91,7 +94,13 @@ class Node:
         return op_name(self.body)
 
 
-class Tensor:
+if TYPE_CHECKING:  # methods.py gives the class its operators and methods, interop its protocols
+    from weft.tensor_methods import TensorMethods
+else:
+    TensorMethods = object
+
+
+class Tensor(TensorMethods):
     """An array that records what is done to it while `requires_grad` is true for it or for what it came from.
 
     data: a raw array (or what `numpy.asarray` takes, Python floats becoming float32).
@@ -107,24 +116,6 @@ class Tensor:
     __array_priority__ = 1000
     __hash__ = object.__hash__
 
-    if TYPE_CHECKING:  # methods.py gives the class its operators and methods, interop its protocols
-
-        def __getattr__(self, name: str) -> Any: ...
-        def __getitem__(self, key: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-
     def __init__(self, data: Any, requires_grad: bool = False, node: Node | None = None, index: int = 0):
         if type(data) is not ndarray or (node is None and data.dtype.kind in NO_NUMBERS):
             data = to_array(data)
@@ -136,12 +127,29 @@ class Tensor:
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
-    shape = property(lambda self: self.data.shape)
-    ndim = property(lambda self: self.data.ndim)
-    dtype = property(lambda self: self.data.dtype)
-    size = property(lambda self: self.data.size)
-    nbytes = property(lambda self: self.data.nbytes)
-    is_leaf = property(lambda self: self.node is None)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        return self.data.size  # type: ignore[no-any-return]
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes  # type: ignore[no-any-return]
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None
 
     @property
     def device(self) -> str:
@@ -297,6 +305,20 @@ def blamed(error: Exception, name: str, arrays: list[Any]) -> Exception:
     return kind(f"{name}: expected parameters that fit {shapes}, but {words}")
 
 
+class Op(Protocol[P]):
+    """A recorded function of Tensors, as `op` makes it of a body."""
+
+    body: Callable[..., Any]
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *inputs: P.args, **params: P.kwargs) -> Tensor: ...
+
+
+@overload
+def op(body: Callable[P, Any], *, name: str = "") -> Op[P]: ...
+@overload
+def op(body: None = None, *, name: str = "") -> Callable[[Callable[P, Any]], Op[P]]: ...
 def op(body: Callable[..., Any] | None = None, *, name: str = "") -> Any:
     """Make a pure `body(*arrays, **params) -> (out, vjp)` a recorded function of Tensors.
 
@@ -376,6 +398,11 @@ def op(body: Callable[..., Any] | None = None, *, name: str = "") -> Any:
     body.title = name  # type: ignore[attr-defined]
     bodies.add(body)
     return function
+
+
+def op_of_several(body: Callable[P, Any]) -> Callable[P, tuple[Any, ...]]:
+    """`op` for a body whose result is a tuple: the same, but that type checkers know it."""
+    return op(body)  # type: ignore[return-value]
 
 
 class RecordingAs:

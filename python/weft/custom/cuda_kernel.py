@@ -131,7 +131,7 @@ class CudaKernel:
 
         body.__name__ = body.__qualname__ = name
         body.__module__ = frame.f_globals.get("__name__", "__main__") if frame else "__main__"
-        self.op = op(body)
+        self.op: Any = op(body)
 
     def __repr__(self) -> str:
         arrays = ", ".join(f"{key}: {words}" for key, words in self.inputs.items())

@@ -143,7 +143,7 @@ class MultiheadAttention(Module):
             return ops.split_heads(
                 F.linear(query, weight, bias), parts=3, heads=self.num_heads, batch_first=self.batch_first
             )
-        made = []
+        made: list[Any] = []
         for i, (name, x) in enumerate((("q", query), ("k", key), ("v", value))):
             rows = slice(i * E, (i + 1) * E)
             w = getattr(self, f"{name}_proj_weight") if weight is None else weight[rows]

@@ -124,7 +124,8 @@ def ones_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """The identity of a matrix (n, m)."""
     need_dims("eye_", tensor, 2, 2)
-    return write(tensor, np.eye(*tensor.shape), "eye_")
+    rows, columns = tensor.shape
+    return write(tensor, np.eye(rows, columns), "eye_")
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:

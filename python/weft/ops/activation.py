@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from weft.autograd import op, state
+from weft.autograd import Tensor, op, state
 from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.backends.reference.precision import narrow, wide
@@ -291,7 +291,7 @@ def gated_unit(name: str, x: Any, gate: Any, axis: int, activation: str) -> Any:
     return gated_halves(x, axis=axis, activation=activation)
 
 
-def glu(x: Any, *, axis: int = -1) -> Any:
+def glu(x: Any, *, axis: int = -1) -> Tensor:
     """The first half of `axis` times the sigmoid of the second (Dauphin et al., 2017).
 
     x (..., 2C, ...) -> (..., C, ...).  ValueError for an odd size.
@@ -302,7 +302,7 @@ def glu(x: Any, *, axis: int = -1) -> Any:
     return gated_unit("glu", x, None, axis, "sigmoid")
 
 
-def swiglu(x: Any, gate: Any = None, *, axis: int = -1) -> Any:
+def swiglu(x: Any, gate: Any = None, *, axis: int = -1) -> Tensor:
     """x * silu(gate); without `gate` the halves of `axis`, the second one the gate, as in `glu` (Shazeer, 2020).
 
     x and gate (...) -> (...), or x (..., 2C, ...) -> (..., C, ...).  ValueError for an odd size, or unlike operands.
@@ -314,7 +314,7 @@ def swiglu(x: Any, gate: Any = None, *, axis: int = -1) -> Any:
     return gated_unit("swiglu", x, gate, axis, "silu")
 
 
-def geglu(x: Any, gate: Any = None, *, axis: int = -1, approximate: str = "none") -> Any:
+def geglu(x: Any, gate: Any = None, *, axis: int = -1, approximate: str = "none") -> Tensor:
     """x * gelu(gate); without `gate` the halves of `axis`, the second one the gate, as in `glu` (Shazeer, 2020).
 
     x and gate (...) -> (...), or x (..., 2C, ...) -> (..., C, ...).  approximate: as in `gelu`.  ValueError for
@@ -329,7 +329,7 @@ def geglu(x: Any, gate: Any = None, *, axis: int = -1, approximate: str = "none"
     return gated_unit("geglu", x, gate, axis, "gelu_tanh" if approximate == "tanh" else "gelu")
 
 
-def reglu(x: Any, gate: Any = None, *, axis: int = -1) -> Any:
+def reglu(x: Any, gate: Any = None, *, axis: int = -1) -> Tensor:
     """x * relu(gate); without `gate` the halves of `axis`, the second one the gate, as in `glu` (Shazeer, 2020).
 
     x and gate (...) -> (...), or x (..., 2C, ...) -> (..., C, ...).  ValueError for an odd size, or unlike operands.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft.autograd import op
+from weft.autograd import Tensor, op
 from weft.backends.array import namespace
 from weft.ops.complex import adjoint
 from weft.ops.elementwise import astype
@@ -83,7 +83,7 @@ def cumulative(name: str, scan: Any, initial: int, x: Any, axis: Any, dtype: Any
     return pad(y, tuple([(int(i == axis), 0) for i in range(x.ndim)]), value=initial)
 
 
-def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
+def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """Running sums along `axis`, which a vector need not name; integers and bool add up in 64 bits.
 
     dtype: of the sums. include_initial: whether a 0 comes first.  ValueError without an axis for more than one.
@@ -95,7 +95,7 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
     return cumulative("cumulative_sum", running_sum, 0, x, axis, dtype, include_initial)
 
 
-def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
+def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """Running products along `axis`, which a vector need not name; integers and bool are multiplied in 64 bits.
 
     dtype: of the products. include_initial: whether a 1 comes first.  ValueError without an axis for more than one.
@@ -107,7 +107,7 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, in
     return cumulative("cumulative_prod", running_product, 1, x, axis, dtype, include_initial)
 
 
-def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
+def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
     """Differences of neighbours along `axis`, taken `n` times.
 
     prepend, append: arrays that come before and after x along `axis` first.  ValueError for n below 0.

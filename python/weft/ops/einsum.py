@@ -106,7 +106,7 @@ def pair(a: Any, left: str, b: Any, right: str, keep: Any, sizes: dict[str, int]
     return reshape(out, (*lead, *free)), batch + mine + yours
 
 
-def einsum(subscripts: str, /, *arrays: Any) -> Any:
+def einsum(subscripts: str, /, *arrays: Any) -> Tensor:
     """Products of arrays summed over the letters that the result lacks, as `numpy.einsum` with subscripts as a string.
 
     subscripts: "ij,jk->ik"; "..." stands for axes that broadcast; a letter twice in one operand is its diagonal;

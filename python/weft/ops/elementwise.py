@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from weft.autograd import op, state
+from weft.autograd import Tensor, op, state
 from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import is_16_bit, namespace, ndarray
@@ -260,7 +261,7 @@ def copysign(a, b, /):
     return xp.copysign(a, b), (lambda g: g * xp.sign(a) * xp.copysign(xp.ones_like(g), b), None)
 
 
-def unary(name: str, doc: str, slope: Any, float_only: bool = True) -> Any:
+def unary(name: str, doc: str, slope: Any, float_only: bool = True) -> Callable[..., Tensor]:
     """An elementwise function of one array; `slope(xp, x, y)` is dy/dx, from x or from the result y."""
 
     def body(x, /):
@@ -294,7 +295,7 @@ reciprocal = unary("reciprocal", "1 / x.", lambda xp, x, y: -y * y)
 erf = unary("erf", "The error function.", lambda xp, x, y: xp.exp(-x * x) * float(2 / np.sqrt(np.pi)))
 
 
-def of_result(name: str, doc: str, vjp: Any) -> Any:
+def of_result(name: str, doc: str, vjp: Any) -> Callable[..., Tensor]:
     """An elementwise function whose gradient needs its result alone, so that the input is not kept."""
 
     def body(x, /):
@@ -432,7 +433,7 @@ def clip_arrays(x, low, high):
 clip_arrays.body.__name__ = "clip"
 
 
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """x held between `min` and `max` (numbers or arrays, with broadcasting); outside, the gradient of x is 0.
 
     NaN stays NaN. TypeError for bounds of floats beside integers, and for complex numbers.
@@ -456,7 +457,7 @@ def cast(x, *, dtype):
 cast.body.__name__ = "astype"
 
 
-def astype(x: Any, dtype: Any, *, copy: bool = True, device: str | None = None) -> Any:
+def astype(x: Any, dtype: Any, *, copy: bool = True, device: str | None = None) -> Tensor:
     """x in another dtype, and on another device if one is named; the gradient returns in x's own.
 
     copy: False for x itself where nothing changes.  TypeError for complex numbers that should become real.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from weft.autograd import op
+from weft.autograd import op_of_several
 from weft.backends.array import namespace
 from weft.ops.index import put_all
 
 ALL = slice(None)
 
 
-@op
+@op_of_several
 def split_heads(x, *, parts, heads, batch_first=True):
     """Cut the features of a sequence into `parts` arrays of `heads` heads: query, key and value of one projection.
 

@@ -153,7 +153,7 @@ def put_at(g: Any, *, indices: Any, axis: int, shape: Any) -> Any:
     return xp.moveaxis(back, 0, axis)
 
 
-def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
+def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
     """The slices of x at integer `indices` along `axis`; out of range raises and names the index.
 
     >>> import weft
@@ -184,7 +184,7 @@ def gather(x, *, indices, axis):
     return namespace(x).take_along_axis(x, indices, axis=axis), (lambda g: put_back(g, index, shape),)
 
 
-def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
     """For each position of `indices` (integers, x's shape but along `axis`), the value of x that it names there.
 
     The other axes broadcast.  ValueError where they do not; IndexError for an index out of range.
@@ -219,7 +219,7 @@ def sort_values(x, *, axis, descending, stable):
     return xp.take_along_axis(x, order, axis=axis), (lambda g: put_back(g, index, shape),)
 
 
-def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """x sorted along `axis`; NaN comes last either way.
 
     stable: whether equal values keep their order, as they do in `argsort`.

@@ -25,7 +25,7 @@ matmul_arrays.body.__name__ = "matmul"
 K.matmul.on(Tensor, ".*")(matmul_arrays)
 
 
-def matmul(a: Any, b: Any, /) -> Any:
+def matmul(a: Any, b: Any, /) -> Tensor:
     """The matrix product a @ b; leading axes broadcast, a vector counts as one row or column.
 
     a (..., M, K), b (..., K, N) -> (..., M, N).  ValueError with both shapes where K differs.
@@ -73,7 +73,7 @@ def linear_arrays(x, weight, bias):
 linear_arrays.body.__name__ = "linear"
 
 
-def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None, /) -> Tensor:
     """x @ weight^T + bias.
 
     x (..., I), weight (O, I), bias (O,) or None -> (..., O).  ValueError with the shapes where they do not fit.
@@ -91,7 +91,7 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Any:
     return linear_arrays(x, weight, bias)
 
 
-def vecdot(a: Any, b: Any, /, *, axis: int = -1) -> Any:
+def vecdot(a: Any, b: Any, /, *, axis: int = -1) -> Tensor:
     """The sum of conj(a) * b along `axis`, a negative number that counts from the last axis of each.
 
     Leading axes broadcast; the lengths along `axis` must be equal.  ValueError with both shapes where they are not.
@@ -117,7 +117,7 @@ def normal_axes(axes: Any, rank: int) -> list[int]:
     return [i % rank for i in found]
 
 
-def tensordot(a: Any, b: Any, /, *, axes: int | tuple[Any, Any] = 2) -> Any:
+def tensordot(a: Any, b: Any, /, *, axes: int | tuple[Any, Any] = 2) -> Tensor:
     """The sum of products over the last `axes` of a and the first of b, or over two sequences of axes, pair by pair.
 
     ValueError with both shapes where the lengths of a pair differ.

@@ -100,7 +100,7 @@ def linear_cross_entropy(
     labels = label_rows(namespace(target), target if target.ndim else reshape(target, (1,)), ignore_index)
     rows = input if input.ndim == 2 else reshape(input, (-1, input.shape[-1]))
     parameters = (input, linear_weight, linear_bias)
-    wanted = tuple([isinstance(p, Tensor) and p.requires_grad and state.recording for p in parameters])
+    wanted: Any = tuple([isinstance(p, Tensor) and p.requires_grad and state.recording for p in parameters])
     out = linear_cross_entropy_of_labels(
         rows, linear_weight, linear_bias, labels, weight, ignore_index=ignore_index, reduction=reduction,
         label_smoothing=label_smoothing, chunk=chunk_size, wanted=wanted, wide_loss=state.casting is not None,

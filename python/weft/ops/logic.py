@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
-from weft.autograd import op
+from weft.autograd import Tensor, op
 from weft.backends.array import namespace
 from weft.ops.complex import check_ordered
 from weft.ops.elementwise import promote
 
 
-def plain(name: str, doc: str, inputs: int, ordered: bool = False) -> Any:
+def plain(name: str, doc: str, inputs: int, ordered: bool = False) -> Callable[..., Tensor]:
     """An elementwise function with no gradient; ordered: complex numbers are refused."""
 
     def unary(x, /):

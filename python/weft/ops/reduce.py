@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from weft.autograd import op, state
+from weft.autograd import Tensor, op, state
 from weft.backends.array import is_16_bit, namespace
 from weft.ops.complex import adjoint, check_ordered
 from weft.ops.cumulative import products_before
@@ -74,7 +75,7 @@ def mean(x, /, *, axis=None, keepdims=False):
     return namespace(x).mean(x, axis=axis, keepdims=keepdims), (vjp,)
 
 
-def extreme(name: str, doc: str) -> Any:
+def extreme(name: str, doc: str) -> Callable[..., Tensor]:
     """max or min: values that tie share the gradient equally."""
 
     def body(x, /, *, axis=None, keepdims=False):
@@ -136,7 +137,7 @@ def narrowed(out: Any, dtype: Any) -> Any:
     return out if state.casting is not None else astype(out, dtype)
 
 
-def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The variance over `axis`, divided by count - correction.
 
     >>> weft.var(weft.asarray([1.0, 3.0]), correction=1).item()
@@ -151,7 +152,7 @@ def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
     )
 
 
-def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis`, the root of `var`.
 
     >>> weft.std(weft.asarray([1.0, 3.0])).item()
@@ -162,7 +163,7 @@ def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
-def plain(name: str, doc: str, ordered: bool) -> Any:
+def plain(name: str, doc: str, ordered: bool) -> Callable[..., Tensor]:
     def body(x, /, *, axis=None, keepdims=False):
         if ordered:
             check_ordered(name, x)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft.autograd import op
+from weft.autograd import op, op_of_several
 from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import device_of, namespace, ndarray
@@ -71,7 +71,7 @@ def gradients(g_gates: Any, x: Any, w_ih: Any, h0: Any, hs: Any, reverse: bool, 
     return gx, gw_ih, recurrent_gradient(recurrent, h0, hs, reverse), gb, gb_hh
 
 
-@op
+@op_of_several
 def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     """One direction of one LSTM layer (Hochreiter and Schmidhuber, 1997; gates i, f, g, o as in PyTorch).
 
@@ -98,7 +98,7 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     return (hs, hs[last], cs[last]), vjp
 
 
-@op
+@op_of_several
 def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     """One direction of one GRU layer (Cho et al., 2014; gates r, z, n as in PyTorch).
 
@@ -124,7 +124,7 @@ def gru(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, reverse=False):
     return (hs, hs[0 if reverse else -1]), vjp
 
 
-@op
+@op_of_several
 def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse=False):
     """One direction of one Elman layer (Elman, 1990): h = f(w_ih x + b_ih + w_hh h + b_hh).
 
@@ -163,7 +163,7 @@ def rnn(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", reverse
     return (out, hs[-1]), vjp
 
 
-@op
+@op_of_several
 def lstm_cell(gates, c):
     """One step of an LSTM after its matrix products: gates (N, 4H) as i, f, g, o; c (N, H) -> h, c_new (N, H).
 

@@ -49,7 +49,7 @@ def places(x1, x2, *, side):
 places.body.__name__ = "searchsorted"
 
 
-def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None) -> Any:
+def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None) -> Tensor:
     """Where the values x2, of any shape, would have to go in the sorted vector x1 for it to stay sorted.
 
     side: "left" before equal values, "right" after them. sorter: positions that sort x1, if it is not.  -> integers of
@@ -143,7 +143,7 @@ def unique_inverse(x: Any, /) -> UniqueInverse:
     return UniqueInverse(values, reshape(inverse, x.shape))
 
 
-def unique_values(x: Any, /) -> Any:
+def unique_values(x: Any, /) -> Tensor:
     """The distinct values of x, sorted: (n,). NaN and -0 as in `unique_all`.
 
     >>> weft.unique_values(weft.asarray([2, 1, 2])).numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def resolve_shape(shape: Any, size: int) -> tuple[int, ...]:
     return shape
 
 
-def parametric(body: Any) -> Any:
+def parametric(body: Any) -> Callable[..., Tensor]:
     """An op whose parameters may be given by position too: those that stand between `/` and `*` in the body."""
     recorded = op(body)
     code = body.__code__
@@ -195,7 +196,7 @@ def repeat_each(x, *, repeats, axis):
     return namespace(x).repeat(x, repeats, axis=axis), (vjp,)
 
 
-def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Any:
+def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Tensor:
     """Each value along `axis` repeated `repeats` times, along the flat x for None.
 
     repeats: an int, or integers, one for each position along the axis.
@@ -237,7 +238,7 @@ def pad(x, /, widths, *, value=0.0):
     return namespace(x).pad(x, widths, value=value), (lambda g: g[inside],)
 
 
-def triangle(name: str, doc: str) -> Any:
+def triangle(name: str, doc: str) -> Callable[..., Tensor]:
     def body(x, /, *, k=0):
         if x.ndim < 2:
             raise ValueError(f"{name}: expected at least two axes, got shape {x.shape}")
@@ -279,7 +280,7 @@ def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
     return tuple([broadcast_to(x, shape) for x in arrays])
 
 
-def matrix_transpose(x: Any, /) -> Any:
+def matrix_transpose(x: Any, /) -> Tensor:
     """x with its last two axes exchanged.
 
     >>> weft.matrix_transpose(weft.asarray([[1, 2], [3, 4]])).numpy()
@@ -328,7 +329,7 @@ def same_dtype(name: str, arrays: Any) -> list[Any]:
     return [a if a.dtype == dtype else astype(a, dtype=dtype) for a in arrays]
 
 
-def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
+def concat(arrays: Any, /, *, axis: int | None = 0) -> Tensor:
     """Arrays joined along an existing axis; all other lengths must agree.
 
     >>> import weft
@@ -347,7 +348,7 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
     return concat_arrays(*arrays, axis=axis)
 
 
-def stack(arrays: Any, /, *, axis: int = 0) -> Any:
+def stack(arrays: Any, /, *, axis: int = 0) -> Tensor:
     """Arrays of one shape joined along a new axis.
 
     >>> weft.stack([weft.asarray([1, 2]), weft.asarray([3, 4])], axis=1).numpy()
