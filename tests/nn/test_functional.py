@@ -88,3 +88,24 @@ def test_errors():
         F.prelu(weft.ones((2, 3)), weft.ones((2,)))
     with pytest.raises(ValueError, match="flatten: expected an input with dimensions 1 to -1, got shape"):
         F.flatten(weft.ones((3,)), 1)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(3, 5), (9, 4), (14, 17), (1, 1), (6, 8)])
+def test_interpolate_with_antialias(mode, size):
+    for align_corners in (False, True):
+        same("interpolate", random(0, 2, 3, 6, 8), size=size, mode=mode, align_corners=align_corners, antialias=True)
+
+
+@pytest.mark.parametrize("p, eps", [(2.0, 1e-6), (1.0, 0.0), (3.0, 1e-3), (0.5, 1e-6), (float("inf"), 1e-6)])
+def test_pairwise_distance(p, eps):
+    same("pairwise_distance", random(1, 4, 5), random(2, 4, 5), p=p, eps=eps)
+    same("pairwise_distance", random(1, 2, 4, 5), random(2, 5), p=p, eps=eps, keepdim=True)
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6", "selu", "silu", "mish", "hardswish", "hardsigmoid", "elu", "celu"])
+def test_inplace_is_taken_and_the_input_left(name):
+    x = random(0, 3, 4)
+    ours = weft.asarray(x.copy())
+    close(getattr(F, name)(input=ours, inplace=True), getattr(TF, name)(torch.tensor(x)), name)
+    np.testing.assert_array_equal(ours.numpy(), x)

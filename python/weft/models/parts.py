@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from weft import ops
-from weft.autograd import Tensor, is_recording, no_grad
+from weft.autograd import Tensor
 from weft.backends.device import beside, on_host
-from weft.nn import Embedding, Linear, init
+from weft.nn import Embedding, KeyValueCache, Linear, init
 
 
 def linear(inputs: int, outputs: int, std: float, bias: bool = True) -> Linear:
@@ -75,41 +75,23 @@ class Cache:
     """
 
     def __init__(self) -> None:
-        self.layers: list[list[Tensor]] = []  # of each layer keys and values (B, H, room, D)
-        self.lengths: list[int] = []
+        self.layers: list[KeyValueCache] = []
 
     @property
     def length(self) -> int:
         """How many tokens have been read by all layers."""
-        return self.lengths[-1] if self.lengths else 0
+        return len(self.layers[-1]) if self.layers else 0
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add keys and values (B, H, S, D) to a layer's; returns all of them, (B, H, T, D)."""
-        if is_recording() and k.requires_grad:
-            raise RuntimeError("Cache: expected weft.no_grad(): what is kept takes no part in gradients")
         if layer == len(self.layers):
-            self.layers.append([k[:, :, :0], v[:, :, :0]])
-            self.lengths.append(0)
-        past, held = self.lengths[layer], self.layers[layer]
-        if held[0].shape[0] != k.shape[0]:
-            raise ValueError(f"Cache: expected a batch of {held[0].shape[0]}, as it was read before, got {k.shape[0]}")
-        now = past + k.shape[2]
-        for i, new in enumerate((k, v)):
-            if held[i].shape[2] < now:
-                B, H, _, D = new.shape
-                room = ops.zeros((B, H, max(2 * past, now), D), dtype=new.dtype, device=new.device)
-                if past:
-                    room[:, :, :past] = held[i][:, :, :past]
-                held[i] = room
-            held[i][:, :, past:now] = new
-        self.lengths[layer] = now
-        return held[0][:, :, :now], held[1][:, :, :now]
+            self.layers.append(KeyValueCache())
+        return self.layers[layer].append(k, v)
 
     def select(self, rows: Any) -> None:
         """Keep these rows of the batch, in this order; a row may come more than once."""
-        with no_grad():
-            for held in self.layers:
-                held[:] = [ops.take(x, np.asarray(rows), axis=0) for x in held]
+        for held in self.layers:
+            held.reorder(np.asarray(rows))
 
 
 class Sight:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from weft import ops
-from weft.autograd import Tensor
+from weft.autograd import Tensor, is_recording, no_grad
 from weft.backends.device import beside
 from weft.nn import functional as F
 from weft.nn.module import Module
@@ -112,7 +112,7 @@ class KeyValueCache:
 
         ValueError where they do not fit each other or what is there; RuntimeError for what is recorded.
         """
-        if k.requires_grad or v.requires_grad:
+        if is_recording() and (k.requires_grad or v.requires_grad):
             raise RuntimeError("KeyValueCache.append: expected keys and values without a gradient; use weft.no_grad()")
         if k.ndim < 2 or k.shape[:-1] != v.shape[:-1]:
             raise ValueError(f"KeyValueCache.append: expected k (..., T, D), v (..., T, Dv), got {k.shape}, {v.shape}")
@@ -141,7 +141,8 @@ class KeyValueCache:
     def reorder(self, indices: Any) -> None:
         """Keep row indices[b] of the first dimension as row b: the beams that a search goes on with."""
         if self._keys is not None:
-            self._keys, self._values = (ops.take(x, indices, axis=0) for x in (self._keys, self._values))
+            with no_grad():
+                self._keys, self._values = (ops.take(x, indices, axis=0) for x in (self._keys, self._values))
 
     def truncate(self, length: int) -> None:
         """Forget all positions from `length` on; ValueError for more than there are."""
