@@ -43,7 +43,8 @@ def folder(tmp_path):
 def change(folder, **fields):
     config = json.loads((folder / "config.json").read_text())
     config.update(fields)
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not ...}))
+    text = json.dumps({k: v for k, v in config.items() if v is not ...})
+    (folder / "config.json").write_text(text.replace("Infinity", "1e999"))  # which JSON can say
 
 
 def change_weights(folder, change):
@@ -68,7 +69,8 @@ FIELDS = {
              "quantization_config": {"bits": 4}, "resid_pdrop": 2.0, "vocab_size": True, "n_positions": -1,
              "scale_attn_weights": 1, "is_encoder_decoder": True, "pruned_heads": {"0": [1]}},
     "bert": {"position_embedding_type": "relative_key", "is_decoder": True, "tie_word_embeddings": False,
-             "hidden_act": "xielu", "layer_norm_eps": None, "pad_token_id": 20, "embedding_size": 4},
+             "hidden_act": "xielu", "layer_norm_eps": float("inf"),
+             "initializer_range": -0.5, "pad_token_id": 20, "embedding_size": 4},
     "llama": {"num_key_value_heads": 3, "rope_parameters": {"rope_type": "axial"}, "sliding_window": 4, "head_dim": 3,
               "rope_scaling": {"type": "linear"}, "attention_bias": "no", "rope_theta": -1.0},
     "vit": {"image_size": [8], "patch_size": 9, "image_size ": 8, "hidden_act": 3, "interpolate_pos_encoding": True},
@@ -172,7 +174,10 @@ def test_names_of_older_files(folder):
         "lm_head.weight": state["transformer.wte.weight"]})  # fmt: skip
     after = models.from_pretrained(path).state_dict()
     assert list(after) == list(before) and all(np.array_equal(after[n], before[n]) for n in before)
-    change_weights(path, lambda state: state | {"lm_head.weight": state["wte.weight"] + 1})
+    change_weights(path, lambda state: {name: a for name, a in state.items() if name != "wte.weight"})
+    after = models.from_pretrained(path).state_dict()
+    assert np.array_equal(after["transformer.wte.weight"], before["transformer.wte.weight"])
+    change_weights(path, lambda state: state | {"wte.weight": state["lm_head.weight"] + 1})
     with pytest.raises(ValueError, match="lm_head.weight to be transformer.wte.weight"):
         models.from_pretrained(path)
 
@@ -197,6 +202,10 @@ def test_bert_of_older_files_and_other_heads(folder):
     new = labels.from_pretrained(path, fresh=("classifier",), without=("cls.",), num_labels=4)
     assert new.classifier.weight.shape == (4, 8) and 0 < np.abs(new.classifier.weight.numpy()).max() < 0.2
     assert not new.classifier.bias.numpy().any() and new(np.ones((2, 5), int)).shape == (2, 4)
+    half = labels.from_pretrained(path, fresh=("classifier",), without=("cls.",), dtype=weft.bfloat16)
+    assert {p.dtype for p in half.parameters()} == {weft.bfloat16}
+    with pytest.raises(ValueError, match="floating dtype, got int8"):
+        models.from_pretrained(path, dtype=weft.int8)
     assert np.array_equal(
         new.state_dict()["bert.embeddings.LayerNorm.weight"], after["bert.embeddings.LayerNorm.weight"]
     )

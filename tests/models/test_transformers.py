@@ -14,7 +14,6 @@ from weft import models
 
 pytestmark = [needs("torch"), needs("transformers")]
 
-rng = np.random.default_rng(11)
 GPT2 = {"vocab_size": 97, "n_positions": 40, "n_embd": 32, "n_layer": 2, "n_head": 4, "eos_token_id": 0,
         "bos_token_id": 0}  # fmt: skip
 BERT = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -110,8 +109,8 @@ def theirs(case, seed=0):
 
 
 def batch(case, model):
-    """Arguments: tokens padded on the right with their mask, or images."""
-    fields = model.config
+    """Arguments: tokens padded on the right with their mask, or images; the same whatever ran before."""
+    fields, rng = model.config, np.random.default_rng(11)
     if "GPT2" in CASES[case][0] or "Llama" in CASES[case][0] or "Bert" in CASES[case][0]:
         inputs = {"input_ids": rng.integers(6, 97, (3, 13)), "attention_mask": np.ones((3, 13), np.int64)}
         inputs["attention_mask"][1, 9:] = 0
@@ -160,12 +159,26 @@ def weight_of(k, out, inputs):
 
 @pytest.mark.parametrize("case", CASES)
 def test_scores_and_gradients(case, tmp_path):
+    compare(case, tmp_path, False)
+
+
+def test_scores_and_gradients_of_training(tmp_path):
+    """The batch's own statistics in the norms, whose running ones move alike."""
+    reference, model = compare("resnet", tmp_path, True)
+    buffers = dict(model.named_buffers())
+    for name, b in reference.named_buffers():
+        near(buffers[name].numpy(), b.numpy(), 1e-5, name)
+
+
+def compare(case, tmp_path, training):
+    """Scores and every gradient of one batch; returns both models."""
     import torch
 
     reference = theirs(case)
     reference.save_pretrained(tmp_path)
     model = models.from_pretrained(tmp_path)
     assert type(model).__name__ == CASES[case][0] and not model.training
+    model.train(training), reference.train(training)
     inputs = batch(case, reference)
     images = "pixel_values" in inputs
     ours = scores(model(**{k: weft.asarray(v) if images else v for k, v in inputs.items()}))
@@ -189,6 +202,7 @@ def test_scores_and_gradients(case, tmp_path):
     largest = max(float(np.abs(p.numpy()).max()) for p in gradients.parameters())
     for (name, p), (_, g) in zip(model.named_parameters(), gradients.named_parameters()):
         assert np.abs(p.grad.numpy() - g.numpy()).max() <= 1e-3 * max(np.abs(g.numpy()).max(), 1e-3 * largest), name
+    return reference, model
 
 
 @pytest.mark.parametrize(
@@ -252,7 +266,8 @@ def test_half_precision_files_stay_as_they_are(tmp_path):
     want = reference(**of_torch(inputs)).logits.float().detach().numpy()
     inside = inputs["attention_mask"] == 1
     near(model(**inputs).numpy().astype("f"), want, 0.05, "bfloat16", inside)
-    near(wide(**inputs).numpy(), reference.float()(**of_torch(inputs)).logits.detach().numpy(), 1e-4, "wide", inside)
+    reference = type(reference).from_pretrained(tmp_path, dtype=torch.float32)
+    near(wide(**inputs).numpy(), reference(**of_torch(inputs)).logits.detach().numpy(), 1e-4, "wide", inside)
 
 
 # ---- generation
@@ -260,6 +275,7 @@ def test_half_precision_files_stay_as_they_are(tmp_path):
 
 def prompts():
     """Texts of three lengths, padded on the left."""
+    rng = np.random.default_rng(12)
     tokens, mask = rng.integers(6, 97, (3, 7)), np.ones((3, 7), np.int64)
     mask[1, :3] = 0
     mask[2, :5] = 0
@@ -310,7 +326,7 @@ def test_shares_of_tokens_are_theirs(options):
     from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
     temperature, top_k, top_p = options
-    scores = rng.standard_normal((4, 97)) * 3
+    scores = np.random.default_rng(13).standard_normal((4, 97)) * 3
     want = TemperatureLogitsWarper(temperature)(None, torch.from_numpy(scores))
     want = want if top_k is None else TopKLogitsWarper(top_k)(None, want)
     want = want if top_p is None else TopPLogitsWarper(top_p)(None, want)

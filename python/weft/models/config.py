@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from weft.io.header import HeaderError, read_object
 CONFIG = "config.json"
 LIMIT = 10_000_000  # bytes of a config.json, of which label names may be many
 
-# What says nothing about the numbers that a forward pass gives. `generate` reads the ids of special tokens.
+# What says nothing about the numbers that a forward pass gives.
 HARMLESS = frozenset({
     "_name_or_path", "architectures", "bos_token_id", "chunk_size_feed_forward", "dtype", "finetuning_task",
     "gradient_checkpointing", "id2label", "initializer_range", "keys_to_ignore_at_inference", "label2id", "model_type",
@@ -47,12 +48,12 @@ class Config:
 
         ValueError names a field that is unknown, of the wrong type, or has a value that the model does not support.
         """
-        hints = {name: hint for name, hint in typing.get_type_hints(cls).items() if name not in ("model_type", "other")}
+        hints, fixed = typing.get_type_hints(cls), {**FIXED, **cls.fixed}
+        own = {field.name for field in dataclasses.fields(cls)} - {"other"}
         values: dict[str, Any] = {}
         other: dict[str, Any] = {}
         for name, value in cls.upgraded(fields).items():
-            fixed = {**FIXED, **cls.fixed}
-            if name in hints and name not in ("harmless", "fixed"):
+            if name in own:
                 values[name] = checked(cls.model_type, name, value, hints[name])
             elif name in fixed:
                 if value != fixed[name]:
@@ -90,8 +91,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The fields as `from_dict` takes them."""
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("other", "num_labels")}
-        labels = self.other.get("id2label")
-        if labels is None or len(labels) != self.num_labels:
+        if len(self.other.get("id2label") or "12") != self.num_labels:  # two labels are what no labels mean
             names = {str(i): f"LABEL_{i}" for i in range(self.num_labels)}
             own |= {"id2label": names, "label2id": {name: int(i) for i, name in names.items()}}
         fixed = {name: value for name, value in self.fixed.items() if value is not None}
@@ -103,7 +103,7 @@ class Config:
 
 
 def checked(model: str, name: str, value: Any, hint: Any) -> Any:
-    """`value`, if its type is one that the annotation has; plain integers are sizes, and positive."""
+    """`value`, if its type is one that the annotation has; integers are sizes, floats shares and small numbers."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     fits = type(value) in kinds or (float in kinds and type(value) is int) or (value is None and type(None) in kinds)
     if not fits:
@@ -111,6 +111,8 @@ def checked(model: str, name: str, value: Any, hint: Any) -> Any:
         raise ValueError(f"{model}: expected {name} in {CONFIG} to be {names}, got {value!r}")
     if int in kinds and type(value) is int and not name.endswith("_token_id") and not 1 <= value < 2**31:
         raise ValueError(f"{model}: expected {name} in {CONFIG} to be positive, got {value}")
+    if type(value) is float and not 0 <= value < math.inf:
+        raise ValueError(f"{model}: expected {name} in {CONFIG} to be finite and not negative, got {value}")
     return value
 
 

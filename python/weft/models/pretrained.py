@@ -10,14 +10,16 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from weft.autograd import Tensor
 from weft.backends.array import device_of
 from weft.backends.device import check_device, default_device, place
 from weft.io import write_durably
 from weft.io.shards import SHARD_BYTES, write_sharded
 from weft.io.state import load
 from weft.models.config import CONFIG, Config, read_config
-from weft.nn import Parameter, init
-from weft.nn.module import Module, loadable, mismatches
+from weft.nn import init
+from weft.nn.module import Module, is_float, loadable, mismatches
+from weft.random import default_generator
 
 Names = dict[str, str]  # the module's name of a tensor -> the file's
 
@@ -64,6 +66,8 @@ class Pretrained(Module):
                              f"{folder / CONFIG}, got {fields.get('model_type')!r}")  # fmt: skip
         if "num_labels" in changes:
             fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
+        if dtype is not None and not is_float(dtype):
+            raise ValueError(f"{cls.__name__}: expected a floating dtype, got {np.dtype(dtype)}")
         config = cls.config_class.from_dict({**fields, **changes})
         weights = load(folder, mapped=True)
         if config.layers() > len(weights):
@@ -100,14 +104,17 @@ class Pretrained(Module):
         if lines:
             raise ValueError(f"{type(self).__name__}: expected its names and shapes, got\n  " + "\n  ".join(lines))
         for name, target in own.items():
-            array = starting(name, target, self.config) if name in begin else weights[names[name]]
-            array = array.T if name not in begin and re.search(self.transposed, name) else array
+            if name in begin:
+                continue
+            array = weights[names[name]]
+            array = array.T if re.search(self.transposed, name) else array
             if array.dtype != target.dtype and not loadable(array.dtype, target.dtype):
                 raise ValueError(f"{type(self).__name__}: {name}: expected dtype {target.dtype}, got {array.dtype}")
-            floating = isinstance(target, Parameter) or target.dtype.kind == "f"
-            kind = (array.dtype if dtype is None else dtype) if floating else target.dtype
-            target.data = place(np.array(array, kind, order="C"), device_of(target.data))
-            target.touch("from_pretrained")
+            kind = target.dtype if not is_float(target.dtype) else array.dtype if dtype is None else dtype
+            put(target, np.array(array, kind, order="C"))
+        common = next((own[name].dtype for name in names if is_float(own[name].dtype)), np.float32)
+        for name in begin:
+            put(own[name], starting(name, own[name], self.config).astype(common if dtype is None else dtype))
 
     def names_in(self, weights: Mapping[str, Any], without: tuple[str, ...]) -> Names:
         """The module's name of each tensor of a file that belongs to it -> the file's name."""
@@ -129,8 +136,9 @@ class Pretrained(Module):
                 )
             names[name] = there
         for copy, origin in self.tied():
-            if copy in names and origin in names:
-                if not np.array_equal(weights[names.pop(copy)], weights[names[origin]]):
+            if copy in names:
+                there = names.pop(copy)
+                if not np.array_equal(weights[there], weights[names.setdefault(origin, there)]):
                     raise ValueError(f"{type(self).__name__}: expected {copy} to be {origin}, as the configuration "
                                      "says (tie_word_embeddings), got other values")  # fmt: skip
         return names
@@ -140,11 +148,16 @@ class Pretrained(Module):
         return shape[::-1] if re.search(self.transposed, name) else shape
 
 
-def starting(name: str, target: Any, config: Config) -> np.ndarray[Any, Any]:
+def put(target: Tensor, array: np.ndarray[Any, Any]) -> None:
+    """Make `array` the value of a parameter, on the device where that was to be."""
+    target.data = place(array, device_of(target.data))
+    target.touch("from_pretrained")
+
+
+def starting(name: str, target: Tensor, config: Config) -> np.ndarray[Any, Any]:
     """The first values of a parameter that no file has: normal matrices, biases of 0, scales of norms of 1."""
     if target.ndim > 1:
-        init_from = Parameter(np.empty(target.shape, np.float32))
-        return init.normal_(init_from, 0.0, config.initializer_range).numpy()
+        return default_generator.normal_array(target.shape, 0.0, config.initializer_range)
     return np.full(target.shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
 
 
