@@ -104,6 +104,8 @@ def missing(name: str) -> tuple[str, bool] | None:
             "tokenizers": "peers",
             "transformers": "peers",
             "sklearn": "examples",
+            "scipy": "examples",
+            "mypy": "lint",
             "matplotlib": "examples",
             "PIL": "examples",
         }.get(name, "test")

@@ -40,9 +40,9 @@ def exports(package: Path) -> dict[str, str]:
                     found[name] = "from {} import {} as {}".format(*home(node.module, alias.name), name)
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             target = node.targets[0].id
-            if target == "LAZY":
+            if target == "_LAZY":
                 found |= {name: f"from {dotted} import {name} as {name}" for name in names(node.value)}
-            elif target == "LAZY_NAMES":
+            elif target == "_LAZY_NAMES":
                 for name, module in zip(names(node.value), map(ast.literal_eval, node.value.values)):
                     found[name] = f"from {dotted}.{module} import {name} as {name}"
             elif target.startswith("__") and target != "__all__":

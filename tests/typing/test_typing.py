@@ -69,7 +69,9 @@ def test_wheels_declare_every_public_name(package, tmp_path):
     runtime = importlib.import_module(package)
     known = said.union(*[dir(importlib.import_module(module)) for module in starred])
     there = {name for name, value in vars(runtime).items() if type(value).__name__ not in ("module", "_Feature")}
-    assert public(there) - known - {"LAZY", "LAZY_NAMES", "Any", "name", "function"} == set()
+    assert public(there) - known - {"Any", "name", "function"} == set()
+    if package == "weft":  # what is imported late, too
+        assert {"nn", "optim", "train", "save", "load", "profile", "capture", "bfloat16", "Tensor", "exp"} <= said
     assert [name for name in sorted(said - {"onnx"}) if not hasattr(runtime, name)] == []
 
 
