@@ -19,7 +19,7 @@ from weft.onnx.operators.unsupported import reason
 from weft.onnx.tensors import External, to_array
 
 MAX_DEPTH = 16  # graphs within graphs, and functions that call functions
-MAX_NODES = 1_000_000
+MAX_NODES = 20_000  # of functions, written out, beyond the nodes of the graph itself
 DOMAINS = ("", "ai.onnx.preview.training", "ai.onnx.preview", "ai.onnx.ml")
 
 
@@ -51,7 +51,7 @@ class Plan:
             raise ValueError(f"{label}: expected at most {MAX_DEPTH} graphs within each other, got more")
         model.nodes[0] -= len(graph.node)
         if model.nodes[0] < 0:
-            raise ValueError(f"{label}: expected at most {MAX_NODES} nodes, its functions written out, got more")
+            raise ValueError(f"{label}: expected functions of at most {MAX_NODES} nodes, written out, got more")
         if len(graph.sparse_initializer):
             raise UnsupportedError(f"{label}: {reason('sparse tensors')}")
         self.label = label

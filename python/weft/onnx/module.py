@@ -221,8 +221,15 @@ def plan_of(model: Any, folder: Path | str | None) -> Plan:
         if key in functions:
             raise ValueError(f"model: expected each function once, got {key[:2]} twice")
         functions[key] = function
-    parts = Model(opsets, functions, External(folder), [MAX_NODES])
+    total = len(model.graph.node) + sum(map(count_nodes, model.graph.node))
+    parts = Model(opsets, functions, External(folder), [total + MAX_NODES])
     return Plan(parts, model.graph, lambda name: False, 0, f"graph {model.graph.name!r}")
+
+
+def count_nodes(node: Any) -> int:
+    """How many nodes there are in the graphs inside of a node."""
+    graphs = [a.g for a in node.attribute if a.HasField("g")]
+    return sum(len(g.node) + sum(map(count_nodes, g.node)) for g in graphs)
 
 
 def parsed(data: bytes, label: str) -> Any:

@@ -1,0 +1,217 @@
+"""A loaded model is a module: it trains, moves, is saved; and what an export cannot write is said, with its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import weft
+from onnx_checks import check_export, session
+from policy import needs, require
+from weft import nn
+from weft.nn import functional as F
+from weft.optim import SGD
+
+pytestmark = needs("onnx", "onnxruntime")
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)
+    )
+
+
+def there_and_back(module, x, path, **options):
+    return weft.onnx.load(weft.onnx.export(module, x, path, **options))
+
+
+def test_gradients_are_those_of_the_module_that_was_exported(tmp_path):
+    rng = np.random.default_rng(0)
+    model, x = network().eval(), rng.standard_normal((5, 1, 8, 8)).astype(np.float32)
+    labels = rng.integers(0, 3, 5)
+    back = there_and_back(model, x, tmp_path / "m.onnx")
+    assert {n for n, _ in back.named_parameters()} == {n for n, _ in model.named_parameters()}
+    assert {"1.running_mean", "1.running_var"} <= {n for n, _ in back.named_buffers()}
+    for m in (model, back):
+        F.cross_entropy(m(weft.asarray(x)), weft.asarray(labels)).backward()
+    theirs = dict(model.named_parameters())
+    for name, parameter in back.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), theirs[name].grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_loaded_model_trains_and_leaves_again(tmp_path):
+    rng = np.random.default_rng(1)
+    x, labels = rng.standard_normal((16, 1, 8, 8)).astype(np.float32), rng.integers(0, 3, 16)
+    model = there_and_back(network(), x, tmp_path / "m.onnx")
+    optimizer, losses = SGD(model.parameters(), lr=0.1), []
+    for _ in range(12):
+        loss = F.cross_entropy(model(x), weft.asarray(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    weft.save(tmp_path / "m.safetensors", model.state_dict())
+    again = weft.onnx.load(tmp_path / "m.onnx")
+    again.load_state_dict(weft.load(tmp_path / "m.safetensors"))
+    np.testing.assert_array_equal(again(x).numpy(), model(x).numpy())
+    check_export(model, [x], tmp_path / "again.onnx", 18)
+
+
+@needs("emulator")
+def test_a_loaded_model_runs_on_a_device(tmp_path):
+    x = np.random.default_rng(2).standard_normal((2, 5, 4)).astype(np.float32)
+    model = there_and_back(nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.LayerNorm(6)), x, tmp_path / "m.onnx")
+    want = model(x).numpy()
+    moved = model.to("emulated")
+    np.testing.assert_allclose(moved(weft.asarray(x, device="emulated")).numpy(), want, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_are_checked_against_what_the_graph_declares(tmp_path):
+    model = there_and_back(nn.Bilinear(4, 3, 2), (weft.ones((5, 4)), weft.ones((5, 3))), tmp_path / "m.onnx")
+    a, b = np.ones((2, 4), np.float32), np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(model(input2=b, input1=a).numpy(), model(a, b).numpy())
+    for given, words in (
+        ((a,), "expected the input 'input2'"),
+        ((a, b, b), "expected the inputs input1, input2, got 3"),
+        ((a, b[:1]), r"'input2': expected shape \('batch', 3\), got \(1, 3\)"),
+        ((a.astype(np.float64), b), "'input1': expected float32, got float64"),
+        ((a[:, :3], b), r"'input1': expected shape \('batch', 4\)"),
+        ((a, "text"), "'input2': expected an array, got str"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model(*given)
+
+
+def test_names_of_initializers_that_a_module_needs_itself(tmp_path):
+    from onnx import TensorProto, helper, numpy_helper
+
+    infos = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, [2])] for n in ("x", "y")]
+    made = helper.make_graph([helper.make_node("Mul", ["x", "training"], ["y"])], "g", *infos,
+                             [numpy_helper.from_array(np.array([2, 3], np.float32), "training")])  # fmt: skip
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)],
+                                                        ir_version=8).SerializeToString())  # fmt: skip
+    model = weft.onnx.load(tmp_path / "m.onnx")
+    assert list(model.state_dict()) == ["initializer.training"] and model.training is True
+    assert model(np.ones(2, np.float32)).tolist() == [2, 3]
+
+
+# ---- what an export says
+
+
+class Whole(nn.Module):
+    """One function as a module, inside of another, which errors name."""
+
+    def __init__(self, function):
+        self.inner = nn.Sequential(Inner(function))
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Inner(nn.Module):
+    def __init__(self, function):
+        self.function, self.weight = function, nn.Parameter(np.ones(3, np.float32))
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+@weft.op
+def cube(x):
+    return x**3, (lambda g: 3 * g * x**2,)
+
+
+def sorted_by_numpy(m, x):
+    return x * weft.asarray(np.sort(x.numpy(), axis=0))
+
+
+def branch(m, x):
+    return x * 2 if x.numpy()[0, 0] > 0 else weft.exp(x)
+
+
+def of_a_fixed_size(m, x):
+    return x + weft.asarray(np.arange(x.shape[0] * 3).reshape(-1, 3) ** 2.0)
+
+
+def in_place(m, x):
+    y = x * 2
+    y[0] = 0
+    return y
+
+
+REFUSED = {
+    "values that leave the ops": (
+        sorted_by_numpy,
+        "multiply in inner.0: expected what follows the inputs to come from",
+    ),
+    "a branch by values": (branch, "expected the same ops whatever the inputs"),
+    "a table of a fixed size": (of_a_fixed_size, r"add in inner.0: .*constants of shape \(4, 3\) and \(3, 3\)"),
+    "a write": (in_place, "forward pass that writes into no array, got setitem"),
+    "an op of one's own": (lambda m, x: numpy_only(x), "numpy_only in inner.0: expected an op that ONNX has"),
+    "no Tensor": (lambda m, x: 3, "a module that returns Tensors, got int"),
+    "a fixed batch": (lambda m, x: x.reshape(12), "expected a module that runs with other lengths"),
+}
+
+
+@weft.op
+def numpy_only(x):
+    return np.sort(np.asarray(x), axis=-1), None
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_leave_is_named_with_its_module(case, tmp_path):
+    function, words = REFUSED[case]
+    x = np.arange(12, dtype=np.float32).reshape(4, 3) - 2
+    with pytest.raises(ValueError, match=words):
+        weft.onnx.export(Whole(function), x, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_an_op_of_ones_own_is_written_out_or_by_its_own_entry(tmp_path):
+    model = Whole(lambda m, x: cube(x) * m.weight)
+    x = np.random.default_rng(3).standard_normal((4, 3)).astype(np.float32)
+    check_export(model, [x], tmp_path / "m.onnx", 18)
+
+    from weft.onnx import exporters
+
+    @weft.onnx.exports(cube)
+    def cube_as_nodes(to, x):
+        return to.node("Pow", x, to.constant(3, x.dtype))
+
+    try:
+        runtime = check_export(model, [x], tmp_path / "m.onnx", 18)
+        assert runtime is not None
+        import onnx
+
+        assert [n.op_type for n in onnx.load(tmp_path / "m.onnx").graph.node] == ["Pow", "Mul"]
+    finally:
+        del exporters.TABLE[cube.body]
+
+
+def test_arguments_of_export_are_checked(tmp_path):
+    model, x = nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    for options, words in (
+        ({"opset": 16}, "an opset of 17 to 26, got 16"),
+        ({"opset": 27}, "an opset of 17 to 26, got 27"),
+        ({"dynamic_axes": {"y": {0: "n"}}}, "dynamic_axes of x, got 'y'"),
+        ({"dynamic_axes": {"x": {2: "n"}}}, "axes of 'x' within 2"),
+        ({"input_names": ["a", "b"]}, "expected 1 input_names"),
+        ({"output_names": ["a", "b"]}, "expected 1 output_names"),
+        ({"output_names": ["x"]}, "output_names that nothing else has"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            weft.onnx.export(model, x, tmp_path / "m.onnx", **options)
+    path = weft.onnx.export(model, x, tmp_path / "m.onnx", input_names=["rows"], output_names=["scores"])
+    runtime = session(path)
+    assert [i.name for i in runtime.get_inputs()] == ["rows"] and [o.name for o in runtime.get_outputs()] == ["scores"]
+    assert runtime.get_inputs()[0].shape == ["batch", 3] and runtime.get_outputs()[0].shape == ["batch", 2]
+    assert model.training  # as it was
+
+
+def test_float64_and_halves_leave_too(tmp_path):
+    require("onnx")
+    x = np.random.default_rng(4).standard_normal((3, 4))
+    check_export(nn.Linear(4, 2, dtype=np.float64), [x], tmp_path / "m.onnx", 18)
+    model = nn.Linear(4, 2, dtype=np.float16)
+    check_export(model, [x.astype(np.float16)], tmp_path / "m.onnx", 18, tolerance=2e-3)
