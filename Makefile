@@ -33,6 +33,7 @@ FUZZ_SECONDS := 600
 fuzz:
 	@tools/setup.sh fuzz
 	.venv/bin/python fuzz/mutated.py
+	.venv/bin/python fuzz/mutated_onnx.py --files 10000
 	.venv/bin/python fuzz/run.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
 bench:
