@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -129,12 +130,12 @@ def compare(name: str, *args: Any, exact: bool = True, device: str | None = None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            want = getattr(strict, name)(*changed(args, strict), **changed(keywords, strict))
+            want = attrgetter(name)(strict)(*changed(args, strict), **changed(keywords, strict))
         except (ValueError, TypeError, IndexError) as error:
             with pytest.raises((ValueError, TypeError, IndexError)):
-                getattr(weft, name)(*changed(args, weft, device=device), **changed(keywords, weft, device=device))
+                attrgetter(name)(weft)(*changed(args, weft, device=device), **changed(keywords, weft, device=device))
                 pytest.fail(f"{what}: expected {error!r}")
             return None
-        got = getattr(weft, name)(*changed(args, weft, device=device), **changed(keywords, weft, device=device))
+        got = attrgetter(name)(weft)(*changed(args, weft, device=device), **changed(keywords, weft, device=device))
     same(got, want, what, exact)
     return got

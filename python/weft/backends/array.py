@@ -48,7 +48,6 @@ from numpy import (  # noqa: F401
     equal,
     exp,
     expand_dims,
-    expm1,
     eye,
     flip,
     floor,
@@ -63,7 +62,6 @@ from numpy import (  # noqa: F401
     less,
     less_equal,
     log,
-    log1p,
     log2,
     log10,
     logaddexp,
@@ -84,14 +82,12 @@ from numpy import (  # noqa: F401
     ones,
     ones_like,
     permute_dims,
-    pow,
     reciprocal,
     remainder,
     repeat,
     reshape,
     roll,
     round,
-    sign,
     signbit,
     sin,
     sinh,
@@ -229,6 +225,47 @@ def floor_divide(a: Any, b: Any) -> Any:
         return y
     beyond = np.isinf(a) | np.isinf(b)
     return np.where(beyond, np.divide(a, b), y) if beyond.any() else y
+
+
+def pow(a: Any, b: Any) -> Any:
+    """a to the power b; NumPy's square root for a half has another sign of zero, and NaN for -inf."""
+    half = b == 0.5 if type(b) is float else getattr(b, "ndim", 1) == 0 and b == 0.5
+    if half and hasattr(a, "dtype") and a.dtype.kind != "c":
+        return np.where(np.isinf(a), np.abs(a), np.sqrt(a) + 0.0)
+    return np.pow(a, b)
+
+
+def sign(x: Any) -> Any:
+    y = np.sign(x)
+    if y.dtype.kind == "c":
+        undefined = np.isnan(x)
+        return np.where(undefined, complex(np.nan, np.nan), y).astype(y.dtype) if undefined.any() else y
+    return y
+
+
+def of_parts(real: Any, imag: Any, dtype: Any) -> Any:
+    """The complex array of two real ones."""
+    out = np.empty(np.shape(real), dtype)
+    out.real, out.imag = real, imag
+    return out
+
+
+def expm1(x: Any) -> Any:
+    y = np.expm1(x)
+    if y.dtype.kind != "c":
+        return y
+    odd = ~np.isfinite(x)  # exp has the values that infinities and NaN should have
+    return np.where(odd, of_parts(np.exp(x).real - 1, np.exp(x).imag, y.dtype), y) if odd.any() else y
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x), to the last digits where a complex x is small, whose size 1 + x would lose."""
+    if x.dtype.kind != "c":
+        return np.log1p(x)
+    near = np.abs(x) < 0.5
+    a, b = (np.where(near, part, 0) for part in (x.real, x.imag))
+    size = np.where(near, np.log1p(a * (2 + a) + b * b) / 2, np.log(np.hypot(x.real + 1, x.imag)))
+    return of_parts(size, np.arctan2(x.imag, x.real + 1), x.dtype)
 
 
 def real(x: Any) -> Any:

@@ -85,10 +85,10 @@ def cutoff(x: Any, values: Any, rtol: Any) -> Any:
 
 
 def matrix_rank(x: Any, *, rtol: Any) -> Any:
+    xp = namespace(x)
     if not x.shape[-1] or not x.shape[-2]:
-        return np.zeros(x.shape[:-2], np.int64)
+        return xp.zeros_like(xp.sum(x, axis=(-2, -1)), dtype=np.int64)
     values = svdvals(x)
-    xp = namespace(values)
     return xp.astype(xp.sum(values > cutoff(x, values, rtol), axis=-1), np.int64)
 
 

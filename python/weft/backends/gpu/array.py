@@ -20,7 +20,9 @@ from weft.backends.array import OnDevice
 SCALARS = (bool, int, float)
 
 #: What may run in the array library itself (CuPy; NumPy on the emulated device), for want of a kernel: the cold tail.
-COLD = frozenset({"argsort", "cumprod", "nonzero", "searchsorted", "sort", "unique"})
+COLD = frozenset({"argsort", "cumprod", "nonzero", "searchsorted", "sort", "unique"}) | frozenset(
+    f"linalg.{name}" for name in ("cholesky", "det", "eigh", "eigvalsh", "inv", "qr", "slogdet", "solve", "svd")
+)
 
 
 def namespace() -> Any:
@@ -172,10 +174,9 @@ class DeviceArray(OnDevice):
         raise TypeError(f"numpy.{function.__name__}: expected NumPy arrays, got one on {self.device_name}")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function.__module__ != "numpy" or function.__name__ not in COLD:
-            raise TypeError(
-                f"{function.__module__}.{function.__name__}: expected NumPy arrays, got one on {self.device_name}"
-            )
+        name = f"{function.__module__}.{function.__name__}"
+        if name.removeprefix("numpy.") not in COLD:
+            raise TypeError(f"{name}: expected NumPy arrays, got one on {self.device_name}")
         return self.cold(function, args, kwargs)
 
     def cold(self, function: Any, args: Any, kwargs: Any) -> Any:
@@ -352,7 +353,7 @@ class EmulatedArray(DeviceArray):
         if any(isinstance(x, np.ndarray) for x in args):
             raise TypeError(f"{function.__name__}: expected all on one device, got {self.device_name} and cpu")
         out = function(*[x.memory if isinstance(x, EmulatedArray) else x for x in args], **kwargs)
-        return tuple(map(from_host, out)) if type(out) is tuple else from_host(out)
+        return tuple(map(from_host, out)) if isinstance(out, tuple) else from_host(out)
 
 
 gpu.use(EmulatedArray)

@@ -42,7 +42,13 @@ class CudaArray(DeviceArray, cupy.ndarray):  # type: ignore[misc]
             raise TypeError(f"{function.__name__}: expected all on one device, got {self.device_name} and cpu")
         plain = [x.view(cupy.ndarray) if isinstance(x, CudaArray) else x for x in args]
         with self.data.device:
-            out = getattr(cupy, function.__name__)(*plain, **kwargs)
+            if function.__module__ == "numpy.linalg":
+                import cupyx
+
+                with cupyx.errstate(linalg="raise"):  # by default CuPy gives NaN where NumPy raises
+                    out = getattr(cupy.linalg, function.__name__)(*plain, **kwargs)
+            else:
+                out = getattr(cupy, function.__name__)(*plain, **kwargs)
         return tuple(map(adopt, out)) if isinstance(out, tuple) else adopt(out)
 
 
