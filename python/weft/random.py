@@ -159,17 +159,34 @@ default_generator = Generator(0)
 
 
 def seed(n: int) -> None:
-    """Start the default generator at the beginning of the stream of `n`, 0 <= n < 2**64."""
+    """Start the default generator at the beginning of the stream of `n`, 0 <= n < 2**64.
+
+    >>> weft.random.seed(0)
+    >>> a = weft.random.uniform((2,))
+    >>> weft.random.seed(0)
+    >>> bool((a == weft.random.uniform((2,))).all())
+    True
+    """
     default_generator.seed(n)
 
 
 def get_state() -> tuple[int, int]:
-    """State of the default generator, (seed, offset)."""
+    """State of the default generator, (seed, offset).
+
+    >>> weft.random.seed(3)
+    >>> weft.random.get_state()
+    (3, 0)
+    """
     return default_generator.get_state()
 
 
 def set_state(state: Sequence[int]) -> None:
-    """Continue the default generator where `get_state` returned `state`."""
+    """Continue the default generator where `get_state` returned `state`.
+
+    >>> weft.random.set_state((3, 100))
+    >>> weft.random.get_state()
+    (3, 100)
+    """
     default_generator.set_state(state)
 
 

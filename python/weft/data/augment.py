@@ -18,7 +18,12 @@ Transform = Callable[[Array, SampleRandom], Array]
 
 
 class Compose:
-    """One transform after another."""
+    """One transform after another.
+
+    >>> both = Compose([RandomHorizontalFlip(p=1.0), Cutout(2)])
+    >>> both(np.ones((2, 3, 8, 8), np.float32), SampleRandom(0, 0, np.arange(2))).shape
+    (2, 3, 8, 8)
+    """
 
     def __init__(self, transforms: Sequence[Transform]):
         self.transforms = list(transforms)
@@ -30,7 +35,12 @@ class Compose:
 
 
 class RandomHorizontalFlip:
-    """Left and right exchanged, with probability `p`."""
+    """Left and right exchanged, with probability `p`.
+
+    >>> images = np.arange(3, dtype=np.float32).reshape(1, 1, 1, 3)
+    >>> RandomHorizontalFlip(p=1.0)(images, SampleRandom(0, 0, np.arange(1))).ravel()
+    array([2., 1., 0.], dtype=float32)
+    """
 
     def __init__(self, p: float = 0.5):
         if not 0 <= p <= 1:
@@ -44,7 +54,11 @@ class RandomHorizontalFlip:
 
 
 class RandomCrop:
-    """Each image framed by `padding` pixels of zeros, then cut out of it at random in its own size: a random shift."""
+    """Each image framed by `padding` pixels of zeros, then cut out of it at random in its own size: a random shift.
+
+    >>> RandomCrop(2)(np.ones((2, 3, 8, 8), np.float32), SampleRandom(0, 0, np.arange(2))).shape
+    (2, 3, 8, 8)
+    """
 
     def __init__(self, padding: int):
         if padding < 1:
@@ -66,6 +80,9 @@ class RandomAffine:
 
     translate: (of the width, of the height), each 0 to 1. scale: (smallest, largest) factor. Between pixels values are
     interpolated linearly; outside the image they are zero.
+
+    >>> RandomAffine(degrees=10)(np.ones((2, 3, 8, 8), np.float32), SampleRandom(0, 0, np.arange(2))).shape
+    (2, 3, 8, 8)
     """
 
     def __init__(
@@ -97,7 +114,12 @@ class RandomAffine:
 
 
 class Cutout:
-    """A square of `size` pixels, its centre anywhere in the image, set to zero.  Source: arXiv:1708.04552."""
+    """A square of `size` pixels, its centre anywhere in the image, set to zero.  Source: arXiv:1708.04552.
+
+    >>> images = Cutout(2)(np.ones((2, 1, 8, 8), np.float32), SampleRandom(0, 0, np.arange(2)))
+    >>> images.shape, images.min()
+    ((2, 1, 8, 8), np.float32(0.0))
+    """
 
     def __init__(self, size: int):
         if size < 1:

@@ -21,7 +21,10 @@ CIFAR_FOLDERS = ["cifar10", "cifar10/cifar-10-batches-bin", "cifar-10-batches-bi
 
 
 class Loaded(NamedTuple):
-    """A data set in memory; a sample of each part is an image uint8 (C, H, W) and its label."""
+    """A data set in memory; a sample of each part is an image uint8 (C, H, W) and its label.
+
+    >>> train, test, classes, name = weft.data.mnist()  # doctest: +SKIP
+    """
 
     train: ArrayDataset
     test: ArrayDataset
@@ -48,6 +51,8 @@ def fashion_mnist(data: Path | str | None = None) -> Loaded:
     """Fashion-MNIST: 60,000 and 10,000 images of clothes in 10 classes, 28 x 28; otherwise as `mnist`.
 
     Source: arXiv:1708.07747.
+
+    >>> train, test, classes, name = weft.data.fashion_mnist()  # doctest: +SKIP
     """
     return read_mnist("fashion", "Fashion-MNIST", ["fashion-mnist", "FashionMNIST/raw"], data, FASHION_CLASSES)
 
@@ -72,6 +77,8 @@ def cifar10(data: Path | str | None = None) -> Loaded:
 
     Reads the official binary files or, where a folder has only those, a copy of all images as JPEG (lossy: `name` then
     says so, and results on it are not comparable with published ones). Otherwise as `mnist`. Source: Krizhevsky 2009.
+
+    >>> train, test, classes, name = weft.data.cifar10()  # doctest: +SKIP
     """
     official = [[f"data_batch_{i}.bin"] for i in range(1, 6)] + [["test_batch.bin"]]
     jpegs = [["cifar10-jpg-60000.tar.xz"], ["cifar10-train-labels-50000.u8"]]
@@ -94,6 +101,8 @@ def tiny_shakespeare(data: Path | str | None = None) -> Text:
     """Tiny Shakespeare: 1,115,394 characters, 65 distinct; the last tenth for validation. `data` as in `mnist`.
 
     Source: https://github.com/karpathy/char-rnn.
+
+    >>> text = weft.data.tiny_shakespeare()  # doctest: +SKIP
     """
     (path,) = locate("shakespeare", ["text", "tinyshakespeare"], [["tinyshakespeare.txt", "input.txt"]], data)
     return read_text(path)
@@ -103,6 +112,8 @@ def gpt2_tokenizer(data: Path | str | None = None) -> BPETokenizer:
     """GPT-2's byte-pair encoding: 50,257 tokens, 50,000 merges. `data` as in `mnist`.
 
     Source: https://github.com/openai/gpt-2.
+
+    >>> tokens = weft.data.gpt2_tokenizer().encode("Hello, world")  # doctest: +SKIP
     """
     files = [["encoder.json", "vocab.json"], ["vocab.bpe", "merges.txt"]]
     vocabulary, merges = locate("gpt2-bpe", ["gpt2-bpe", "gpt2"], files, data)
@@ -114,6 +125,8 @@ def digits() -> tuple[ArrayDataset, list[str]]:
 
     MissingDataError without scikit-learn. Source: Alpaydin and Kaynak, UCI, "Optical Recognition of Handwritten
     Digits" (its test set).
+
+    >>> samples, classes = weft.data.digits()  # doctest: +SKIP
     """
     try:
         from sklearn.datasets import load_digits

@@ -80,7 +80,12 @@ class ArrayDataset(Dataset):
 
 
 class Subset(Dataset):
-    """The samples of `dataset` at `indices`, in that order."""
+    """The samples of `dataset` at `indices`, in that order.
+
+    >>> samples = ArrayDataset(np.arange(5))
+    >>> Subset(samples, [3, 1])[0]
+    (np.int64(3),)
+    """
 
     def __init__(self, dataset: Any, indices: Any):
         chosen = np.asarray(indices)

@@ -69,6 +69,8 @@ def read_image(path: Path | str, size: tuple[int, int] | None = None, channels: 
     """An image file as uint8 (C, H, W), turned upright, and scaled and cropped to `size` (H, W) if given.
 
     ValueError names a file that Pillow cannot read, or that declares more than 200 million pixels.
+
+    >>> image = weft.data.read_image("photo.jpg", size=(224, 224))  # doctest: +SKIP
     """
     from PIL import Image, ImageOps
 

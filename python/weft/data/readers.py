@@ -48,6 +48,8 @@ def read_cifar(path: Path | str) -> tuple[Array, Array]:
 
     ValueError if the file is not whole records of 3073 bytes, or a label is above 9.
     Source: https://www.cs.toronto.edu/~kriz/cifar.html.
+
+    >>> images, labels = weft.data.read_cifar("data_batch_1.bin")  # doctest: +SKIP
     """
     path = Path(path)
     with open_plain(path) as file:

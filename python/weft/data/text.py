@@ -49,7 +49,11 @@ class CharVocabulary:
 
 
 class Text(NamedTuple):
-    """A corpus as tokens: the first part to train on, the rest to validate."""
+    """A corpus as tokens: the first part to train on, the rest to validate.
+
+    >>> text = weft.data.tiny_shakespeare()  # doctest: +SKIP
+    >>> text.vocabulary.decode(text.train[:5])  # doctest: +SKIP
+    """
 
     train: Array
     validation: Array

@@ -15,6 +15,11 @@ def write_durably(path: str | os.PathLike[str], chunks: Iterable[Any]) -> int:
 
     A temporary file beside `path` is written, fsynced and renamed over it, then the directory is fsynced: a process
     killed at any moment leaves the old file or the new one. An OSError (a full disk, say) leaves the old one.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_durably(folder + "/file", [b"ab", b"c"])
+    3
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")

@@ -30,6 +30,9 @@ class ShardedFiles(Mapping[str, Array]):
     Shards are files beside the index: a name with a folder in it is refused. All headers are checked at once, and that
     every listed tensor is in the file where it is listed, and no other tensor in any. CheckpointError says what is
     wrong, and where.
+
+    >>> tensors = ShardedFiles("model/model.safetensors.index.json")  # doctest: +SKIP
+    >>> tensors["encoder.weight"].shape  # doctest: +SKIP
     """
 
     def __init__(self, index: Path | str):
@@ -103,6 +106,12 @@ def write_sharded(
     Where one file is enough it is model.safetensors, otherwise shards and their index. All or nothing: the new files
     have names of their own until the index, the last to be written, makes them the folder's weights; then what the
     folder held before is removed. CheckpointError on a full disk, which leaves the old weights.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = write_sharded(folder, {"a": np.ones(4), "b": np.ones(4)}, shard_bytes=32)
+    >>> [path.name for path in paths]
+    ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors', 'model.safetensors.index.json']
     """
     folder = Path(folder)
     if shard_bytes < 1:

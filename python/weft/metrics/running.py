@@ -18,6 +18,19 @@ class Metric:
     outputs: scores (N, ..., C), whose largest is the prediction, or (N, ...) like the targets: predicted 1 above 0 (a
     logit). targets: integers (N, ...); those equal to `ignore_index` do not count. A sample with a NaN among its scores
     is an error of the model, not of its guess: ValueError, as for a target that is no class.
+
+    >>> class Largest(Metric):
+    ...     sums = ("largest",)
+    ...     def reset(self):
+    ...         self.largest = 0.0
+    ...     def update(self, outputs, targets):
+    ...         self.largest = max(self.largest, float(outputs.max()))
+    ...     def compute(self):
+    ...         return self.largest
+    >>> metric = Largest()
+    >>> metric.update(weft.asarray([1.0, 5.0]), None)
+    >>> metric.compute()
+    5.0
     """
 
     sums: tuple[str, ...] = ()
@@ -78,7 +91,13 @@ class Metric:
 
 
 class Accuracy(Metric):
-    """The share of predictions that are right, 0 to 1."""
+    """The share of predictions that are right, 0 to 1.
+
+    >>> accuracy = Accuracy()
+    >>> accuracy.update(weft.asarray([[0.1, 0.9], [0.8, 0.2]]), weft.asarray([1, 1]))
+    >>> accuracy.compute()
+    0.5
+    """
 
     sums = ("right", "seen")
 
@@ -95,7 +114,13 @@ class Accuracy(Metric):
 
 
 class TopK(Metric):
-    """The share of labels among the k highest scores, 0 to 1; outputs (N, C), targets (N,)."""
+    """The share of labels among the k highest scores, 0 to 1; outputs (N, C), targets (N,).
+
+    >>> top = TopK(k=2)
+    >>> top.update(weft.asarray([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]), weft.asarray([1, 0]))
+    >>> top.compute()
+    1.0
+    """
 
     sums = ("right", "seen")
 
@@ -121,7 +146,14 @@ class TopK(Metric):
 
 
 class ConfusionMatrix(Metric):
-    """How often class i was taken for class j, int64 (C, C); C grows with what is seen unless `classes` says it."""
+    """How often class i was taken for class j, int64 (C, C); C grows with what is seen unless `classes` says it.
+
+    >>> matrix = ConfusionMatrix(2)
+    >>> matrix.update(weft.asarray([[0.1, 0.9], [0.8, 0.2]]), weft.asarray([1, 1]))
+    >>> matrix.compute()
+    array([[0, 0],
+           [1, 1]])
+    """
 
     sums = ("matrix",)
 
@@ -158,19 +190,37 @@ class FromMatrix(ConfusionMatrix):
 
 
 class Precision(FromMatrix):
-    """Of what was predicted as a class, the share that is it; `average` as in `weft.metrics.precision`."""
+    """Of what was predicted as a class, the share that is it; `average` as in `weft.metrics.precision`.
+
+    >>> precision = Precision(classes=2)
+    >>> precision.update(weft.asarray([[0.1, 0.9], [0.8, 0.2]]), weft.asarray([1, 0]))
+    >>> precision.compute()
+    1.0
+    """
 
     kind = "precision"
 
 
 class Recall(FromMatrix):
-    """Of what is a class, the share that was predicted as it; `average` as in `weft.metrics.recall`."""
+    """Of what is a class, the share that was predicted as it; `average` as in `weft.metrics.recall`.
+
+    >>> recall = Recall(classes=2)
+    >>> recall.update(weft.asarray([[0.1, 0.9], [0.8, 0.2]]), weft.asarray([1, 0]))
+    >>> recall.compute()
+    1.0
+    """
 
     kind = "recall"
 
 
 class F1(FromMatrix):
-    """The harmonic mean of precision and recall; `average` as in `weft.metrics.f1`."""
+    """The harmonic mean of precision and recall; `average` as in `weft.metrics.f1`.
+
+    >>> f1 = F1(classes=2)
+    >>> f1.update(weft.asarray([[0.1, 0.9], [0.8, 0.2]]), weft.asarray([1, 0]))
+    >>> f1.compute()
+    1.0
+    """
 
     kind = "f1"
 

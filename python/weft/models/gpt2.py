@@ -203,6 +203,10 @@ def gpt2(
 
     Its head is the embedding's weight, there is no dropout, and the vocabulary of 50,257 is padded to a multiple of 64.
     length: the most tokens. framework: weft or torch. Source as in `GPT2LMHeadModel`, which it is in Weft.
+
+    >>> model = weft.models.gpt2(64, length=8, layers=1, width=16, heads=2)
+    >>> model(weft.asarray([[1, 2, 3]])).shape
+    (1, 3, 64)
     """
     config = GPT2Config(vocab_size=vocabulary, n_positions=length, n_layer=layers, n_embd=width, n_head=heads,
                         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip

@@ -12,6 +12,9 @@ def mnist_cnn(framework: Any = weft) -> Any:
     """Two convolutions and two linear layers for handwritten digits.  (N, 1, 28, 28) -> (N, 10)
 
     framework: weft or torch.
+
+    >>> weft.models.mnist_cnn()(weft.ones((1, 1, 28, 28))).shape
+    (1, 10)
     """
     nn = framework.nn
     return nn.Sequential(
@@ -26,6 +29,9 @@ def resnet18(classes: int = 1000, *, small: bool = False, framework: Any = weft)
 
     small: a stem for images of about 32 pixels, without the stride and the pooling that 224 pixels allow. Parameters
     have torchvision's names and shapes. framework: weft or torch. He et al., "Deep residual learning" (2015).
+
+    >>> weft.models.resnet18(classes=10, small=True)(weft.ones((2, 3, 8, 8))).shape
+    (2, 10)
     """
     kinds = residual(framework)
     return kinds["ResNet"](kinds["Basic"], (2, 2, 2, 2), classes, small)
@@ -35,6 +41,8 @@ def resnet50(classes: int = 1000, *, small: bool = False, framework: Any = weft)
     """A residual network of 50 layers; the stride of a block is at its 3x3 convolution.  (N, 3, H, W) -> (N, classes)
 
     Arguments and source as `resnet18`.
+
+    >>> model = weft.models.resnet50()  # doctest: +SKIP
     """
     kinds = residual(framework)
     return kinds["ResNet"](kinds["Bottleneck"], (3, 4, 6, 3), classes, small)

@@ -24,21 +24,33 @@ class Activation(Module):
 
 
 class ReLU(Activation):
-    """max(x, 0)."""
+    """max(x, 0).
+
+    >>> nn.ReLU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([0., 2.], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.relu(x)
 
 
 class ReLU6(Activation):
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6).
+
+    >>> nn.ReLU6()(weft.asarray([-1.0, 9.0])).numpy()
+    array([0., 6.], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.relu6(x)
 
 
 class LeakyReLU(Activation):
-    """x where positive, negative_slope x elsewhere."""
+    """x where positive, negative_slope x elsewhere.
+
+    >>> nn.LeakyReLU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.01,  2.  ], dtype=float32)
+    """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False):
         self.negative_slope = negative_slope
@@ -48,7 +60,11 @@ class LeakyReLU(Activation):
 
 
 class PReLU(Module):
-    """x where positive, weight x elsewhere; weight (num_parameters,): one, or one for each channel (dimension 1)."""
+    """x where positive, weight x elsewhere; weight (num_parameters,): one, or one for each channel (dimension 1).
+
+    >>> nn.PReLU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.25,  2.  ], dtype=float32)
+    """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = None):
         self.num_parameters = num_parameters
@@ -62,7 +78,11 @@ class PReLU(Module):
 
 
 class ELU(Activation):
-    """x where positive, alpha (exp(x) - 1) elsewhere.  Clevert et al., 2015."""
+    """x where positive, alpha (exp(x) - 1) elsewhere.  Clevert et al., 2015.
+
+    >>> nn.ELU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.63212055,  2.        ], dtype=float32)
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False):
         self.alpha = alpha
@@ -72,14 +92,22 @@ class ELU(Activation):
 
 
 class SELU(Activation):
-    """A scaled ELU that keeps mean 0 and variance 1.  Klambauer et al., 2017."""
+    """A scaled ELU that keeps mean 0 and variance 1.  Klambauer et al., 2017.
+
+    >>> nn.SELU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([-1.1113307,  2.101402 ], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.selu(x)
 
 
 class CELU(Activation):
-    """x where positive, alpha (exp(x / alpha) - 1) elsewhere.  Barron, 2017."""
+    """x where positive, alpha (exp(x / alpha) - 1) elsewhere.  Barron, 2017.
+
+    >>> nn.CELU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.63212055,  2.        ], dtype=float32)
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False):
         self.alpha = alpha
@@ -89,7 +117,11 @@ class CELU(Activation):
 
 
 class GELU(Activation):
-    """x Phi(x) with the normal distribution function; approximate: "none" or "tanh".  Hendrycks and Gimpel, 2016."""
+    """x Phi(x) with the normal distribution function; approximate: "none" or "tanh".  Hendrycks and Gimpel, 2016.
+
+    >>> nn.GELU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.15865529,  1.9544998 ], dtype=float32)
+    """
 
     def __init__(self, approximate: str = "none"):
         if approximate not in ("none", "tanh"):
@@ -101,28 +133,44 @@ class GELU(Activation):
 
 
 class SiLU(Activation):
-    """x sigmoid(x), also called swish."""
+    """x sigmoid(x), also called swish.
+
+    >>> nn.SiLU()(weft.asarray([-1.0, 2.0])).numpy()
+    array([-0.26894143,  1.761594  ], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.silu(x)
 
 
 class Mish(Activation):
-    """x tanh(softplus(x)).  Misra, 2019."""
+    """x tanh(softplus(x)).  Misra, 2019.
+
+    >>> nn.Mish()(weft.asarray([0.0, 1.0])).numpy()
+    array([0.       , 0.8650984], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.mish(x)
 
 
 class Hardswish(Activation):
-    """x min(max(x + 3, 0), 6) / 6.  Howard et al., 2019."""
+    """x min(max(x + 3, 0), 6) / 6.  Howard et al., 2019.
+
+    >>> nn.Hardswish()(weft.asarray([-4.0, 3.0])).numpy()
+    array([-0.,  3.], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.hardswish(x)
 
 
 class Hardtanh(Activation):
-    """x, held between min_val and max_val."""
+    """x, held between min_val and max_val.
+
+    >>> nn.Hardtanh()(weft.asarray([-2.0, 0.5])).numpy()
+    array([-1. ,  0.5], dtype=float32)
+    """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
         self.min_val, self.max_val = min_val, max_val
@@ -132,35 +180,55 @@ class Hardtanh(Activation):
 
 
 class Hardsigmoid(Activation):
-    """min(max(x + 3, 0), 6) / 6."""
+    """min(max(x + 3, 0), 6) / 6.
+
+    >>> nn.Hardsigmoid()(weft.asarray([-4.0, 0.0])).numpy()
+    array([0. , 0.5], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.hardsigmoid(x)
 
 
 class Sigmoid(Activation):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    >>> nn.Sigmoid()(weft.asarray([0.0])).numpy()
+    array([0.5], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.sigmoid(x)
 
 
 class LogSigmoid(Activation):
-    """log(sigmoid(x)), exact where the sigmoid underflows."""
+    """log(sigmoid(x)), exact where the sigmoid underflows.
+
+    >>> nn.LogSigmoid()(weft.asarray([0.0])).numpy()
+    array([-0.6931472], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.logsigmoid(x)
 
 
 class Tanh(Activation):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    >>> nn.Tanh()(weft.asarray([0.0, 1.0])).numpy()
+    array([0.       , 0.7615942], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.tanh(x)
 
 
 class Softplus(Activation):
-    """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold."""
+    """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold.
+
+    >>> nn.Softplus()(weft.asarray([0.0])).numpy()
+    array([0.6931472], dtype=float32)
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         self.beta, self.threshold = beta, threshold
@@ -170,14 +238,22 @@ class Softplus(Activation):
 
 
 class Softsign(Activation):
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> nn.Softsign()(weft.asarray([-1.0, 3.0])).numpy()
+    array([-0.5 ,  0.75], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return F.softsign(x)
 
 
 class GLU(Activation):
-    """a sigmoid(b) for the halves a and b of dimension `dim`, which halves.  Dauphin et al., 2016."""
+    """a sigmoid(b) for the halves a and b of dimension `dim`, which halves.  Dauphin et al., 2016.
+
+    >>> nn.GLU()(weft.ones((2, 6))).shape
+    (2, 3)
+    """
 
     def __init__(self, dim: int = -1):
         self.dim = dim
@@ -187,7 +263,11 @@ class GLU(Activation):
 
 
 class SwiGLU(Activation):
-    """a silu(b) for the halves a and b of dimension `dim`, which halves.  Shazeer, 2020."""
+    """a silu(b) for the halves a and b of dimension `dim`, which halves.  Shazeer, 2020.
+
+    >>> nn.SwiGLU()(weft.ones((2, 6))).shape
+    (2, 3)
+    """
 
     def __init__(self, dim: int = -1):
         self.dim = dim
@@ -197,7 +277,11 @@ class SwiGLU(Activation):
 
 
 class GEGLU(Activation):
-    """a gelu(b) for the halves a and b of dimension `dim`, which halves; approximate: as in GELU.  Shazeer, 2020."""
+    """a gelu(b) for the halves a and b of dimension `dim`, which halves; approximate: as in GELU.  Shazeer, 2020.
+
+    >>> nn.GEGLU()(weft.ones((2, 6))).shape
+    (2, 3)
+    """
 
     def __init__(self, dim: int = -1, approximate: str = "none"):
         if approximate not in ("none", "tanh"):
@@ -209,7 +293,11 @@ class GEGLU(Activation):
 
 
 class ReGLU(Activation):
-    """a relu(b) for the halves a and b of dimension `dim`, which halves.  Shazeer, 2020."""
+    """a relu(b) for the halves a and b of dimension `dim`, which halves.  Shazeer, 2020.
+
+    >>> nn.ReGLU()(weft.ones((2, 6))).shape
+    (2, 3)
+    """
 
     def __init__(self, dim: int = -1):
         self.dim = dim
@@ -219,7 +307,11 @@ class ReGLU(Activation):
 
 
 class Softmax(Activation):
-    """exp(x) / sum(exp(x)) along `dim`, which must be given."""
+    """exp(x) / sum(exp(x)) along `dim`, which must be given.
+
+    >>> nn.Softmax(dim=1)(weft.asarray([[1.0, 1.0]])).numpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
 
     def __init__(self, dim: int | None = None):
         self.dim = dim
@@ -229,7 +321,11 @@ class Softmax(Activation):
 
 
 class LogSoftmax(Activation):
-    """x - log(sum(exp(x))) along `dim`, which must be given."""
+    """x - log(sum(exp(x))) along `dim`, which must be given.
+
+    >>> nn.LogSoftmax(dim=1)(weft.asarray([[1.0, 1.0]])).numpy()
+    array([[-0.6931472, -0.6931472]], dtype=float32)
+    """
 
     def __init__(self, dim: int | None = None):
         self.dim = dim

@@ -106,7 +106,12 @@ class ModuleList(Module):
 
 
 class ModuleDict(Module):
-    """A dict of modules that registers them; it is not called itself."""
+    """A dict of modules that registers them; it is not called itself.
+
+    >>> heads = nn.ModuleDict({"age": nn.Linear(4, 1), "name": nn.Linear(4, 9)})
+    >>> heads["name"](weft.ones((2, 4))).shape
+    (2, 9)
+    """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None):
         self.update({} if modules is None else modules)
@@ -144,7 +149,11 @@ class ModuleDict(Module):
 
 
 class Identity(Module):
-    """Returns its input; takes and ignores any arguments, so it can stand in for a layer."""
+    """Returns its input; takes and ignores any arguments, so it can stand in for a layer.
+
+    >>> nn.Identity()(weft.asarray([1.0, 2.0])).numpy()
+    array([1., 2.], dtype=float32)
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -154,7 +163,11 @@ class Identity(Module):
 
 
 class Flatten(Module):
-    """Merges the dimensions from start_dim to end_dim.  (N, ...) -> (N, product) by default."""
+    """Merges the dimensions from start_dim to end_dim.  (N, ...) -> (N, product) by default.
+
+    >>> nn.Flatten()(weft.ones((2, 3, 4))).shape
+    (2, 12)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -169,7 +182,11 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Splits dimension `dim` into `unflattened_size`, one of which may be -1."""
+    """Splits dimension `dim` into `unflattened_size`, one of which may be -1.
+
+    >>> nn.Unflatten(1, (2, 3))(weft.ones((4, 6))).shape
+    (4, 2, 3)
+    """
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]):
         self.dim, self.unflattened_size = dim, tuple(unflattened_size)

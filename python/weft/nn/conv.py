@@ -119,6 +119,9 @@ class Conv1d(ConvNd):
     """Cross-correlation of sequences with `out_channels` filters.  (N, C, L) -> (N, O, OL), N optional.
 
     weight (O, C / groups, K), bias (O,), both drawn from U(-k, k), k = 1 / sqrt(C / groups K).
+
+    >>> nn.Conv1d(2, 4, 3, padding=1)(weft.ones((1, 2, 8))).shape
+    (1, 4, 8)
     """
 
     spatial = 1

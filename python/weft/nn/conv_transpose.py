@@ -111,6 +111,9 @@ class ConvTranspose1d(ConvTransposeNd):
 
     OL = (L - 1) stride - 2 padding + dilation (kernel_size - 1) + output_padding + 1. weight (C, O / groups, K),
     bias (O,), both drawn from U(-k, k), k = 1 / sqrt(O / groups K).
+
+    >>> nn.ConvTranspose1d(2, 4, 2, stride=2)(weft.ones((1, 2, 8))).shape
+    (1, 4, 16)
     """
 
     spatial = 1

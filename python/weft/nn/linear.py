@@ -51,6 +51,9 @@ class Bilinear(Module):
     """x1 @ weight[o] @ x2 + bias[o] for each output o.  (..., in1), (..., in2) -> (..., out)
 
     weight (out, in1, in2), bias (out,), both drawn from U(-k, k), k = 1 / sqrt(in1).
+
+    >>> nn.Bilinear(2, 3, 4)(weft.ones((5, 2)), weft.ones((5, 3))).shape
+    (5, 4)
     """
 
     def __init__(

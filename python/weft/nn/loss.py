@@ -36,14 +36,22 @@ class MSELoss(Loss):
 
 
 class L1Loss(Loss):
-    """|input - target|; one shape."""
+    """|input - target|; one shape.
+
+    >>> nn.L1Loss()(weft.asarray([1.0, 2.0]), weft.asarray([1.0, 5.0])).item()
+    1.5
+    """
 
     def forward(self, input: Any, target: Any) -> Any:
         return F.l1_loss(input, target, self.reduction)
 
 
 class SmoothL1Loss(Loss):
-    """d^2 / (2 beta) for |d| < beta, |d| - beta / 2 from there.  Girshick, 2015."""
+    """d^2 / (2 beta) for |d| < beta, |d| - beta / 2 from there.  Girshick, 2015.
+
+    >>> nn.SmoothL1Loss()(weft.asarray([3.0]), weft.asarray([0.0])).item()
+    2.5
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0):
         super().__init__(reduction)
@@ -54,7 +62,11 @@ class SmoothL1Loss(Loss):
 
 
 class HuberLoss(Loss):
-    """d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) from there.  Huber, 1964."""
+    """d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) from there.  Huber, 1964.
+
+    >>> nn.HuberLoss()(weft.asarray([3.0]), weft.asarray([0.0])).item()
+    2.5
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0):
         super().__init__(reduction)
@@ -128,7 +140,11 @@ class LinearCrossEntropyLoss(Loss):
 
 
 class NLLLoss(Loss):
-    """-input[target].  input (N, C, ...) log-probabilities, target (N, ...) integers; arguments as CrossEntropyLoss."""
+    """-input[target].  input (N, C, ...) log-probabilities, target (N, ...) integers; arguments as CrossEntropyLoss.
+
+    >>> nn.NLLLoss()(weft.asarray([[-0.5, -1.0]]), weft.asarray([1])).item()
+    1.0
+    """
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"):
         super().__init__(reduction)
@@ -140,7 +156,11 @@ class NLLLoss(Loss):
 
 
 class BCELoss(Loss):
-    """Binary cross-entropy of probabilities in [0, 1]; weight broadcasts to the input."""
+    """Binary cross-entropy of probabilities in [0, 1]; weight broadcasts to the input.
+
+    >>> nn.BCELoss()(weft.asarray([0.5]), weft.asarray([1.0])).item()
+    0.6931471824645996
+    """
 
     def __init__(self, weight: Any = None, reduction: str = "mean"):
         super().__init__(reduction)
@@ -151,7 +171,11 @@ class BCELoss(Loss):
 
 
 class BCEWithLogitsLoss(Loss):
-    """Binary cross-entropy of sigmoid(input); pos_weight: factor on positive targets, broadcasts to the input."""
+    """Binary cross-entropy of sigmoid(input); pos_weight: factor on positive targets, broadcasts to the input.
+
+    >>> nn.BCEWithLogitsLoss()(weft.asarray([0.0]), weft.asarray([1.0])).item()
+    0.6931471824645996
+    """
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None):
         super().__init__(reduction)
@@ -163,7 +187,12 @@ class BCEWithLogitsLoss(Loss):
 
 
 class KLDivLoss(Loss):
-    """target (log target - input) for log-probabilities `input`; reduction "batchmean" too, the divergence itself."""
+    """target (log target - input) for log-probabilities `input`; reduction "batchmean" too, the divergence itself.
+
+    >>> p = weft.asarray([[0.5, 0.5]])
+    >>> nn.KLDivLoss(reduction="batchmean")(weft.log(p), p).item()
+    0.0
+    """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False):
         super().__init__(reduction)

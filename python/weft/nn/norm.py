@@ -99,6 +99,9 @@ class BatchNorm1d(BatchNorm):
     """Batch normalisation of features or sequences.  (N, C) or (N, C, L) -> same shape
 
     weight (C,) starts at 1, bias (C,) at 0. See BatchNorm2d.
+
+    >>> nn.BatchNorm1d(3)(weft.ones((4, 3))).shape
+    (4, 3)
     """
 
     dims = (2, 3)
@@ -222,6 +225,9 @@ class LayerNorm(Module):
     """Each sample to mean 0 and variance 1 over the last dimensions, then times weight, plus bias.  Same shape.
 
     normalized_shape: the size of the last dimension, or of several. Ba, Kiros and Hinton, 2016.
+
+    >>> nn.LayerNorm(2)(weft.asarray([[1.0, 3.0]])).numpy().round(3)
+    array([[-1.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -249,6 +255,9 @@ class RMSNorm(Module):
     """Each sample divided by its root mean square over the last dimensions, then times weight.  Same shape.
 
     eps: added to the mean square; None for the dtype's own epsilon. Zhang and Sennrich, 2019.
+
+    >>> nn.RMSNorm(2)(weft.asarray([[3.0, 4.0]])).numpy().round(4)
+    array([[0.8485, 1.1314]], dtype=float32)
     """
 
     def __init__(
@@ -274,6 +283,9 @@ class GroupNorm(Module):
     """Each group of channels of each sample to mean 0 and variance 1.  (N, C, ...) -> same shape
 
     num_groups divides num_channels; weight (C,) starts at 1, bias (C,) at 0. Wu and He, 2018.
+
+    >>> nn.GroupNorm(2, 4)(weft.ones((1, 4, 3))).shape
+    (1, 4, 3)
     """
 
     def __init__(

@@ -30,7 +30,15 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A Tensor that a module keeps but does not train, such as a running mean; `persistent` puts it in `state_dict`."""
+    """A Tensor that a module keeps but does not train, such as a running mean; `persistent` puts it in `state_dict`.
+
+    >>> class Mean(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.mean = nn.Buffer(weft.zeros((2,)))
+    >>> list(Mean().state_dict())
+    ['mean']
+    """
 
     __slots__ = ("persistent",)
 

@@ -190,6 +190,10 @@ class RNN(Recurrent):
     """h = f(weight_ih x + bias_ih + weight_hh h + bias_hh) over a sequence.  Elman, 1990.
 
     nonlinearity: "tanh" or "relu". Shapes: (L, N, I) -> (L, N, D H), (D num_layers, N, H); see Recurrent.
+
+    >>> out, last = nn.RNN(3, 4, batch_first=True)(weft.ones((2, 5, 3)))
+    >>> out.shape, last.shape
+    ((2, 5, 4), (1, 2, 4))
     """
 
     def __init__(
@@ -270,6 +274,10 @@ class GRU(Recurrent):
     """Gated recurrent units over a sequence; gates r, z, n.  Cho et al., 2014.
 
     Shapes: (L, N, I) -> (L, N, D H), (D num_layers, N, H); see Recurrent.
+
+    >>> out, last = nn.GRU(3, 4, batch_first=True)(weft.ones((2, 5, 3)))
+    >>> out.shape, last.shape
+    ((2, 5, 4), (1, 2, 4))
     """
 
     gates = 3
@@ -313,7 +321,11 @@ class Cell(Module):
 
 
 class RNNCell(Cell):
-    """h' = tanh (or relu) of weight_ih x + bias_ih + weight_hh h + bias_hh."""
+    """h' = tanh (or relu) of weight_ih x + bias_ih + weight_hh h + bias_hh.
+
+    >>> nn.RNNCell(3, 4)(weft.ones((2, 3))).shape
+    (2, 4)
+    """
 
     def __init__(
         self,
@@ -334,7 +346,12 @@ class RNNCell(Cell):
 
 
 class LSTMCell(Cell):
-    """(N, input_size), (h, c) -> (h', c'), each (N, hidden_size)."""
+    """(N, input_size), (h, c) -> (h', c'), each (N, hidden_size).
+
+    >>> h, c = nn.LSTMCell(3, 4)(weft.ones((2, 3)))
+    >>> h.shape, c.shape
+    ((2, 4), (2, 4))
+    """
 
     gates = 4
 
@@ -344,7 +361,11 @@ class LSTMCell(Cell):
 
 
 class GRUCell(Cell):
-    """(N, input_size), h (N, hidden_size) -> h'."""
+    """(N, input_size), h (N, hidden_size) -> h'.
+
+    >>> nn.GRUCell(3, 4)(weft.ones((2, 3))).shape
+    (2, 4)
+    """
 
     gates = 3
 

@@ -33,6 +33,9 @@ class TransformerEncoderLayer(Module):
     norm_first: normalise before each part instead of after the sum (Xiong et al., 2020).
 
     src_mask (L, L), src_key_padding_mask (N, L), is_causal: as in MultiheadAttention.
+
+    >>> nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)(weft.ones((2, 5, 8))).shape
+    (2, 5, 8)
     """
 
     def __init__(
@@ -81,6 +84,10 @@ class TransformerDecoderLayer(Module):
     tgt (L, N, d_model), memory (S, N, d_model), batch first with batch_first -> the shape of tgt. Arguments as in
     TransformerEncoderLayer. tgt_mask (L, L), memory_mask (L, S), tgt_key_padding_mask (N, L), memory_key_padding_mask
     (N, S), tgt_is_causal and memory_is_causal: as in MultiheadAttention.
+
+    >>> layer = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
+    >>> layer(weft.ones((2, 3, 8)), weft.ones((2, 5, 8))).shape
+    (2, 3, 8)
     """
 
     def __init__(
@@ -146,6 +153,10 @@ class TransformerEncoder(Module):
     """num_layers copies of encoder_layer, one after the other, then `norm` if given.  Shapes as the layer's.
 
     enable_nested_tensor and mask_check are taken so that code written for PyTorch runs; they change nothing.
+
+    >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    >>> nn.TransformerEncoder(layer, 2)(weft.ones((2, 5, 8))).shape
+    (2, 5, 8)
     """
 
     def __init__(
@@ -166,7 +177,12 @@ class TransformerEncoder(Module):
 
 
 class TransformerDecoder(Module):
-    """num_layers copies of decoder_layer, one after the other, then `norm` if given.  Shapes as the layer's."""
+    """num_layers copies of decoder_layer, one after the other, then `norm` if given.  Shapes as the layer's.
+
+    >>> layer = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
+    >>> nn.TransformerDecoder(layer, 2)(weft.ones((2, 3, 8)), weft.ones((2, 5, 8))).shape
+    (2, 3, 8)
+    """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None):
         self.layers = ModuleList(copy.deepcopy(decoder_layer) for _ in range(num_layers))
@@ -193,6 +209,10 @@ class Transformer(Module):
     """Encoder and decoder: src (S, N, d_model), tgt (L, N, d_model) -> (L, N, d_model); batch first with batch_first.
 
     Both stacks end in a layer norm. Matrices are drawn by xavier_uniform_. Arguments as in the layers.
+
+    >>> model = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+    >>> model(weft.ones((2, 5, 8)), weft.ones((2, 3, 8))).shape
+    (2, 3, 8)
     """
 
     def __init__(

@@ -18,11 +18,11 @@ from weft.optim.lr_scheduler import (
     MultiStepLR,
     OneCycleLR,
     PolynomialLR,
-    ReduceLROnPlateau,
     SequentialLR,
     StepLR,
 )
 from weft.optim.matrices import LAMB, Adafactor, Muon
 from weft.optim.optimizer import Optimizer
+from weft.optim.plateau import ReduceLROnPlateau
 from weft.optim.rmsprop import RMSprop
 from weft.optim.sgd import SGD

@@ -58,7 +58,14 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters themselves: p -= lr weight_decay p.  Loshchilov, Hutter, 2019."""
+    """Adam whose weight decay shrinks the parameters themselves: p -= lr weight_decay p.  Loshchilov, Hutter, 2019.
+
+    >>> p = nn.Parameter([1.0])
+    >>> (p * 2).sum().backward()
+    >>> AdamW([p], lr=0.1).step()
+    >>> p.numpy()
+    array([0.899], dtype=float32)
+    """
 
     def __init__(
         self,

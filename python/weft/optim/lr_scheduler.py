@@ -7,6 +7,7 @@ what the formula changes, so schedules chain. The state is plain numbers.
 
 from __future__ import annotations
 
+import importlib
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +97,14 @@ class FactorLR(LRScheduler):
 
 
 class StepLR(FactorLR):
-    """Times gamma every step_size steps."""
+    """Times gamma every step_size steps.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = StepLR(optimizer, step_size=1, gamma=0.5)
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         if step_size < 1:
@@ -109,7 +117,14 @@ class StepLR(FactorLR):
 
 
 class MultiStepLR(FactorLR):
-    """Times gamma at each of the milestones."""
+    """Times gamma at each of the milestones.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = MultiStepLR(optimizer, milestones=[1, 5])
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.1]
+    """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1):
         self.milestones, self.gamma = sorted(milestones), gamma
@@ -120,7 +135,14 @@ class MultiStepLR(FactorLR):
 
 
 class ExponentialLR(FactorLR):
-    """Times gamma every step."""
+    """Times gamma every step.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = ExponentialLR(optimizer, gamma=0.5)
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1):
         self.gamma = gamma
@@ -131,7 +153,12 @@ class ExponentialLR(FactorLR):
 
 
 class ConstantLR(FactorLR):
-    """Times `factor` for the first total_iters steps."""
+    """Times `factor` for the first total_iters steps.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> ConstantLR(optimizer, factor=0.5, total_iters=3).get_last_lr()
+    [0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1):
         if not 0 <= factor <= 1:
@@ -144,7 +171,14 @@ class ConstantLR(FactorLR):
 
 
 class LinearLR(FactorLR):
-    """From start_factor to end_factor on a line over total_iters steps: a warm-up."""
+    """From start_factor to end_factor on a line over total_iters steps: a warm-up.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = LinearLR(optimizer, start_factor=0.5, total_iters=2)
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.75]
+    """
 
     def __init__(
         self,
@@ -167,7 +201,14 @@ class LinearLR(FactorLR):
 
 
 class PolynomialLR(FactorLR):
-    """Times (1 - t / total_iters)^power, 0 from total_iters on."""
+    """Times (1 - t / total_iters)^power, 0 from total_iters on.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = PolynomialLR(optimizer, total_iters=4)
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.75]
+    """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):
         self.total_iters, self.power = total_iters, power
@@ -178,7 +219,14 @@ class PolynomialLR(FactorLR):
 
 
 class LambdaLR(LRScheduler):
-    """Times lr_lambda(t), one function or one for each group; the functions are not part of the state."""
+    """Times lr_lambda(t), one function or one for each group; the functions are not part of the state.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = LambdaLR(optimizer, lambda t: 1 / (t + 1))
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
 
     def __init__(
         self,
@@ -197,7 +245,14 @@ class LambdaLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Down to eta_min along half a cosine over T_max steps (and up again after).  Loshchilov and Hutter, 2017."""
+    """Down to eta_min along half a cosine over T_max steps (and up again after).  Loshchilov and Hutter, 2017.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = CosineAnnealingLR(optimizer, T_max=2)
+    >>> schedule.step()
+    >>> [round(rate, 6) for rate in schedule.get_last_lr()]
+    [0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):  # noqa: N803
         self.T_max, self.eta_min = T_max, eta_min
@@ -208,7 +263,15 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half cosines down to eta_min, the first over T_0 steps, each next T_mult times as long."""
+    """Half cosines down to eta_min, the first over T_0 steps, each next T_mult times as long.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> schedule = CosineAnnealingWarmRestarts(optimizer, T_0=2)
+    >>> for _ in range(2):
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [1.0]
+    """
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1):  # noqa: N803
         if T_0 < 1 or T_mult < 1:
@@ -232,6 +295,11 @@ class OneCycleLR(LRScheduler):
     the share of the rise. anneal_strategy: "cos" or "linear". final_div_factor: the last rate is the first over this.
     cycle_momentum: move momentum (or the first beta) between max_momentum and base_momentum. three_phase: down to the
     first rate as slowly as up, then on to the last.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0, momentum=0.9)
+    >>> schedule = OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
+    >>> schedule.get_last_lr()
+    [0.040000000000000036]
     """
 
     def __init__(
@@ -308,6 +376,12 @@ class SequentialLR:
     """One schedule after another: schedulers[i] from step milestones[i - 1] on, each from its own beginning.
 
     last_epoch: the step that was last taken when resuming; -1 to start.
+
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=1.0)
+    >>> parts = [ConstantLR(optimizer, factor=0.1, total_iters=2), ExponentialLR(optimizer, gamma=0.9)]
+    >>> schedule = SequentialLR(optimizer, parts, milestones=[2])
+    >>> schedule.get_last_lr()
+    [0.1]
     """
 
     def __init__(
@@ -363,74 +437,6 @@ class SequentialLR:
             self.schedulers[i].load_state_dict(state_dict["schedulers"][i])
 
 
-class ReduceLROnPlateau:
-    """Times `factor` when a figure has not got better for more than `patience` steps: call `step(figure)`.
-
-    mode: "min" or "max" is better; threshold: by how much, a share ("rel") or a number ("abs"); cooldown: steps to wait
-    after a cut; min_lr: one floor, or one for each group; eps: smaller changes are not made.
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float | Sequence[float] = 0.0,
-        eps: float = 1e-8,
-    ):
-        if not factor < 1 or mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError(
-                "ReduceLROnPlateau: expected factor < 1, mode min or max, threshold_mode rel or abs, "
-                f"got {factor}, {mode!r}, {threshold_mode!r}"
-            )
-        self.min_lrs = of_groups("ReduceLROnPlateau", optimizer, "min_lr", min_lr)
-        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
-        self.best: float | None = None
-        self.num_bad_epochs, self.cooldown_counter, self.last_epoch = 0, 0, 0
-
-    def step(self, metrics: Any) -> None:
-        """Tell the figure of this step, a number or a Tensor of one value."""
-        not_recorded()
-        value = float(metrics)
-        self.last_epoch += 1
-        if self.is_better(value):
-            self.best, self.num_bad_epochs = value, 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown_counter - 1, 0
-        if self.num_bad_epochs > self.patience:
-            for group, low in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-                new = max(group["lr"] * self.factor, low)
-                if group["lr"] - new > self.eps:
-                    group["lr"] = new
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-
-    def is_better(self, value: float) -> bool:
-        if self.best is None:
-            return not math.isnan(value)
-        sign = 1 if self.mode == "min" else -1
-        margin = self.threshold * (self.best if self.threshold_mode == "rel" else sign)
-        return sign * value < sign * (self.best - (margin if self.threshold_mode == "abs" else sign * margin))
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """All but the optimizer, as JSON-able data."""
-        return {k: v for k, v in vars(self).items() if k != "optimizer"}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` returned; the rate itself is in the optimizer's state."""
-        vars(self).update(state_dict)
-
-
 def of_groups(name: str, optimizer: Optimizer, what: str, value: float | Sequence[float]) -> list[float]:
     """One number for each group of the optimizer."""
     groups = len(optimizer.param_groups)
@@ -458,8 +464,7 @@ def is_code(value: Any) -> bool:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "CyclicLR":  # its file needs this one
-        from weft.optim.cyclic import CyclicLR
-
-        return CyclicLR
+    homes = {"CyclicLR": "cyclic", "ReduceLROnPlateau": "plateau"}  # files that need this one
+    if name in homes:
+        return getattr(importlib.import_module(f"weft.optim.{homes[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,12 @@ class RMSprop(Optimizer):
     """p -= lr g / (sqrt(v) + eps), with v the running mean of the squared gradient (centered: of its variance).
 
     alpha: decay of that mean. momentum: of a running sum of the moves. maximize: climb. Hinton, lecture 6e, 2012.
+
+    >>> p = nn.Parameter([1.0])
+    >>> (p * 2).sum().backward()
+    >>> RMSprop([p], lr=0.1).step()
+    >>> p.numpy()
+    array([8.046627e-08], dtype=float32)
     """
 
     primitive = K.rmsprop

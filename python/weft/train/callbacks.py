@@ -36,6 +36,9 @@ class EarlyStopping(Callback):
 
     monitor: a key of the records. A figure with "loss" in its name improves downwards, any other upwards, by more than
     `min_delta`. KeyError names the keys there are.
+
+    >>> stop = weft.train.EarlyStopping(patience=3)
+    >>> trainer = weft.train.Trainer(model, optimizer, loss, callbacks=[stop])  # doctest: +SKIP
     """
 
     def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0):

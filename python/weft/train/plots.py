@@ -67,6 +67,8 @@ def draw_confusion(matrix: Any, classes: Sequence[str], path: Path | str, title:
     """A confusion matrix (C, C), rows labels, columns predictions, as a PNG; colours are shares of each row.
 
     ValueError unless there is a name per class.
+
+    >>> weft.train.draw_confusion([[9, 1], [0, 10]], ["cat", "dog"], "confusion.png")  # doctest: +SKIP
     """
     matrix = np.asarray(matrix)
     if matrix.shape != (len(classes),) * 2:

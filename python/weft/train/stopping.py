@@ -15,7 +15,14 @@ class NonFiniteError(RuntimeError):
 
 
 class Interrupted(SystemExit):
-    """A signal asked the run to stop; its state is saved. Exits the process with code 75 unless caught."""
+    """A signal asked the run to stop; its state is saved. Exits the process with code 75 unless caught.
+
+    >>> try:
+    ...     raise weft.train.Interrupted("SIGTERM")
+    ... except SystemExit as stop:
+    ...     print(stop.code)
+    75
+    """
 
     def __init__(self, text: str):
         super().__init__(EXIT_INTERRUPTED)

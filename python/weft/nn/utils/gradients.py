@@ -27,6 +27,13 @@ def clip_grad_norm_(
 
     norm_type: p, or inf for the largest element. error_if_nonfinite: RuntimeError where the norm is NaN or infinite,
     with the gradients as they were.  Pascanu, Mikolov and Bengio, 2013.
+
+    >>> p = nn.Parameter([1.0, 1.0])
+    >>> (p * weft.asarray([3.0, 4.0])).sum().backward()
+    >>> clip_grad_norm_([p], max_norm=1.0).item()
+    5.0
+    >>> p.grad.numpy()
+    array([0.5999999 , 0.79999983], dtype=float32)
     """
     grads = gradients(parameters)
     norm: Any
@@ -70,6 +77,12 @@ def gradient_scale(
 
         norm, scale, skip = nn.utils.gradient_scale(model.parameters(), max_norm=1.0)
         optimizer.step(scale=scale, skip=skip)
+
+    >>> p = nn.Parameter([1.0, 1.0])
+    >>> (p * weft.asarray([3.0, 4.0])).sum().backward()
+    >>> norm, scale, skip = gradient_scale([p], max_norm=1.0)
+    >>> norm.item(), skip.item()
+    (5.0, 0)
     """
     grads = gradients(parameters)
     if not grads:
@@ -81,19 +94,36 @@ def gradient_scale(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Hold every element of the gradients within [-clip_value, clip_value], in place."""
+    """Hold every element of the gradients within [-clip_value, clip_value], in place.
+
+    >>> p = nn.Parameter([1.0, 1.0])
+    >>> (p * weft.asarray([3.0, 0.5])).sum().backward()
+    >>> clip_grad_value_([p], 1.0)
+    >>> p.grad.numpy()
+    array([1. , 0.5], dtype=float32)
+    """
     for g in gradients(parameters):
         xp = namespace(g)
         xp.assign(g, xp.minimum(xp.maximum(g, g.dtype.type(-clip_value)), g.dtype.type(clip_value)))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All elements in one vector (n,), recorded."""
+    """All elements in one vector (n,), recorded.
+
+    >>> parameters_to_vector(nn.Linear(2, 3).parameters()).shape
+    (9,)
+    """
     return ops.concat([ops.reshape(p, (-1,)) for p in parameters])
 
 
 def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
-    """Write a vector (n,) into the parameters; the inverse of `parameters_to_vector`."""
+    """Write a vector (n,) into the parameters; the inverse of `parameters_to_vector`.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> vector_to_parameters(weft.asarray([2.0, 3.0]), layer.parameters())
+    >>> layer.weight.item(), layer.bias.item()
+    (2.0, 3.0)
+    """
     parameters = list(parameters)
     total = sum(p.size for p in parameters)
     if vec.shape != (total,):
