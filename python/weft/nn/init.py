@@ -74,19 +74,31 @@ def drawn(tensor: Tensor, kind: str, a: float, b: float, generator: Any) -> Any:
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
-    """U(a, b)."""
+    """U(a, b).
+
+    >>> weft.nn.init.uniform_(nn.Parameter(weft.zeros((3, 2))), -1.0, 1.0).shape
+    (3, 2)
+    """
     return write(tensor, drawn(tensor, "uniform", a, b, generator), "uniform_")
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """N(mean, std^2)."""
+    """N(mean, std^2).
+
+    >>> weft.nn.init.normal_(nn.Parameter(weft.zeros((3, 2))), std=0.02).shape
+    (3, 2)
+    """
     return write(tensor, drawn(tensor, "normal", mean, std, generator), "normal_")
 
 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
-    """N(mean, std^2) cut off outside [a, b], by redrawing what falls there."""
+    """N(mean, std^2) cut off outside [a, b], by redrawing what falls there.
+
+    >>> weft.nn.init.trunc_normal_(nn.Parameter(weft.zeros((3, 2)))).shape
+    (3, 2)
+    """
     if not a < b:
         raise ValueError(f"trunc_normal_: expected a < b, got {a} and {b}")
     from statistics import NormalDist
@@ -109,27 +121,50 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """`val` everywhere."""
+    """`val` everywhere.
+
+    >>> weft.nn.init.constant_(nn.Parameter([1.0, 2.0]), 0.5).numpy()
+    array([0.5, 0.5], dtype=float32)
+    """
     return write(tensor, val, "constant_")
 
 
 def zeros_(tensor: Tensor) -> Tensor:
+    """Every element 0.
+
+    >>> weft.nn.init.zeros_(nn.Parameter([3.0, 2.0])).tolist()
+    [0.0, 0.0]
+    """
     return write(tensor, 0, "zeros_")
 
 
 def ones_(tensor: Tensor) -> Tensor:
+    """Every element 1.
+
+    >>> weft.nn.init.ones_(nn.Parameter([3.0, 2.0])).tolist()
+    [1.0, 1.0]
+    """
     return write(tensor, 1, "ones_")
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """The identity of a matrix (n, m)."""
+    """The identity of a matrix (n, m).
+
+    >>> weft.nn.init.eye_(nn.Parameter([[3.0, 2.0], [1.0, 4.0]])).numpy()
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
     need_dims("eye_", tensor, 2, 2)
     rows, columns = tensor.shape
     return write(tensor, np.eye(rows, columns), "eye_")
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """A convolution weight (O, C / groups, K...) that passes its input channels through."""
+    """A convolution weight (O, C / groups, K...) that passes its input channels through.
+
+    >>> weft.nn.init.dirac_(nn.Parameter(weft.zeros((1, 1, 3)))).numpy()
+    array([[[0., 1., 0.]]], dtype=float32)
+    """
     need_dims("dirac_", tensor, 3, 5)
     O, C, *kernel = tensor.shape
     if O % groups:
@@ -143,13 +178,21 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).  Glorot and Bengio, 2010."""
+    """U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)).  Glorot and Bengio, 2010.
+
+    >>> weft.nn.init.xavier_uniform_(nn.Parameter(weft.zeros((3, 2)))).shape
+    (3, 2)
+    """
     bound = gain * math.sqrt(6.0 / max(sum(fans(tensor)), 1))
     return write(tensor, drawn(tensor, "uniform", -bound, bound, generator), "xavier_uniform_")
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """N(0, std^2), std = gain sqrt(2 / (fan_in + fan_out)).  Glorot and Bengio, 2010."""
+    """N(0, std^2), std = gain sqrt(2 / (fan_in + fan_out)).  Glorot and Bengio, 2010.
+
+    >>> weft.nn.init.xavier_normal_(nn.Parameter(weft.zeros((3, 2)))).shape
+    (3, 2)
+    """
     std = gain * math.sqrt(2.0 / max(sum(fans(tensor)), 1))
     return write(tensor, drawn(tensor, "normal", 0.0, std, generator), "xavier_normal_")
 
@@ -160,6 +203,9 @@ def kaiming_uniform_(
     """U(-b, b), b = gain sqrt(3 / fan): keeps the variance through layers of this nonlinearity.  He et al., 2015.
 
     a: slope of the leaky ReLU; mode: "fan_in" keeps it forward, "fan_out" backward.
+
+    >>> weft.nn.init.kaiming_uniform_(nn.Parameter(weft.zeros((3, 2))), nonlinearity="relu").shape
+    (3, 2)
     """
     bound = math.sqrt(3.0) * kaiming_std(tensor, a, mode, nonlinearity)
     return write(tensor, drawn(tensor, "uniform", -bound, bound, generator), "kaiming_uniform_")
@@ -168,13 +214,23 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
-    """N(0, std^2), std = gain / sqrt(fan).  He et al., 2015; arguments as in `kaiming_uniform_`."""
+    """N(0, std^2), std = gain / sqrt(fan).  He et al., 2015; arguments as in `kaiming_uniform_`.
+
+    >>> weft.nn.init.kaiming_normal_(nn.Parameter(weft.zeros((3, 2))), nonlinearity="relu").shape
+    (3, 2)
+    """
     std = kaiming_std(tensor, a, mode, nonlinearity)
     return write(tensor, drawn(tensor, "normal", 0.0, std, generator), "kaiming_normal_")
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Orthogonal rows or columns of the matrix (n, rest), times gain.  Saxe, McClelland and Ganguli, 2013."""
+    """Orthogonal rows or columns of the matrix (n, rest), times gain.  Saxe, McClelland and Ganguli, 2013.
+
+    >>> w = weft.nn.init.orthogonal_(nn.Parameter(weft.zeros((2, 2))))
+    >>> abs((w @ w.mT).detach().numpy()).round(3)
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
     need_dims("orthogonal_", tensor, 2, None)
     if not tensor.size:
         return tensor
@@ -187,7 +243,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor on the standard deviation that a nonlinearity asks for; `param` is the slope of leaky_relu."""
+    """The factor on the standard deviation that a nonlinearity asks for; `param` is the slope of leaky_relu.
+
+    >>> weft.nn.init.calculate_gain("relu")
+    1.4142135623730951
+    """
     gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": SQRT2, "selu": 0.75}
     if nonlinearity == "leaky_relu":
         return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))

@@ -26,6 +26,10 @@ def scaled_dot_product_attention(
     query (..., S, D), key (..., T, D), value (..., T, Dv) -> (..., S, Dv). attn_mask: bool (True takes part) or added
     to the scores, broadcast to (..., S, T). is_causal: position i sees those up to i. scale: 1 / sqrt(D) by default.
     enable_gqa: key and value may have fewer heads (dimension -3) than query, by a divisor.
+
+    >>> q = weft.ones((2, 4, 5, 8))
+    >>> F.scaled_dot_product_attention(q, q, q, is_causal=True).shape
+    (2, 4, 5, 8)
     """
     return ops.scaled_dot_product_attention(
         query, key, value, attn_mask, dropout=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
@@ -49,6 +53,10 @@ def varlen_attention(
     query (N, H, D), key (M, Hkv, D), value (M, Hkv, Dv) -> (N, H, Dv). cu_seq_q, cu_seq_k (sequences + 1,): where each
     begins, and where the last ends. max_q, max_k: the longest. is_causal: the last query of a sequence sees up to its
     last key.
+
+    >>> x = weft.ones((7, 2, 8))
+    >>> F.varlen_attention(x, x, x, weft.asarray([0, 3, 7]), is_causal=True).shape
+    (7, 2, 8)
     """
     return ops.varlen_attention(
         query, key, value, cu_seq_q, cu_seq_k, longest_queries=max_q, longest_keys=max_k, dropout=dropout_p,
@@ -59,7 +67,13 @@ def varlen_attention(
 def attention_with_weights(
     query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool
 ) -> tuple[Any, Any]:
-    """The same over (N, H, S, D), with the weights (N, H, S, T) as second output."""
+    """The same over (N, H, S, D), with the weights (N, H, S, T) as second output.
+
+    >>> q = weft.ones((2, 4, 5, 8))
+    >>> out, weights = F.attention_with_weights(q, q, q, None, 0.0, False)
+    >>> weights.shape
+    (2, 4, 5, 5)
+    """
     scores = ops.matmul(query * (1 / math.sqrt(query.shape[-1])), ops.matrix_transpose(key))  # (N, H, S, T)
     if is_causal:
         scores = ops.where(beside(np.tri(*scores.shape[-2:], dtype=np.bool_), scores), scores, -math.inf)

@@ -32,6 +32,10 @@ def ctc_loss(
 
     The gradient is that of this function of log_probs. PyTorch's has exp(log_probs) added, which log_softmax takes off
     again: behind log_softmax both are the same.  Graves et al., 2006.
+
+    >>> log_probs = F.log_softmax(weft.zeros((4, 1, 3)), dim=2)
+    >>> F.ctc_loss(log_probs, weft.asarray([[1, 2]]), weft.asarray([4]), weft.asarray([2])).item()
+    0.8431994915008545
     """
     name = "ctc_loss"
     (log_probs,), finished = prepared(name, reduction, log_probs)

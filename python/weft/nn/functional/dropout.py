@@ -16,6 +16,10 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     """Zero elements with probability p and scale the rest by 1 / (1 - p), in training; same shape.
 
     inplace is taken and ignored: the input is left as it was.
+
+    >>> F.dropout(weft.ones((2, 3)), 0.5, training=False).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
     """
     if not training or p == 0:
         return input
@@ -41,17 +45,29 @@ def kept(input: Any, lead: int, p: float) -> Any:
 
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Zero whole channels of (N, C, L) or (C, L) with probability p, in training; the others times 1 / (1 - p)."""
+    """Zero whole channels of (N, C, L) or (C, L) with probability p, in training; the others times 1 / (1 - p).
+
+    >>> F.dropout1d(weft.ones((1, 2, 3)), 0.5, training=False).shape
+    (1, 2, 3)
+    """
     return channels_of("dropout1d", input, p, training, (2, 3))
 
 
 def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Zero whole channels of (N, C, H, W) or (N, C, L) with probability p, in training; as PyTorch, never unbatched."""
+    """Zero whole channels of (N, C, H, W) or (N, C, L) with probability p, in training; as PyTorch, never unbatched.
+
+    >>> F.dropout2d(weft.ones((1, 2, 3, 3)), 0.5, training=False).shape
+    (1, 2, 3, 3)
+    """
     return channels_of("dropout2d", input, p, training, (3, 4))
 
 
 def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W) with probability p, in training."""
+    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W) with probability p, in training.
+
+    >>> F.dropout3d(weft.ones((1, 2, 3, 3, 3)), 0.5, training=False).shape
+    (1, 2, 3, 3, 3)
+    """
     return channels_of("dropout3d", input, p, training, (4, 5))
 
 
@@ -59,12 +75,20 @@ def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: b
     """Set elements with probability p to SELU's lowest value, then scale and shift so that mean 0 and variance 1 stay.
 
     Same shape; p = 1 gives zeros.  Klambauer et al., "Self-normalizing neural networks" (2017).
+
+    >>> F.alpha_dropout(weft.ones((2, 3)), 0.5, training=False).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
     """
     return saturated("alpha_dropout", input, p, training, input.ndim)
 
 
 def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Any:
-    """alpha_dropout of whole channels of (N, C, ...)."""
+    """alpha_dropout of whole channels of (N, C, ...).
+
+    >>> F.feature_alpha_dropout(weft.ones((1, 2, 3)), 0.5, training=False).shape
+    (1, 2, 3)
+    """
     return saturated("feature_alpha_dropout", input, p, training, 2)
 
 
@@ -86,6 +110,10 @@ def drop_path(input: Any, drop_prob: float = 0.0, training: bool = False, scale_
     """Zero whole samples of (N, ...) with probability drop_prob, in training: a residual branch left out.
 
     scale_by_keep: the others times 1 / (1 - drop_prob).  Huang et al., "Deep networks with stochastic depth" (2016).
+
+    >>> F.drop_path(weft.ones((2, 3)), 0.5, training=False).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
     """
     check_probability("drop_path", drop_prob)
     if not training or drop_prob == 0:

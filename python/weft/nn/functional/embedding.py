@@ -28,6 +28,10 @@ def embedding(
     max_norm: rows that are looked up and whose norm_type-norm is larger are first scaled down to it, in place.
     scale_grad_by_freq: the gradient of a row is divided by how often it was looked up. sparse: gradients are dense
     here, so that only False is taken.
+
+    >>> F.embedding(weft.asarray([2, 0]), weft.asarray([[1.0], [2.0], [3.0]])).numpy()
+    array([[3.],
+           [1.]], dtype=float32)
     """
     input = positions("embedding", input, weight, sparse)
     if max_norm is not None:
@@ -55,6 +59,9 @@ def embedding_bag(
     the last one its length. mode: "sum", "mean" or "max"; an empty bag gives zeros. per_sample_weights: a factor for
     each row, of input's shape, with "sum". padding_idx: a row that is left out. The rest is as in `embedding`.
     ValueError where the arguments do not fit; IndexError for an index out of range.
+
+    >>> F.embedding_bag(weft.asarray([[0, 2]]), weft.asarray([[1.0], [2.0], [3.0]]), mode="sum").numpy()
+    array([[4.]], dtype=float32)
     """
     input = positions("embedding_bag", input, weight, sparse)
     if mode not in ("sum", "mean", "max"):

@@ -27,12 +27,20 @@ __all__ = [
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """(..., I), weight (O, I), bias (O,) or None -> (..., O): input @ weight^T + bias."""
+    """(..., I), weight (O, I), bias (O,) or None -> (..., O): input @ weight^T + bias.
+
+    >>> F.linear(weft.ones((2, 3)), weft.ones((4, 3))).shape
+    (2, 4)
+    """
     return ops.linear(input, weight, bias)
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
-    """input1 (..., I), input2 (..., J), weight (O, I, J) -> (..., O): input1 @ weight[o] @ input2 + bias[o]."""
+    """input1 (..., I), input2 (..., J), weight (O, I, J) -> (..., O): input1 @ weight[o] @ input2 + bias[o].
+
+    >>> F.bilinear(weft.ones((5, 2)), weft.ones((5, 3)), weft.ones((4, 2, 3))).shape
+    (5, 4)
+    """
     if (input1.shape[-1], input2.shape[-1]) != weight.shape[1:] or input1.shape[:-1] != input2.shape[:-1]:
         raise ValueError(
             f"bilinear: expected inputs (..., {weight.shape[1]}) and (..., {weight.shape[2]}), "
@@ -48,7 +56,11 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
 def conv2d(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
-    """(N, C, H, W) or (C, H, W), weight (O, C / groups, KH, KW), bias (O,) or None -> (N, O, OH, OW) or (O, OH, OW)."""
+    """(N, C, H, W) or (C, H, W), weight (O, C / groups, KH, KW), bias (O,) or None -> (N, O, OH, OW) or (O, OH, OW).
+
+    >>> F.conv2d(weft.ones((1, 2, 8, 8)), weft.ones((4, 2, 3, 3)), padding=1).shape
+    (1, 4, 8, 8)
+    """
     if input.ndim == 3:
         return conv2d(input[None], weight, bias, stride, padding, dilation, groups)[0]
     return ops.conv2d(input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
@@ -57,7 +69,11 @@ def conv2d(
 def conv1d(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
-    """(N, C, L) or (C, L), weight (O, C / groups, K), bias (O,) or None -> (N, O, OL) or (O, OL): a flat conv2d."""
+    """(N, C, L) or (C, L), weight (O, C / groups, K), bias (O,) or None -> (N, O, OL) or (O, OL): a flat conv2d.
+
+    >>> F.conv1d(weft.ones((1, 2, 8)), weft.ones((4, 2, 3)), padding=1).shape
+    (1, 4, 8)
+    """
     if input.ndim not in (2, 3) or weight.ndim != 3:
         raise ValueError(
             f"conv1d: expected input (N, C, L) or (C, L) and weight (O, C, K), got {input.shape} and {weight.shape}"
@@ -89,7 +105,11 @@ def conv1d(
 def conv3d(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
-    """(N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, KD, KH, KW), bias (O,) or None -> (N, O, OD, OH, OW)."""
+    """(N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, KD, KH, KW), bias (O,) or None -> (N, O, OD, OH, OW).
+
+    >>> F.conv3d(weft.ones((1, 2, 4, 4, 4)), weft.ones((3, 2, 3, 3, 3)), padding=1).shape
+    (1, 3, 4, 4, 4)
+    """
     if input.ndim == 4:
         return conv3d(input[None], weight, bias, stride, padding, dilation, groups)[0]
     return ops.conv3d(input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
@@ -99,7 +119,11 @@ def conv_transpose2d(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
     groups: int = 1, dilation: Any = 1,
 ) -> Any:  # fmt: skip
-    """(N, C, H, W) or (C, H, W), weight (C, O / groups, KH, KW), bias (O,) or None -> (N, O, OH, OW) or (O, OH, OW)."""
+    """(N, C, H, W) or (C, H, W), weight (C, O / groups, KH, KW), bias (O,) or None -> (N, O, OH, OW) or (O, OH, OW).
+
+    >>> F.conv_transpose2d(weft.ones((1, 2, 4, 4)), weft.ones((2, 3, 2, 2)), stride=2).shape
+    (1, 3, 8, 8)
+    """
     if input.ndim == 3:
         return conv_transpose2d(input[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
     return ops.conv_transpose2d(
@@ -112,7 +136,11 @@ def conv_transpose1d(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
     groups: int = 1, dilation: Any = 1,
 ) -> Any:  # fmt: skip
-    """(N, C, L) or (C, L), weight (C, O / groups, K), bias (O,) or None -> (N, O, OL) or (O, OL), flat as conv1d's."""
+    """(N, C, L) or (C, L), weight (C, O / groups, K), bias (O,) or None -> (N, O, OL) or (O, OL), flat as conv1d's.
+
+    >>> F.conv_transpose1d(weft.ones((1, 2, 8)), weft.ones((2, 4, 2)), stride=2).shape
+    (1, 4, 16)
+    """
     if input.ndim not in (2, 3) or weight.ndim != 3:
         raise ValueError(
             "conv_transpose1d: expected input (N, C, L) or (C, L) and weight (C, O, K), "
@@ -148,6 +176,10 @@ def batch_norm(
 
     In training the running ones, (C,) or None, are moved towards the batch's by `momentum`, in place. residual, of the
     input's shape, is added to the result; with relu, what is negative then becomes 0.
+
+    >>> F.batch_norm(weft.asarray([[1.0], [3.0]]), None, None, training=True).numpy().round(3)
+    array([[-1.],
+           [ 1.]], dtype=float32)
     """
     out, mean, var = ops.batch_norm(
         input, weight, bias, running_mean, running_var, residual, training=training, momentum=momentum, eps=eps,
@@ -162,17 +194,30 @@ def batch_norm(
 def layer_norm(
     input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
-    """(..., *normalized_shape) -> same shape: mean 0, variance 1 over those dimensions, times weight, plus bias."""
+    """(..., *normalized_shape) -> same shape: mean 0, variance 1 over those dimensions, times weight, plus bias.
+
+    >>> F.layer_norm(weft.asarray([[1.0, 3.0]]), 2).numpy().round(3)
+    array([[-1.,  1.]], dtype=float32)
+    """
     return ops.layer_norm(input, weight, bias, normalized_shape=shape_of(normalized_shape), eps=eps)
 
 
 def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
-    """(..., *normalized_shape) -> same shape: divided by the root mean square over those dimensions, times weight."""
+    """(..., *normalized_shape) -> same shape: divided by the root mean square over those dimensions, times weight.
+
+    >>> F.rms_norm(weft.asarray([[3.0, 4.0]]), 2).numpy().round(4)
+    array([[0.8485, 1.1314]], dtype=float32)
+    """
     return ops.rms_norm(input, weight, normalized_shape=shape_of(normalized_shape), eps=eps)
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """(N, C, ...) -> same shape: each of num_groups groups of channels to mean 0 and variance 1 in each sample."""
+    """(N, C, ...) -> same shape: each of num_groups groups of channels to mean 0 and variance 1 in each sample.
+
+    >>> F.group_norm(weft.asarray([[[1.0], [3.0]]]), 1).numpy().round(3)
+    array([[[-1.],
+            [ 1.]]], dtype=float32)
+    """
     return ops.group_norm(input, weight, bias, num_groups=num_groups, eps=eps)
 
 
@@ -191,6 +236,9 @@ def instance_norm(
     use_input_stats: false for the running statistics (C,) instead. Where they are given, they are moved towards the
     batch's mean and variance (unbiased, averaged over the samples) by `momentum`, in place.  ValueError for one value
     per channel, whose variance says nothing.  Ulyanov et al., 2016.
+
+    >>> F.instance_norm(weft.asarray([[[1.0, 3.0]]])).numpy().round(3)
+    array([[[-1.,  1.]]], dtype=float32)
     """
     if input.ndim < 3:
         raise ValueError(f"instance_norm: expected input (N, C, ...), got {input.shape}")
@@ -213,6 +261,9 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
     """(N, C, ...) -> same shape: each value over (k + alpha mean of the squares of `size` channels around it)^beta.
 
     Channels past the ends count as zeros.  Krizhevsky et al., 2012.
+
+    >>> F.local_response_norm(weft.ones((1, 4, 2, 2)), 3).shape
+    (1, 4, 2, 2)
     """
     if input.ndim < 3 or size < 1:
         raise ValueError(f"local_response_norm: expected input (N, C, ...) and size >= 1, got {input.shape} and {size}")

@@ -71,6 +71,10 @@ def triplet_margin_loss(
 
     Three of one shape (N, D) or (D,) -> (N,) or (), reduced. p: of the norm; eps: added to each difference. swap: the
     nearer of anchor and positive to the negative counts (Balntas et al., 2016).
+
+    >>> x = weft.asarray([[0.0, 0.0]])
+    >>> F.triplet_margin_loss(x, x, x).item()
+    1.0
     """
     (a, b, c), finished = prepared("triplet_margin_loss", reduction, anchor, positive, negative)
     same_shape("triplet_margin_loss", anchor=a, positive=b, negative=c)
@@ -86,6 +90,10 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     """1 - cosine where target is 1, max(cosine - margin, 0) where it is -1.
 
     input1 and input2 (N, D) or (D,), target (N,) or () -> target's shape, reduced. margin in [-1, 1].
+
+    >>> x = weft.asarray([[1.0, 0.0]])
+    >>> F.cosine_embedding_loss(x, x, weft.asarray([1.0])).item()
+    0.0
     """
     (a, b, t), finished = prepared("cosine_embedding_loss", reduction, input1, input2, target)
     same_shape("cosine_embedding_loss", input1=a, input2=b)
@@ -103,6 +111,9 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
     """max(-target (input1 - input2) + margin, 0): target 1 says that input1 shall be larger, -1 that input2 shall.
 
     All of one shape -> that shape, reduced.
+
+    >>> F.margin_ranking_loss(weft.asarray([1.0]), weft.asarray([3.0]), weft.asarray([1.0])).item()
+    2.0
     """
     (a, b, t), finished = prepared("margin_ranking_loss", reduction, input1, input2, target)
     same_shape("margin_ranking_loss", input1=a, input2=b, target=t)
@@ -110,7 +121,11 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
 
 
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
-    """input where target is 1, max(margin - input, 0) where it is -1: input is a distance.  One shape, reduced."""
+    """input where target is 1, max(margin - input, 0) where it is -1: input is a distance.  One shape, reduced.
+
+    >>> F.hinge_embedding_loss(weft.asarray([0.25, 0.25]), weft.asarray([1.0, -1.0])).item()
+    0.5
+    """
     (x, t), finished = prepared("hinge_embedding_loss", reduction, input, target)
     same_shape("hinge_embedding_loss", input=x, target=t)
     return finished(ops.where(t != 1, positive_part(margin - x), 0.0) + ops.where(t != -1, x, 0.0))
@@ -128,6 +143,9 @@ def poisson_nll_loss(
 
     The negative log-likelihood of counts `target` under a Poisson distribution of mean exp(input), or input. full: add
     Stirling's approximation of log(target!) where target > 1.
+
+    >>> F.poisson_nll_loss(weft.asarray([0.0]), weft.asarray([2.0])).item()
+    1.0
     """
     (x, t), finished = prepared("poisson_nll_loss", reduction, input, target)
     same_shape("poisson_nll_loss", input=x, target=t)
@@ -147,6 +165,9 @@ def gaussian_nll_loss(
     input and target of one shape; var of that shape, or with its last dimension 1 or left out, or a number -> that
     shape, reduced. var counts as at least eps, which its gradient passes over. full: add log(2 pi) / 2. ValueError for
     a negative number as var.  Nix and Weigend, 1994.
+
+    >>> F.gaussian_nll_loss(weft.asarray([1.0]), weft.asarray([3.0]), weft.asarray([1.0])).item()
+    2.0
     """
     (x, t, v), finished = prepared("gaussian_nll_loss", reduction, input, target, var)
     same_shape("gaussian_nll_loss", input=x, target=t)
@@ -178,6 +199,9 @@ def focal_loss(
     where the target is 1 and 1 - alpha where it is 0 (alpha None: 1). More: input (N, C, ...) of raw scores and integer
     labels (N, ...) -> (N, ...), reduced; a is weight (C,) at the label, or 1. IndexError for a label out of range. Lin
     et al., "Focal loss for dense object detection" (2017).
+
+    >>> F.focal_loss(weft.asarray([0.0]), weft.asarray([1.0])).item()
+    0.043321698904037476
     """
     (x, t), finished = prepared("focal_loss", reduction, input, target)
     if gamma < 0:
@@ -205,6 +229,10 @@ def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "me
 
     input: probabilities (N, C, ...), target of the same shape in [0, 1] -> (N, C), reduced; smooth: makes two empty
     masks agree.  Milletari, Navab and Ahmadi, "V-Net" (2016), whose smooth is 0.
+
+    >>> x = weft.asarray([[[1.0, 0.0]]])
+    >>> F.dice_loss(x, x).item()
+    0.0
     """
     (x, t), finished = prepared("dice_loss", reduction, input, target)
     same_shape("dice_loss", input=x, target=t)

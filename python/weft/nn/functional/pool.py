@@ -59,6 +59,9 @@ def max_pool2d(
     """(N, C, H, W) -> (N, C, OH, OW): the largest value of each window; stride defaults to the kernel's size.
 
     return_indices: also where it stands in its image, int64 (N, C, OH, OW), counted row by row.
+
+    >>> F.max_pool2d(weft.ones((1, 3, 4, 4)), 2).shape
+    (1, 3, 2, 2)
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
     return images(ops.max_pool2d, input, kernel_size, **options, return_indices=return_indices)
@@ -73,7 +76,11 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """(N, C, L) -> (N, C, OL): the largest value of each window, and with return_indices where it stands."""
+    """(N, C, L) -> (N, C, OL): the largest value of each window, and with return_indices where it stands.
+
+    >>> F.max_pool1d(weft.asarray([[[1.0, 3.0, 5.0, 7.0]]]), 2).numpy()
+    array([[[3., 7.]]], dtype=float32)
+    """
     sizes = ("kernel_size", 1, kernel_size), ("stride", 1, kernel_size if stride is None else stride)
     sides = ("padding", 0, padding), ("dilation", 1, dilation)
     options = {"ceil_mode": ceil_mode, "return_indices": return_indices}
@@ -93,6 +100,9 @@ def avg_pool2d(
 
     count_include_pad: whether zeros of the padding count. divisor_override: what each window's sum is divided by.
     ValueError for a divisor of 0.
+
+    >>> F.avg_pool2d(weft.ones((1, 3, 4, 4)), 2).shape
+    (1, 3, 2, 2)
     """
     options = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     if divisor_override is None:
@@ -118,19 +128,31 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Any:
-    """(N, C, L) -> (N, C, OL): the mean of each window; arguments as avg_pool2d."""
+    """(N, C, L) -> (N, C, OL): the mean of each window; arguments as avg_pool2d.
+
+    >>> F.avg_pool1d(weft.asarray([[[1.0, 3.0, 5.0, 7.0]]]), 2).numpy()
+    array([[[2., 6.]]], dtype=float32)
+    """
     sizes = ("kernel_size", 1, kernel_size), ("stride", 1, kernel_size if stride is None else stride)
     options = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
     return sequences("avg_pool1d", avg_pool2d, input, *sizes, ("padding", 0, padding), **options)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
-    """(N, C, H, W) -> (N, C, *output_size): the mean of windows laid evenly; None keeps the input's size."""
+    """(N, C, H, W) -> (N, C, *output_size): the mean of windows laid evenly; None keeps the input's size.
+
+    >>> F.adaptive_avg_pool2d(weft.ones((1, 3, 5, 7)), (1, 2)).shape
+    (1, 3, 1, 2)
+    """
     return images(ops.adaptive_avg_pool2d, input, output_size)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Any:
-    """(N, C, L) -> (N, C, output_size): the mean of windows laid evenly."""
+    """(N, C, L) -> (N, C, output_size): the mean of windows laid evenly.
+
+    >>> F.adaptive_avg_pool1d(weft.asarray([[[1.0, 3.0, 5.0, 7.0]]]), 2).numpy()
+    array([[[2., 6.]]], dtype=float32)
+    """
     return sequences("adaptive_avg_pool1d", adaptive_avg_pool2d, input, ("output_size", 1, output_size))
 
 
@@ -139,12 +161,19 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
 
     return_indices: also where it stands in its image, int64 of the same shape, counted row by row. Of equal values the
     first counts. Windows as in adaptive_avg_pool2d.
+
+    >>> F.adaptive_max_pool2d(weft.ones((1, 3, 5, 7)), (1, 2)).shape
+    (1, 3, 1, 2)
     """
     return images(adaptive_max, input, output_size, return_indices)
 
 
 def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
-    """(N, C, L) -> (N, C, output_size): the largest value of windows laid evenly, and where with return_indices."""
+    """(N, C, L) -> (N, C, output_size): the largest value of windows laid evenly, and where with return_indices.
+
+    >>> F.adaptive_max_pool1d(weft.asarray([[[1.0, 3.0, 5.0, 7.0]]]), 2).numpy()
+    array([[[3., 7.]]], dtype=float32)
+    """
     size = ("output_size", 1, output_size)
     return sequences("adaptive_max_pool1d", adaptive_max_pool2d, input, size, return_indices=return_indices)
 
@@ -184,13 +213,20 @@ def lp_pool2d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None
     """(N, C, H, W) -> (N, C, OH, OW): (sum of x^norm_type)^(1 / norm_type) of each window, as PyTorch defines it.
 
     A negative sum gives 0.
+
+    >>> F.lp_pool2d(weft.ones((1, 3, 4, 4)), 2, 2).shape
+    (1, 3, 2, 2)
     """
     kernel = tuple_of(kernel_size, 2, "lp_pool2d: kernel_size")
     return power_mean(avg_pool2d(input**norm_type, kernel, stride, 0, ceil_mode), norm_type, kernel[0] * kernel[1])
 
 
 def lp_pool1d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
-    """(N, C, L) -> (N, C, OL): (sum of x^norm_type)^(1 / norm_type) of each window; see lp_pool2d."""
+    """(N, C, L) -> (N, C, OL): (sum of x^norm_type)^(1 / norm_type) of each window; see lp_pool2d.
+
+    >>> F.lp_pool1d(weft.asarray([[[3.0, 4.0]]]), 2, 2).numpy()
+    array([[[5.]]], dtype=float32)
+    """
     (kernel,) = tuple_of(kernel_size, 1, "lp_pool1d: kernel_size")
     return power_mean(avg_pool1d(input**norm_type, kernel, stride, 0, ceil_mode), norm_type, kernel)
 

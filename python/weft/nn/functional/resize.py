@@ -145,6 +145,9 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
     """(..., C r^2, H, W) -> (..., C, H r, W r): r^2 channels become r x r pixels.  Shi et al., 2016.
 
     ValueError where the channels cannot be divided so.
+
+    >>> F.pixel_shuffle(weft.ones((1, 8, 2, 2)), 2).shape
+    (1, 2, 4, 4)
     """
     r = upscale_factor
     if r < 1 or input.ndim < 3 or input.shape[-3] % (r * r):
@@ -157,7 +160,11 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
 
 
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
-    """(..., C, H r, W r) -> (..., C r^2, H, W): the inverse of pixel_shuffle."""
+    """(..., C, H r, W r) -> (..., C r^2, H, W): the inverse of pixel_shuffle.
+
+    >>> F.pixel_unshuffle(weft.ones((1, 2, 4, 4)), 2).shape
+    (1, 8, 2, 2)
+    """
     r = downscale_factor
     if r < 1 or input.ndim < 3 or input.shape[-1] % r or input.shape[-2] % r:
         raise ValueError(f"pixel_unshuffle: expected input (..., C, H * {r}, W * {r}), got {input.shape}")
@@ -180,6 +187,9 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     """(N, C, H, W) or (C, H, W) -> (N, C KH KW, L): the windows of an image as columns, L = OH OW of them.
 
     ValueError where not even one window fits.
+
+    >>> F.unfold(weft.ones((1, 3, 4, 4)), 2, stride=2).shape
+    (1, 12, 4)
     """
     kernel, spread, sides, step = geometry(
         "unfold", kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride
@@ -199,6 +209,9 @@ def fold(input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padd
     """(N, C KH KW, L) or (C KH KW, L) -> (N, C, *output_size): windows added up where they lie; unfold's transpose.
 
     ValueError where L is not the number of windows of such an image.
+
+    >>> F.fold(weft.ones((1, 4, 4)), (4, 4), 2, stride=2).shape
+    (1, 1, 4, 4)
     """
     image, kernel, spread, sides, step = geometry(
         "fold", output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride

@@ -44,6 +44,9 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Merge the dimensions from start_dim to end_dim into one.
 
     ValueError where the input has no such dimensions.
+
+    >>> F.flatten(weft.ones((2, 3, 4)), 1).shape
+    (2, 12)
     """
     n = input.ndim
     start, end = start_dim + n if start_dim < 0 else start_dim, end_dim + n if end_dim < 0 else end_dim
@@ -58,7 +61,11 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
-    """Split dimension `dim` into `sizes`, one of which may be -1."""
+    """Split dimension `dim` into `sizes`, one of which may be -1.
+
+    >>> F.unflatten(weft.ones((4, 6)), 1, (2, 3)).shape
+    (4, 2, 3)
+    """
     if not -input.ndim <= dim < input.ndim:
         raise ValueError(f"unflatten: expected dim within shape {input.shape}, got {dim}")
     dim %= input.ndim
@@ -70,6 +77,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
 
     mode: "constant" (with `value`, 0 by default; negative numbers cut off), "reflect", "replicate", "circular".
     ValueError for more pairs than dimensions, or a reflection wider than the input.
+
+    >>> F.pad(weft.asarray([1.0, 2.0]), (1, 2)).numpy()
+    array([0., 1., 2., 0., 0.], dtype=float32)
     """
     pairs = list(zip(pad[::2], pad[1::2]))
     if len(pad) % 2 or len(pairs) > input.ndim:
@@ -101,7 +111,12 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
-    """(...) of integers in [0, num_classes) -> (..., num_classes) of 0 and 1, int64; -1 takes the largest plus 1."""
+    """(...) of integers in [0, num_classes) -> (..., num_classes) of 0 and 1, int64; -1 takes the largest plus 1.
+
+    >>> F.one_hot(weft.asarray([1, 0]), 3).numpy()
+    array([[0, 1, 0],
+           [1, 0, 0]])
+    """
     labels = tensor.data if hasattr(tensor, "requires_grad") else tensor
     labels = labels if isinstance(labels, OnDevice) else np.asarray(labels)
     if labels.dtype.kind not in "iu":
@@ -124,12 +139,20 @@ def norm(input: Any, p: float, dim: int, eps: float) -> Any:
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
-    """Divide by the p-norm along `dim`, which is taken as at least eps.  Same shape."""
+    """Divide by the p-norm along `dim`, which is taken as at least eps.  Same shape.
+
+    >>> F.normalize(weft.asarray([[3.0, 4.0]])).numpy()
+    array([[0.6, 0.8]], dtype=float32)
+    """
     return input / norm(input, p, dim, eps)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """The cosine of the angle between vectors along `dim`, in [-1, 1].  Same shapes -> that shape without `dim`."""
+    """The cosine of the angle between vectors along `dim`, in [-1, 1].  Same shapes -> that shape without `dim`.
+
+    >>> F.cosine_similarity(weft.asarray([[1.0, 0.0]]), weft.asarray([[1.0, 1.0]])).numpy()
+    array([0.70710677], dtype=float32)
+    """
     if x1.shape != x2.shape:
         raise ValueError(f"cosine_similarity: expected equal shapes, got {x1.shape} and {x2.shape}")
     return ops.sum(x1 / norm(x1, 2, dim, eps) * (x2 / norm(x2, 2, dim, eps)), axis=dim)
@@ -139,6 +162,9 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     """The p-norm of x1 - x2 + eps along the last dimension.  (..., D), (..., D) -> (...); p may be inf.
 
     ValueError unless the shapes broadcast.
+
+    >>> F.pairwise_distance(weft.asarray([[0.0, 0.0]]), weft.asarray([[3.0, 4.0]])).numpy().round(3)
+    array([5.], dtype=float32)
     """
     d = ops.abs(x1 - x2 + eps)
     if p == float("inf"):
