@@ -67,7 +67,7 @@ UNARY = {
     "square": [(0.0, 0.0), (-0.0, 0.0), (inf, inf), (-inf, inf), (nan, nan)],
     "sqrt": [*ODD, (-1.0, nan), (-inf, nan), (inf, inf)],
     "tan": [*ODD, (inf, nan), (-inf, nan)],
-    "tanh": [(nan, nan), (0.0, 0.0), (inf, 1.0), (-inf, -1.0)],
+    "tanh": [*ODD, (inf, 1.0), (-inf, -1.0)],
     "trunc": [*WHOLE, (-0.5, -0.0), (2.5, 2.0), (-2.5, -2.0)],
 }
 
