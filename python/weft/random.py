@@ -20,6 +20,10 @@ from weft.backends.array import namespace, on_devices
 from weft.backends.device import check_device, place
 from weft.backends.reference.random import LOW, UNIFORM_BITS, philox4x32, threshold
 
+__all__ = """
+    bernoulli fold Generator get_state integers normal permutation seed set_state uniform
+""".split()
+
 Shape = int | Sequence[int]
 Array = np.ndarray[Any, Any]
 

@@ -10,6 +10,10 @@ import numpy as np
 from weft import autograd
 from weft.autograd import Tensor, enable_grad, no_grad
 
+__all__ = """
+    gradcheck gradgradcheck
+""".split()
+
 Function = Callable[..., Any]
 DOUBLE = (np.float64, np.complex128)
 

@@ -18,6 +18,11 @@ from weft import random
 from weft.autograd import Tensor
 from weft.backends.device import beside
 
+__all__ = """
+    calculate_gain constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ orthogonal_ trunc_normal_
+    uniform_ xavier_normal_ xavier_uniform_ zeros_
+""".split()
+
 SQRT2 = math.sqrt(2.0)
 
 

@@ -142,7 +142,11 @@ def fft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwar
 
 
 def ifft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Any:
-    """The inverse of `fft` along `axis`, with its arguments: sums of x_k exp(2 pi i j k / n), divided by n."""
+    """The inverse of `fft` along `axis`, with its arguments: sums of x_k exp(2 pi i j k / n), divided by n.
+
+    >>> weft.fft.ifft(weft.fft.fft(weft.asarray([1.0, 2.0]))).numpy()
+    array([1.+0.j, 2.+0.j], dtype=complex64)
+    """
     x, axis = one_axis("ifft", x, n, axis, norm, True)
     return RECORDED["ifftn"](x, axes=(axis,), norm=norm)
 

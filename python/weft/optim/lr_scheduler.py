@@ -16,6 +16,11 @@ from typing import Any
 from weft.backends import capturing
 from weft.optim.optimizer import Optimizer
 
+__all__ = """
+    ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR ExponentialLR LambdaLR LinearLR LRScheduler
+    MultiStepLR OneCycleLR PolynomialLR ReduceLROnPlateau SequentialLR StepLR
+""".split()
+
 
 def not_recorded() -> None:
     """Rates are the host's: a replay would not move them."""
@@ -26,6 +31,13 @@ class LRScheduler:
     """Base: a subclass has `get_lr`, the rates of all groups at step `self.last_epoch` from `self.base_lrs`.
 
     last_epoch: the step that was last taken when resuming, whose groups must have "initial_lr"; -1 to start.
+
+    >>> class Constant(LRScheduler):
+    ...     def get_lr(self):
+    ...         return list(self.base_lrs)
+    >>> optimizer = weft.optim.SGD([nn.Parameter([1.0])], lr=0.5)
+    >>> Constant(optimizer).get_last_lr()
+    [0.5]
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1):

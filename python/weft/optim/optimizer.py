@@ -21,6 +21,9 @@ class Optimizer:
 
     params: Tensors, (name, Tensor) pairs, or dicts with "params" and the values of that group; a Tensor must be a leaf
     with a floating dtype, and come once. `param_groups` is a list of dicts as in PyTorch: {"params": [...], "lr": ...}.
+
+    >>> isinstance(weft.optim.SGD([nn.Parameter([1.0])], lr=0.1), weft.optim.Optimizer)
+    True
     """
 
     primitive: Any  # params, grads, one list per name of `kept`; the values of the group and those of `step` by keyword

@@ -13,6 +13,11 @@ class Callback:
 
     The trainer's `step`, `records`, `model` and `optimizer` may be read; setting `trainer.stopped = True` ends the run
     after the current step.
+
+    >>> class Print(weft.train.Callback):
+    ...     def on_round(self, trainer, record):
+    ...         print(record["loss"])
+    >>> trainer = weft.train.Trainer(model, optimizer, loss, callbacks=[Print()])  # doctest: +SKIP
     """
 
     def on_step(self, trainer: Trainer) -> None:
