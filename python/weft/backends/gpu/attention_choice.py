@@ -12,8 +12,6 @@ from weft.backends.gpu import gemm_choice
 
 #: What rows of q, k and v are filled up to: a kernel for each.
 HEADS = (32, 64, 96, 128, 160, 192, 256)
-#: KiB of shared memory that a block may have.
-SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 90: 227, 120: 99}
 #: Modules with kernels for one generation: `fits(problem)` says whether one takes a problem, and then
 #: `forward(call)` (attention.Call) writes call.out and call.lse.
 SPECIAL = ("attention_sm90",)
@@ -66,7 +64,7 @@ class Problem:
     @property
     def shared(self) -> int:
         """Bytes that a block may have."""
-        return SHARED[max(c for c in SHARED if c <= self.capability)] << 10
+        return gemm_choice.most_shared(self.capability)
 
 
 @dataclasses.dataclass(frozen=True)

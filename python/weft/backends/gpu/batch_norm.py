@@ -9,8 +9,6 @@ import struct
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from weft.backends import reference as K
 from weft.backends.gpu import entry, rows
 from weft.backends.gpu.array import empty
@@ -62,7 +60,7 @@ class Call:
         self.walk = walk_over(x.size // x.shape[1], x.shape[1], x.dtype.itemsize)
         self.defines = self.walk.defines(x.dtype.char, dtype.char)
         self.device, self.dtype = x.device_name, dtype
-        self.real = np.dtype(np.float64 if x.dtype.char == "d" else np.float32)
+        self.real = rows.real_of(x)
 
     def parameter(self, p: Any) -> Any:
         if p is None:

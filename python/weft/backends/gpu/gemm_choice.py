@@ -71,6 +71,15 @@ class Device:
     wgmma: int = 0
 
 
+#: KiB of shared memory that a block may have; a multiprocessor has one more since 8.0, and each block takes one more.
+SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 90: 227, 120: 99}
+
+
+def most_shared(capability: int) -> int:
+    """Bytes of shared memory that a block may have."""
+    return SHARED[max(c for c in SHARED if c <= capability)] << 10
+
+
 # T4, A100, A10, L40S, H100 SXM, B200, RTX 5090: one typical device per generation. wgmma exists on 9.0 alone; mma.sync
 # reaches about 0.6 of its rate there.
 DEVICES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weft.backends.gpu.gemm_choice import Configuration, Device, register
+from weft.backends.gpu.gemm_choice import Configuration, Device, most_shared, register
 from weft.backends.gpu.gemm_product import C_TYPES, Product
 from weft.backends.gpu.gemm_simt import launcher
 
@@ -25,8 +25,6 @@ ROWS: tuple[Configuration, ...] = (
     Configuration(16, 128, 64, 1, 4, 3, blocks=4),
     Configuration(32, 32, 64, 1, 1, 3, blocks=8),
 )
-#: KiB of shared memory that a block may have; a multiprocessor has one more since 8.0, and each block takes one more.
-SHARED = {75: 64, 80: 163, 86: 99, 87: 163, 88: 99, 90: 227, 120: 99}
 
 
 class Mma:
@@ -43,8 +41,9 @@ class Mma:
         least = {"float16": 75, "bfloat16": 80, "float32": 80}.get(product.dtype)
         if least is None or product.capability < least:
             return f"{product.dtype} on sm_{product.capability}"
-        if self.shared_bytes(product, configuration) > most_shared(product):
-            return f"{self.shared_bytes(product, configuration)} bytes of shared memory, of {most_shared(product)}"
+        shared, most = self.shared_bytes(product, configuration), most_shared(product.capability)
+        if shared > most:
+            return f"{shared} bytes of shared memory, of {most}"
         if narrow(product) and (configuration.sums == 128 or configuration.threads == 32):
             return "rows at no multiple of 16 bytes, which pass through registers that the sums of this tile take"
         return ""
@@ -55,7 +54,8 @@ class Mma:
     def resident(self, product: Product, configuration: Configuration) -> int:
         blocks = max(1, configuration.blocks // 2) if narrow(product) else configuration.blocks
         reserved = 1024 if product.capability >= 80 else 0
-        return min(blocks, (most_shared(product) + reserved) // (self.shared_bytes(product, configuration) + reserved))
+        shared = self.shared_bytes(product, configuration)
+        return min(blocks, (most_shared(product.capability) + reserved) // (shared + reserved))
 
     def stages(self, product: Product, configuration: Configuration) -> int:
         return configuration.stages if product.capability >= 80 else 2
@@ -86,10 +86,6 @@ class Mma:
 def narrow(product: Product) -> bool:
     """Whether some rows cannot be copied by 16 bytes."""
     return min(product.a.bytes, product.b.bytes) < 16
-
-
-def most_shared(product: Product) -> int:
-    return SHARED[max(c for c in SHARED if c <= product.capability)] << 10
 
 
 MMA = Mma()

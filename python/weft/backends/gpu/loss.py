@@ -54,7 +54,7 @@ class Call:
         self.labels = index_array("cross_entropy", labels, self.device)
         self.team = team_of(classes, logits.dtype.itemsize)
         self.defines = defines(self.team, logits.dtype.char, self.labels.dtype.char)
-        self.real = np.dtype(np.float64 if logits.dtype.char == "d" else np.float32)
+        self.real = rows.real_of(logits)
         self.weight = weight if weight is None else rows.dense(as_real(weight, self.real))
         total = reduce("sum", self.weight) if weight is not None and label_smoothing else None
         message = f"{name}: expected labels in [0, {classes})"
@@ -127,7 +127,7 @@ class Head:
         self.x, self.weight, self.bias, self.labels, self.classes = x, weight, bias, labels, classes
         self.options = options["ignore_index"], options["label_smoothing"]
         self.shape = options.get("shape") or labels.shape
-        self.real = np.dtype(np.float64 if x.dtype.char == "d" else np.float32)
+        self.real = rows.real_of(x)
         self.many = rows_at_once(x.shape[0], weight.shape[0], x.dtype.itemsize, options["chunk"])
 
     def empty(self, *shape: int, dtype: Any = None) -> Any:

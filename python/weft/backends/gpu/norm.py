@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from weft.backends import reference as K
 from weft.backends.gpu import entry, rows
 from weft.backends.gpu.array import empty
@@ -44,16 +42,12 @@ def parameters(x: Any, *given: Any) -> tuple[str, list[Any]]:
     return dtype.char, [p if p is None else rows.dense(p) for p in same]
 
 
-def real_of(x: Any) -> np.dtype[Any]:
-    return np.dtype(np.float64 if x.dtype.char == "d" else np.float32)
-
-
 def forward(name: str, x: Any, weight: Any, bias: Any, eps: float) -> list[Any]:
     """[out, mean, rstd] of layer_norm, [out, rstd] of rms_norm."""
     rows.check_columns(name, x.shape[-1])
     char, (weight, bias) = parameters(x, weight, bias)
     x, columns = rows.dense(x), x.shape[-1]
-    team, count, real = team_of(columns, x.dtype.itemsize), x.size // columns, real_of(x)
+    team, count, real = team_of(columns, x.dtype.itemsize), x.size // columns, rows.real_of(x)
     layer = name == "layer_norm"
     outs = [empty(x.shape, x.dtype, x.device_name)]
     outs += [empty((*x.shape[:-1], 1), real, x.device_name) for _ in range(2 if layer else 1)]
@@ -70,7 +64,7 @@ def backward(name: str, g: Any, x: Any, weight: Any, statistics: list[Any], with
     char, (weight,) = parameters(x, weight)
     g, x, columns = rows.dense(g), rows.dense(x), x.shape[-1]
     statistics = [rows.dense(s) for s in statistics]  # mean and rstd, or rstd
-    count, device, real = x.size // columns, x.device_name, real_of(x)
+    count, device, real = x.size // columns, x.device_name, rows.real_of(x)
     team = team_of(columns, x.dtype.itemsize, backward=True)
     out = empty(x.shape, x.dtype, device)
     sums = with_bias or weight is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from weft.backends.gpu import layout
 from weft.backends.gpu.array import contiguous
 from weft.backends.gpu.expressions import STORAGE
@@ -61,6 +63,11 @@ def dense(x: Any) -> Any:
 
 def aligned(x: Any) -> Any:
     return x if x.pointer % 16 == 0 else apply("copy", x)
+
+
+def real_of(x: Any) -> np.dtype[Any]:
+    """The dtype that the elements of x are computed in."""
+    return np.dtype(np.float64 if x.dtype.char == "d" else np.float32)
 
 
 def memory_order(x: Any) -> tuple[int, ...]:
