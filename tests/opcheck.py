@@ -374,8 +374,7 @@ def checks(cases: list[Case]) -> dict[str, Callable[..., None]]:
         return pytest.mark.needs("emulator")(pytest.mark.gpu(pytest.mark.parametrize("case", rows)(test)))
 
     differentiable = [c for c in cases if c.grad]
-    first = {c.fn.__name__: c for c in reversed(cases) if c.half and not c.slow and not c.off_device}.values()
-    others = [c for c in cases if c.half and not any(c is f for f in first)]
+    half = [c for c in cases if c.half]  # a third each time on a device: every kernel has such tests of its own
     made = {
         "test_value": over(check_value, cases),
         "test_dtypes": over(check_dtypes, cases),
@@ -385,8 +384,10 @@ def checks(cases: list[Case]) -> dict[str, Callable[..., None]]:
         "test_layouts": over(check_layouts, [c for c in differentiable if c.layouts]),
         "test_native": over(check_native, differentiable),
         "test_device": on_device(check_device, cases),
-        "test_device_bfloat16": on_device(check_device_bfloat16, list(first)),
-        "test_device_bfloat16_of_others": pytest.mark.slow(on_device(check_device_bfloat16, others)),
+        "test_device_bfloat16": on_device(check_device_bfloat16, half[::3]),
+        "test_device_bfloat16_of_others": pytest.mark.slow(
+            on_device(check_device_bfloat16, [c for i, c in enumerate(half) if i % 3])
+        ),
         "test_device_dtypes": pytest.mark.slow(on_device(check_device_dtypes, cases)),
         "test_device_second_order": on_device(check_device_second_order, [c for c in differentiable if c.order >= 2]),
         "test_device_layouts": on_device(check_device_layouts, [c for c in differentiable if c.layouts]),
