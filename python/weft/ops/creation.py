@@ -177,6 +177,8 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     dtype = as_dtype("arange", dtype)
     if stop is None:
         start, stop = 0, start
+    if not step:
+        raise ValueError(f"arange: expected a step other than 0, got {step}")
     if all([isinstance(n, (int, np.integer)) for n in (start, stop, step)]):
         return moved(counted(int(start), int(stop), int(step), dtype or INT64), device)
     values = np.arange(start, stop, step)

@@ -33,13 +33,17 @@ def raw_index(index: Any, x: Any, by: str) -> Any:
 
 
 def as_indices(indices: Any, x: Any, by: str) -> Any:
-    """Positions in x as a raw array on its device."""
+    """Positions in x as a raw array on its device; TypeError unless they are integers."""
     if isinstance(indices, Tensor):
         indices = indices.data
+    elif isinstance(indices, list) and not indices:
+        indices = np.empty(0, np.intp)
     elif not isinstance(indices, ARRAYS) or (type(indices) is np.ndarray and device_of(x) != "cpu"):
         indices = beside(indices, x)
     if type(indices) is not np.ndarray or device_of(x) != "cpu":
         check_together(by, (x.data if isinstance(x, Tensor) else x, indices))
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"{by}: expected integer indices, got {indices.dtype}")
     return indices
 
 
@@ -126,16 +130,16 @@ def out_of_range(indices: Any, n: int) -> bool:
     return type(indices) is np.ndarray and bool(indices.size and (indices.min() < -n or indices.max() >= n))
 
 
-@op(name="take_along_axis")
+@op(name="take")
 def take_at(x, *, indices, axis):
     n = x.shape[axis]
     if out_of_range(indices, n):
         bad = int(indices[(indices < -n) | (indices >= n)].reshape(-1)[0])
         raise IndexError(f"take: expected indices below {n} along axis {axis} of shape {x.shape}, got {bad}")
-    shape, where = x.shape, axis % x.ndim
+    shape = x.shape
 
     def vjp(g):
-        return put_at(g, indices=indices, axis=where, shape=shape)
+        return put_at(g, indices=indices, axis=axis, shape=shape)
 
     return namespace(x).take(x, indices, axis=axis), (vjp,)
 
@@ -164,6 +168,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
         if x.ndim != 1:
             raise ValueError(f"take: expected axis= for an array of shape {x.shape}")
         axis = 0
+    (axis,) = normal_axes("take", axis, x.ndim)
     return take_at(x, indices=as_indices(indices, x, "take"), axis=axis)
 
 
@@ -176,7 +181,7 @@ def along(indices: Any, axis: int) -> tuple[Any, ...]:
     return tuple(grid)
 
 
-@op(name="take")
+@op(name="take_along_axis")
 def gather(x, *, indices, axis):
     shape = x.shape
     index = along(indices, axis)

@@ -107,6 +107,9 @@ def moveaxis(x, /, source, destination):
     >>> weft.moveaxis(weft.ones((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
+    source, destination = [normal_axes("moveaxis", axes, x.ndim) for axes in (source, destination)]
+    if len(source) != len(destination):
+        raise ValueError(f"moveaxis: expected as many destinations as sources, got {destination} and {source}")
     return namespace(x).moveaxis(x, source, destination), (lambda g: namespace(g).moveaxis(g, destination, source),)
 
 
@@ -160,6 +163,9 @@ def roll(x, /, shift, *, axis=None):
     >>> weft.roll(weft.asarray([1, 2, 3]), 1).numpy()
     array([3, 1, 2])
     """
+    shifts = shift if isinstance(shift, tuple) else (shift,)
+    if not all([isinstance(s, (int, np.integer)) for s in shifts]):
+        raise TypeError(f"roll: expected shift as an int or a tuple of them, got {shift!r}")
     back = tuple([-s for s in shift]) if isinstance(shift, tuple) else -shift
     return namespace(x).roll(x, shift, axis=axis), (lambda g: namespace(g).roll(g, back, axis=axis),)
 
@@ -211,6 +217,8 @@ def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Tensor:
         if repeats < 0:
             raise ValueError(f"repeat: expected repeats of 0 or more, got {repeats}")
         return repeat_each(x, repeats=repeats, axis=axis)
+    if not hasattr(repeats, "dtype"):
+        raise TypeError(f"repeat: expected repeats as an int or an array of them, got {type(repeats).__name__}")
     counts = on_host(repeats.data if isinstance(repeats, Tensor) else repeats)
     n = x.shape[axis]
     if counts.dtype.kind not in "iu":
