@@ -2,9 +2,9 @@
 
     python fuzz/mutated.py [--files 10000] [--seed 0]
 
-Prints one line of JSON: how many files were refused and how many could be read, and by how much the most greedy reading
-exceeded the size of its file. Ends with 1 at the first file that gives any other error, or makes the reader allocate
-more than twice its size (and what the header takes as Python objects).
+Prints one line of JSON: how many files were refused and how many could be read, and how many bytes the greediest
+reading took for each byte of its file, of files that are mostly data. Ends with 1 at the first file that gives any
+other error, or makes the reader allocate more than twice its size (and what the header takes as Python objects).
 """
 
 from __future__ import annotations
@@ -256,7 +256,8 @@ def main() -> int:
             if taken > 2 * size + PARSED * headers(folder) + FIXED:
                 print(f"file {i} of seed {options.seed} ({what}): took {taken} bytes for {size}", file=sys.stderr)
                 return 1
-            most = max(most, taken / size if size > FIXED else 0.0)
+            if size > max(FIXED, 10 * headers(folder)):
+                most = max(most, taken / size)
             counts[outcome] = counts.get(outcome, 0) + 1
             for file in folder.iterdir():
                 file.unlink()
