@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EDGE = 4  # rows and columns shown at each end of a long axis
 CELL = "padding:2px 8px;text-align:right;font-family:monospace"
-HEAD = "padding:2px 8px;text-align:left;color:#666;font-weight:normal"
+HEAD = "padding:2px 8px;text-align:left;opacity:0.6;font-weight:normal"
 
 
 def ends(n: int) -> list[int | None]:
@@ -57,7 +57,7 @@ def tensor_html(x: Tensor) -> str:
         line += f" · from {number(values.min().item())} to {number(values.max().item())}"
     title = ""
     if values.ndim > 2:
-        title = f'<div style="color:#666">[{", ".join("0" * (values.ndim - 2))}, :, :]</div>'
+        title = f'<div style="opacity:0.6">[{", ".join("0" * (values.ndim - 2))}, :, :]</div>'
         values = values[(0,) * (values.ndim - 2)]
     return f"<div>{line}{title}{table(values.reshape(1, -1) if values.ndim < 2 else values)}</div>"
 
@@ -66,7 +66,7 @@ def layer_html(name: str, module: Module) -> str:
     """One layer with its children folded inside it."""
     count = sum(p.size for p in module.parameters())
     text = f"<b>{escape(type(module).__name__)}</b>({escape(module.extra_repr())})"
-    text = (f"{escape(name)}: " if name else "") + text + f' <span style="color:#666">{count:,} parameters</span>'
+    text = (f"{escape(name)}: " if name else "") + text + f' <span style="opacity:0.6">{count:,} parameters</span>'
     children = [layer_html(path, child) for path, child in module.named_children()]
     if not children:
         return f'<div style="font-family:monospace;margin-left:16px">{text}</div>'

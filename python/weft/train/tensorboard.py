@@ -6,7 +6,6 @@ Writing needs no TensorBoard: the files are made in `events`.
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import socket
 import struct
@@ -301,4 +300,4 @@ def tagged(record: Mapping[str, Any]) -> list[tuple[str, float]]:
         else:
             name = key.removeprefix("validation_")
             found.append((f"{name}/{'validation' if name != key else 'train'}", float(number)))
-    return [(tag, number) for tag, number in found if not math.isnan(number) or "loss" in tag]
+    return found
