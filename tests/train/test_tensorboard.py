@@ -172,11 +172,11 @@ def test_graphs(tmp_path):
     graph = accumulated(tmp_path).Graph()
     nodes = {node.name: node for node in graph.node}
     assert len(nodes) == len(graph.node)
-    assert {"input_0", "0/weight", "0/correlate", "1/relu", "3/0/weight", "3/0/linear", "output_0"} <= set(nodes)
-    assert list(nodes["0/correlate"].input) == ["input_0", "0/weight", "0/bias"]
-    assert list(nodes["1/relu"].input) == ["0/correlate"]
+    assert {"input_0", "0/weight", "0/conv2d", "1/relu", "3/0/weight", "3/0/linear", "output_0"} <= set(nodes)
+    assert list(nodes["0/conv2d"].input) == ["input_0", "0/weight", "0/bias"]
+    assert list(nodes["1/relu"].input) == ["0/conv2d"]
     shape = lambda name: [d.size for d in nodes[name].attr["_output_shapes"].list.shape[0].dim]
-    assert shape("0/correlate") == [2, 4, 6, 6] and shape("output_0") == [2, 10] and shape("3/0/weight") == [10, 144]
+    assert shape("0/conv2d") == [2, 4, 6, 6] and shape("output_0") == [2, 10] and shape("3/0/weight") == [10, 144]
     assert all(i in nodes for node in graph.node for i in node.input)
 
 
@@ -237,10 +237,11 @@ class StopAt(weft.train.Callback):
 
 
 @needs("tensorboard")
-def test_a_resumed_run_writes_each_step_once(tmp_path):
+@pytest.mark.parametrize("every", [3, 1000], ids=["from_a_checkpoint", "from_the_start"])
+def test_a_resumed_run_writes_each_step_once(tmp_path, every):
     with pytest.raises(KeyError):
-        trainer(tmp_path, tensorboard=True, callbacks=[StopAt()], checkpoint_steps=3).fit(loader(), epochs=2)
-    trainer(tmp_path, tensorboard=True, callbacks=[weft.train.Callback()], checkpoint_steps=3).fit(
+        trainer(tmp_path, tensorboard=True, callbacks=[StopAt()], checkpoint_steps=every).fit(loader(), epochs=2)
+    trainer(tmp_path, tensorboard=True, callbacks=[weft.train.Callback()], checkpoint_steps=every).fit(
         loader(), epochs=2, resume=True
     )
     found = accumulated(tmp_path / "tensorboard")

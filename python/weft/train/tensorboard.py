@@ -42,7 +42,8 @@ class SummaryWriter:
 
     def __init__(self, folder: Path | str, flush_secs: float = 120.0):
         now = time.time()
-        name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{next(numbers)}"
+        # readers take a folder's files in the order of their names
+        name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{next(numbers):06d}"
         self.folder, self.flush_secs = Path(folder), flush_secs
         self.file = events.EventFile(self.folder / name, now)
         self.flushed = now
@@ -245,12 +246,12 @@ class TensorBoard(Callback):
         self.folder, self.histograms = Path(folder), histograms
         self.writer: SummaryWriter | None = None
         self.written = 0  # of the trainer's records
-        self.resumed = False
 
     def open(self, trainer: Trainer) -> SummaryWriter:
         if self.writer is None:
+            again = any(self.folder.glob("events.out.tfevents.*"))
             self.writer = SummaryWriter(self.folder)
-            if self.resumed:  # what the interrupted run wrote after its last checkpoint never happened
+            if again:  # what an interrupted run wrote after its last checkpoint never happened
                 self.writer.write(trainer.step, None, data(7, integer(1, START)))
         return self.writer
 
@@ -284,7 +285,7 @@ class TensorBoard(Callback):
         return {"written": self.written}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.written, self.resumed = state["written"], True
+        self.written = state["written"]
 
 
 def tagged(record: Mapping[str, Any]) -> list[tuple[str, float]]:
