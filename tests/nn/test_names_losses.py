@@ -132,6 +132,14 @@ def test_ctc_of_one_sample_and_of_the_impossible():
         np.testing.assert_array_equal(a.grad.numpy(), 0)
 
 
+def test_a_number_as_variance_keeps_the_dtype():
+    x, t = np.float32([1.0, 2.0]), np.float32([0.5, 4.0])
+    ours = F.gaussian_nll_loss(weft.asarray(x), weft.asarray(t), 0.5, reduction="none")
+    theirs = torch.nn.functional.gaussian_nll_loss(torch.tensor(x), torch.tensor(t), 0.5, reduction="none")
+    close(ours, theirs, "loss")
+    assert F.hinge_embedding_loss(weft.asarray(x), [1, -1]).dtype == np.float32
+
+
 def test_ctc_differentiates_twice():
     targets = np.array([[1, 1], [2, 0]])
     with np.errstate(all="raise", under="ignore"):

@@ -296,6 +296,36 @@ def test_on_a_device(name, device):
         np.testing.assert_allclose(q.numpy(), p.numpy(), rtol=1e-4, atol=1e-4 if name == "Muon" else 1e-6)
 
 
+@needs("emulator")
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in ("RAdam", "Adafactor") else pytest.mark.slow) for n in COMPOSED]
+)
+def test_recorded_steps(name, device):
+    """A replay takes the rate of its own step and counts it."""
+    found = []
+    for recorded in (False, True):
+        weft.random.seed(0)
+        layer = nn.Linear(4, 3, bias=name != "Muon").to(device)
+        optimizer = getattr(optim, name)(layer.parameters(), lr=0.05)
+        x = weft.asarray(np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32), device=device)
+
+        def step(x, layer=layer, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = (layer(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = weft.capture(step) if recorded else step
+        for i in range(8):
+            run(x)
+            optimizer.param_groups[0]["lr"] = 0.05 if i < 4 else 0.02
+        found.append(layer.weight.numpy())
+        assert optimizer.state_dict()["state"][0]["step"] == 8
+    np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("make, match", [
     (lambda p: optim.NAdam(p, momentum_decay=-1), "NAdam: expected momentum_decay >= 0, got -1"),
     (lambda p: optim.RAdam(p, betas=(0.9, 1.0)), r"RAdam: expected betas a pair in \[0, 1\)"),

@@ -11,8 +11,7 @@ from typing import Any
 
 from weft import ops
 from weft.autograd import Tensor
-from weft.backends.array import is_16_bit
-from weft.backends.device import beside
+from weft.backends.array import device_of, is_16_bit
 from weft.nn.functional.shape import pairwise_distance
 from weft.ops.activation import floating
 from weft.ops.loss import weighted
@@ -35,7 +34,7 @@ def prepared(name: str, reduction: str, input: Any, *others: Any) -> tuple[list[
     dtype = input.dtype
 
     def wide(x: Any) -> Any:
-        x = x if isinstance(x, Tensor) else Tensor(beside(x, input))
+        x = x if isinstance(x, Tensor) else ops.asarray(x, device=device_of(input))  # Python floats become float32
         return ops.astype(x, dtype="float32") if is_16_bit(x.dtype) else x
 
     def finished(losses: Any) -> Any:

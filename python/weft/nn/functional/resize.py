@@ -176,11 +176,15 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
 
 
 def geometry(name: str, **given: Any) -> list[tuple[int, int]]:
-    made = [tuple_of(value, 2, f"{name}: {what}") for what, value in given.items()]
-    for (what, value), pair in zip(given.items(), made):
-        if min(pair) < (what == "padding") ^ 1:
-            raise ValueError(f"{name}: expected {what} of at least {1 - (what == 'padding')}, got {value}")
-    return made  # type: ignore[return-value]
+    """Each argument as a pair of ints, at least 1, or 0 for padding."""
+    made = []
+    for what, value in given.items():
+        pair = tuple_of(value, 2, f"{name}: {what}")
+        least = 0 if what == "padding" else 1
+        if min(pair) < least:
+            raise ValueError(f"{name}: expected {what} of at least {least}, got {value}")
+        made.append((pair[0], pair[1]))
+    return made
 
 
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
