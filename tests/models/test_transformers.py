@@ -303,15 +303,22 @@ def test_greedy_texts_are_theirs_token_for_token(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["gpt2", "llama"])
-@pytest.mark.parametrize("options", [{"num_beams": 3}, {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True},
-                                     {"num_beams": 2, "length_penalty": -1.0}, {"num_beams": 5, "eos": 5}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_beams": 3},
+        {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "eos": 10},
+        {"num_beams": 2, "length_penalty": -1.0},
+        {"num_beams": 5, "eos": 5},
+    ],
+)
 def test_beams_are_theirs(case, options, tmp_path):
     reference = theirs(case, seed=9)
     reference.save_pretrained(tmp_path)
     model = models.from_pretrained(tmp_path)
     tokens, mask = prompts()
     options = dict(options)
-    ends = list(range(90, 90 + options.pop("eos", 2)))
+    ends = list(range(97 - options.pop("eos", 4), 97))
     steps = {"max_new_tokens": 12, "eos_token_id": ends, "pad_token_id": 1, **options}
     want = reference.generate(**of_torch({"input_ids": tokens, "attention_mask": mask}), **steps, do_sample=False)
     got = weft.generate(model, tokens, attention_mask=mask, **steps)
