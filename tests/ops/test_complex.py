@@ -53,6 +53,7 @@ CASES = [
     case(lambda z: ops.pow(1 + 2j, z), lambda z: (1 + 2j) ** z, (3,), name="pow(1+2j,z)"),
     case(lambda z, w: ops.where(ops.real(z) > 0, z, w), lambda z, w: np.where(z.real > 0, z, w), (3,), (3,),
          name="where"),
+    case(ops.linear, lambda x, w: x @ w.T, (2, 3), (4, 3), name="linear"),
     case(ops.vecdot, np.vecdot, (2, 3), (3,), name="vecdot"),
     case(lambda z: ops.sum(z * z, axis=0), lambda z: np.sum(z * z, axis=0), (2, 3), name="sum"),
     case(lambda z: ops.prod(z, axis=1), lambda z: np.prod(z, axis=1), (2, 3), name="prod"),

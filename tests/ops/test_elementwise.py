@@ -103,6 +103,7 @@ def test_scalars_are_weak():
             2 - x,
             x / 3.0,
             x**2,
+            x**0.5,
             x * np.float64(0.5),
             weft.where(x > 0, x, 0.0),
             x.sum(),

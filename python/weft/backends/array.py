@@ -231,7 +231,7 @@ def pow(a: Any, b: Any) -> Any:
     """a to the power b; NumPy's square root for a half has another sign of zero, and NaN for -inf."""
     half = b == 0.5 if type(b) is float else getattr(b, "ndim", 1) == 0 and b == 0.5
     if half and hasattr(a, "dtype") and a.dtype.kind != "c":
-        return np.where(np.isinf(a), np.abs(a), np.sqrt(a) + 0.0)
+        return np.sqrt(np.where(np.isinf(a) | (a == 0), np.abs(a), a))
     return np.pow(a, b)
 
 

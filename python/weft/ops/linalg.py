@@ -9,7 +9,7 @@ from weft.autograd import Tensor, agree, op
 from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import namespace, ndarray
-from weft.ops.complex import adjoint_matrix, conj, is_complex
+from weft.ops.complex import adjoint, adjoint_matrix, conj, is_complex
 
 
 def swapped(x: Any) -> Any:
@@ -61,13 +61,13 @@ def linear_arrays(x, weight, bias):
 
     def weight_gradient(g):
         xp = namespace(g)
-        return K.matmul(swapped(xp.reshape(g, (-1, outputs))), xp.reshape(x, (-1, inputs)))
+        return K.matmul(swapped(xp.reshape(g, (-1, outputs))), xp.reshape(adjoint(x), (-1, inputs)))
 
     def bias_gradient(g):
         xp = namespace(g)
         return xp.sum(xp.reshape(g, (-1, outputs)), axis=0)
 
-    return K.linear(x, weight, bias), (lambda g: K.matmul(g, weight), weight_gradient, bias_gradient)
+    return K.linear(x, weight, bias), (lambda g: K.matmul(g, adjoint(weight)), weight_gradient, bias_gradient)
 
 
 linear_arrays.body.__name__ = "linear"
