@@ -232,6 +232,26 @@ def test_errors_name_op_and_shapes(call, error, words):
 
 def test_no_indices_take_nothing():
     assert ops.ones((2, 3))[[]].shape == (0, 3)
+    assert ops.take(ops.ones((2, 3)), [], axis=1).shape == (2, 0)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "uint64"])
+def test_indices_of_every_integer_type(dtype):
+    """Also where the axis is longer than the type counts."""
+    x = weft.Tensor(np.arange(600.0).reshape(2, 300), requires_grad=True)
+    at = np.array([100, 3, 100], dtype)
+    taken = ops.take(x, at, axis=1) * 2 + ops.take_along_axis(x, at[None], axis=1)
+    np.testing.assert_array_equal(taken.numpy(), 3 * x.numpy()[:, at])
+    taken.sum().backward()
+    want = np.zeros((2, 300))
+    want[:, 3], want[:, 100] = 3, 6
+    np.testing.assert_array_equal(x.grad.numpy(), want)
+
+
+def test_huge_unsigned_indices_are_out_of_range():
+    for at in (2**64 - 1, 2**63):
+        with pytest.raises(IndexError, match="take: expected indices below 3 along axis 0"):
+            ops.take(ops.ones(3), np.array([at], np.uint64), axis=0)
 
 
 @pytest.mark.parametrize("values", [np.array([0, 1, 2], "u1"), np.array([-128, 1, 2], "i1"), np.array([True, False])])

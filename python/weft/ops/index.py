@@ -14,8 +14,10 @@ from weft.backends.array import ARRAYS, device_of, namespace
 from weft.backends.device import beside, check_together
 from weft.backends.piece import Pieces
 from weft.ops.complex import check_ordered
-from weft.ops.dtypes import check_holds
+from weft.ops.dtypes import INT64, check_holds
 from weft.ops.shape import broadcast_to, normal_axes
+
+INT64_MAX = 2**63 - 1
 
 
 def raw_index(index: Any, x: Any, by: str) -> Any:
@@ -33,17 +35,21 @@ def raw_index(index: Any, x: Any, by: str) -> Any:
 
 
 def as_indices(indices: Any, x: Any, by: str) -> Any:
-    """Positions in x as a raw array on its device; TypeError unless they are integers."""
+    """Positions in x as a raw array of int32 or int64 on its device; TypeError unless they are integers."""
+    if isinstance(indices, list) and not indices:
+        indices = np.empty(0, np.intp)
     if isinstance(indices, Tensor):
         indices = indices.data
-    elif isinstance(indices, list) and not indices:
-        indices = np.empty(0, np.intp)
     elif not isinstance(indices, ARRAYS) or (type(indices) is np.ndarray and device_of(x) != "cpu"):
         indices = beside(indices, x)
     if type(indices) is not np.ndarray or device_of(x) != "cpu":
         check_together(by, (x.data if isinstance(x, Tensor) else x, indices))
     if indices.dtype.kind not in "iu":
         raise TypeError(f"{by}: expected integer indices, got {indices.dtype}")
+    if indices.dtype.char not in "ilq":  # small types do not hold the length of an axis
+        xp = namespace(indices)
+        indices = xp.minimum(indices, INT64_MAX) if indices.dtype.itemsize == 8 else indices  # stays out of range
+        indices = xp.astype(indices, INT64)
     return indices
 
 
