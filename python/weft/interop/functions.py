@@ -17,16 +17,14 @@ from weft import ops
 from weft.autograd import Tensor, no_grad
 from weft.interop.ufuncs import on_values, operand, tensors
 
-#: Functions that Weft has under NumPy's name, with the arguments of the array API standard.
-SAME = frozenset(
-    "astype broadcast_arrays count_nonzero cumulative_prod isin matrix_transpose meshgrid "
-    "nonzero searchsorted unique_all unique_counts unique_inverse unique_values "
-    "unstack vecdot".split()
-)
-SAME_LINALG = frozenset(
-    "cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power matrix_rank matrix_transpose outer "
-    "pinv qr slogdet solve svdvals tensordot trace vecdot vector_norm".split()
-)
+#: Functions that Weft has under NumPy's name, with the arguments of the array API standard: NumPy's module -> Weft's.
+SAME = {
+    "numpy": ("ops", "astype broadcast_arrays count_nonzero cumulative_prod diff isin matrix_transpose meshgrid "
+              "nonzero searchsorted unique_all unique_counts unique_inverse unique_values unstack vecdot"),
+    "numpy.linalg": ("linalg", "cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power "
+                     "matrix_rank matrix_transpose pinv qr slogdet solve svdvals trace vecdot vector_norm"),
+    "numpy.fft": ("fft", "fft ifft fftn ifftn rfft irfft rfftn irfftn hfft ihfft fftfreq rfftfreq fftshift ifftshift"),
+}  # fmt: skip
 #: What tells of arrays but computes nothing that has a gradient.
 ABOUT = frozenset(
     "allclose array2string array_equal array_equiv array_repr array_str can_cast common_type iscomplexobj isclose "
@@ -66,9 +64,10 @@ def call(function: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def of_same_name(function: Any) -> Any:
-    if function.__module__ == "numpy.linalg" and function.__name__ in SAME_LINALG:
-        return getattr(getattr(weft, "linalg", None), function.__name__, None)
-    return getattr(ops, function.__name__, None) if function.__name__ in SAME else None
+    module, names = SAME.get(function.__module__, ("", ""))
+    if function.__name__ not in names.split():
+        return None
+    return getattr(getattr(weft, module), function.__name__, None)
 
 
 # ---- reductions: (numpy's function, Weft's), with axis and keepdims
