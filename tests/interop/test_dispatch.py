@@ -13,7 +13,7 @@ NUMBERS = {"accuracy_score", "r2_score", "f1_score"}  # what gives Python's numb
 
 
 @pytest.mark.parametrize("library", [pytest.param("scipy", marks=needs("scipy")),
-                                     pytest.param("sklearn", marks=needs("sklearn"))])  # fmt: skip
+                                     pytest.param("sklearn", marks=[needs("sklearn"), pytest.mark.slow])])  # fmt: skip
 def test_dispatch(library):
     script = Path(__file__).with_name("dispatch_calls.py")
     environment = os.environ | {"SCIPY_ARRAY_API": "1"}
