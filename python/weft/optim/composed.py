@@ -42,11 +42,11 @@ class Composed(Optimizer):
             if skip.any():
                 return
             skip = None
+        if not isinstance(t, int):  # counted on the device, where 1 - beta^t would lose its digits in float32
+            t = namespace(t).astype(t, np.dtype(np.float64))
         decay = group.get("weight_decay") if self.coupled_decay else 0
         for array, p, g, state in zip(data, options.get("masters", data), grads, states):
             xp = namespace(p)
-            if not isinstance(t, int):  # counted on the device: what it raises and takes apart would lose digits
-                t = xp.astype(t, np.dtype(np.float64))
             g = wide(g) if scale is None else wide(g) * xp.astype(scale, wide(g).dtype)
             g = -g if group.get("maximize") else g
             g = g + p * decay if decay and not group.get("decoupled_weight_decay") else g

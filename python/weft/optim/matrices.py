@@ -145,7 +145,6 @@ class Muon(Composed):
     """
 
     coupled_decay = False
-    counts = False
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from weft.autograd import Tensor, no_grad
+from weft.backends.device import place
 from weft.nn.module import Module
 from weft.nn.norm import BatchNorm
 from weft.nn.parameter import Buffer
@@ -86,30 +87,27 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
-        """Take the model's parameters into the average; the first time they are copied."""
-        pairs = [
-            (old, new.data if old.device == new.device else old.data * 0 + new.numpy())
-            for old, new in zip(self.averaged(self.module), self.averaged(model), strict=True)
-        ]
-        n = int(self.n_averaged.data)
+        """Take the model's parameters into the average; the first time they are copied, and integers always."""
+        by, n = "AveragedModel.update_parameters", int(self.n_averaged.data)
+        mixed: list[tuple[Tensor, Tensor]] = []
+        copied: list[tuple[Tensor, Tensor]] = []
+        for old, new in beside(self.averaged(self.module), self.averaged(model)):
+            (mixed if n and old.dtype.kind not in "biu" else copied).append((old, new))
+        if not self.use_buffers:
+            copied += beside(self.module.buffers(), model.buffers())
         with no_grad():
-            if not n:
-                for old, new in pairs:
-                    old.assign(new, by="AveragedModel.update_parameters")
-            else:
-                floats = [(old, Tensor(new)) for old, new in pairs if old.dtype.kind not in "biu"]
-                self.multi_avg_fn([old for old, _ in floats], [new for _, new in floats], n)
-            whole = [] if not n else [(old, new) for old, new in pairs if old.dtype.kind in "biu"]
-            if not self.use_buffers:
-                whole += [
-                    (old, new.numpy()) for old, new in zip(self.module.buffers(), model.buffers(), strict=True)
-                ]  # fmt: skip
-            for old, new in whole:
-                old.assign(new, by="AveragedModel.update_parameters")
-        self.n_averaged.assign(np.array(n + 1), by="AveragedModel.update_parameters")
+            self.multi_avg_fn([old for old, _ in mixed], [new for _, new in mixed], n)
+            for old, new in copied:
+                old.assign(new, by=by)
+        self.n_averaged.assign(np.array(n + 1), by=by)
 
     def averaged(self, model: Module) -> list[Tensor]:
         return [*model.parameters(), *(model.buffers() if self.use_buffers else ())]
+
+
+def beside(averages: Iterable[Tensor], values: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Each average with its new value, on the average's device."""
+    return [(old, Tensor(place(new.data, old.device))) for old, new in zip(averages, values, strict=True)]
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: str | None = None) -> None:

@@ -41,15 +41,13 @@ def ctc_loss(
     (log_probs,), finished = prepared(name, reduction, log_probs)
     labels, frames, sizes = (host(name, what, x) for what, x in (
         ("targets", targets), ("input_lengths", input_lengths), ("target_lengths", target_lengths)))  # fmt: skip
-    if log_probs.ndim == 2:
-        labels = labels.reshape(1, -1)
-        each = losses_of(name, log_probs[:, None], labels, frames.reshape(-1), sizes.reshape(-1), blank, zero_infinity)
-        return finished(each[0] if reduction == "none" else each / max(int(sizes.reshape(-1)[0]), 1)
-                        if reduction == "mean" else each)  # fmt: skip
-    each = losses_of(name, log_probs, labels, frames, sizes, blank, zero_infinity)
+    single = log_probs.ndim == 2
+    if single:
+        log_probs, labels, frames, sizes = log_probs[:, None], labels.reshape(1, -1), frames.ravel(), sizes.ravel()
+    each = losses_of(name, log_probs, labels, frames, sizes, blank, zero_infinity)  # (N,)
     if reduction == "mean":
         each = each / Tensor(beside(np.maximum(sizes, 1).astype(each.dtype), each))
-    return finished(each)
+    return finished(each[0] if single else each)
 
 
 def host(name: str, what: str, x: Any) -> Any:
