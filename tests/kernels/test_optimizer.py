@@ -94,13 +94,13 @@ def check(name, lists, o, place=lambda a: a, device="emulated", exact_options=No
     """The step on the device against the reference in float64, within twice the error of the same precision's."""
     host = [[np.array(a) for a in one] for one in lists]
     wide = exact(lists)
-    if len(lists) > 2 + len(used(name, o)):  # masters: what moves in float64 is the copy
-        wide[0], host_o = wide.pop(), o
-        getattr(K, name).reference(*wide, **(exact_options or host_o))
+    masters, options = len(lists) > 2 + len(used(name, o)), exact_options or o
+    if masters:  # what moves in float64 is the copy
+        wide[0] = wide.pop()
+    getattr(K, name).reference(*wide, **options)
+    if masters:
         wide.append(wide[0])
-    else:
-        getattr(K, name).reference(*wide, **(exact_options or o))
-    getattr(K, name).reference(*host, **(exact_options or o))
+    getattr(K, name).reference(*host, **options)
     there = [[place(on(device, a)) for a in one] for one in lists]
     primitive = getattr(K, name)
     assert primitive.select(tuple(there)) is not primitive.reference

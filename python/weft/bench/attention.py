@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from weft.bench.gemm import DTYPES, as_torch
-from weft.bench.timing import Times, alternate, alternate_on_gpu, duration
+from weft.bench.timing import duration, in_turns
 
 TOKENS, WIDTH = 16384, 2048
 #: What roundings may cost, relative to the largest value.
@@ -171,7 +171,7 @@ def measured(case: Case, device: str, seconds: float) -> dict[str, Any]:
     limit = max(ERROR[case.dtype], 2 * max((e for n, e in errors.items() if n != "weft"), default=0.0))
     if not errors["weft"] <= limit:
         raise ArithmeticError(f"attention: {case}: expected an error below {limit:.1e}, got {errors['weft']:.1e}")
-    times: Times = (alternate if device == "cpu" else alternate_on_gpu)(found, seconds=seconds)
+    times = in_turns(found, device, seconds)
     peers = [t["median"] for name, t in times.items() if name != "weft"]
     return {
         "what": str(case), "flops": case.flops, "bytes": case.bytes, "dtype": case.dtype, "times": times,

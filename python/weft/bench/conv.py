@@ -16,7 +16,7 @@ import numpy as np
 
 from weft.backends import reference as K
 from weft.bench.rowwise import DTYPES, as_torch
-from weft.bench.timing import alternate, alternate_on_gpu, duration
+from weft.bench.timing import duration, in_turns
 
 PASSES = ("forward", "input_grad", "weight_grad")
 #: (channels, pixels along a side, outputs, kernel, stride, how often it occurs); the first has no image gradient.
@@ -186,7 +186,7 @@ def measured(layer: Layer, device: str, seconds: float) -> dict[str, Any]:
     except ImportError:
         if device == "cpu":
             contenders["numpy"] = lambda: layer.call(a, b, reference=True)
-    times = (alternate if device == "cpu" else alternate_on_gpu)(contenders, seconds=seconds)
+    times = in_turns(contenders, device, seconds)
     peers = [t["median"] for name, t in times.items() if name != "weft"]
     return {
         "what": str(layer),

@@ -16,7 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from weft.bench.timing import alternate, alternate_on_gpu
+from weft.bench.timing import alternate, alternate_on_gpu, in_turns
 
 DTYPES = {
     "f32": np.dtype(np.float32),
@@ -174,7 +174,7 @@ def measured(product: Product, device: str, seconds: float) -> dict[str, Any]:
     limit = max(ERROR[product.dtype], 2 * max((e for n, e in errors.items() if n != "weft"), default=0.0))
     if not errors["weft"] <= limit:
         raise ArithmeticError(f"gemm: {product}: expected an error below {limit:.1e}, got {errors['weft']:.1e}")
-    times = (alternate if device == "cpu" else alternate_on_gpu)(contenders, seconds=seconds)
+    times = in_turns(contenders, device, seconds)
     peers = [t["median"] for name, t in times.items() if name != "weft"]
     return {
         "what": str(product),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.bench.timing import alternate, alternate_on_gpu
+from weft.bench.timing import in_turns
 from weft.custom import declaration
 from weft.custom.cuda_kernel import CudaKernel
 from weft.custom.scalar_op import Elementwise
@@ -54,7 +54,7 @@ def measured_function(function: Elementwise, dtype: str, device: str, seconds: f
     with no_grad():
         out = scalar.op(*arrays)
         runs = {"weft": lambda: scalar.op(*arrays), "arrays": lambda: plain.op(*arrays)}
-        times = (alternate if device == "cpu" else alternate_on_gpu)(runs, seconds=seconds)
+        times = in_turns(runs, device, seconds)
     bytes_ = sum(x.nbytes for x in (*arrays, out))
     return {"what": f"{scalar.program.name} {dtype} {ELEMENTS}", "dtype": dtype, "bytes": bytes_, "times": times}
 
@@ -125,7 +125,7 @@ def measured(kernel: CudaKernel | Elementwise, dtype: str, device: str, seconds:
         return None
     with no_grad():
         out = next(iter(runs.values()))()
-        times = (alternate if device == "cpu" else alternate_on_gpu)(runs, seconds=seconds)
+        times = in_turns(runs, device, seconds)
     outs = out if isinstance(out, (tuple, list)) else (out,)
     sizes = " ".join(f"{key}={value}" for key, value in kernel.example.items())
     bytes_ = sum(x.nbytes for x in (*arrays, *outs))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.bench.timing import alternate, alternate_on_gpu, duration
+from weft.bench.timing import duration, in_turns
 
 Shapes = list[tuple[int, ...]]
 #: optimizer -> (arguments, arrays of state per parameter)
@@ -173,7 +173,7 @@ def measured(step: Step, device: str, seconds: float) -> dict[str, Any]:
         raise ArithmeticError(f"optim: {step}: expected an error below {limit:.1e}, got {error:.1e}")
     run, _ = weft_step(step, values, grads, device)
     contenders = {"weft": run, **torch_steps(step, values, grads, device)}
-    times = (alternate if device == "cpu" else alternate_on_gpu)(contenders, seconds=seconds)
+    times = in_turns(contenders, device, seconds)
     peers = [t["median"] for name, t in times.items() if name != "weft"]
     return {
         "what": str(step),

@@ -14,7 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from weft.bench.timing import alternate, alternate_on_gpu, duration
+from weft.bench.timing import duration, in_turns
 
 DTYPES = {"f32": np.dtype(np.float32), "bf16": np.dtype(ml_dtypes.bfloat16)}
 #: How far results may be from float64's, of the largest: one rounding of the type, and float32 arithmetic.
@@ -234,7 +234,7 @@ def measured(case: Case, device: str, seconds: float) -> dict[str, Any]:
         contenders["torch"] = torch_call(case, {name: as_torch(values) for name, values in arrays.items()})
     except ImportError:
         pass
-    times = (alternate if device == "cpu" else alternate_on_gpu)(contenders, seconds=seconds)
+    times = in_turns(contenders, device, seconds)
     peers = [t["median"] for name, t in times.items() if name != "weft"]
     return {
         "what": str(case),

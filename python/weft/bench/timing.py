@@ -87,6 +87,11 @@ def alternate_on_gpu(functions: dict[str, Callable[[], Any]], *, seconds: float 
     return {name: spread(values) for name, values in samples.items()}
 
 
+def in_turns(functions: dict[str, Callable[[], Any]], device: str, seconds: float) -> Times:
+    """Seconds per call of each function, by the clock of `device`; seconds: about how long it may take in all."""
+    return (alternate if device == "cpu" else alternate_on_gpu)(functions, seconds=seconds)
+
+
 def duration(seconds: float) -> str:
     """Seconds in the unit that suits them."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
