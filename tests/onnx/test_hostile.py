@@ -217,6 +217,8 @@ STRUCTURES = {
         lambda: model(call("F0"), functions=[*(function(f"F{i}", *[(f"F{i + 1}", "local")] * 40) for i in range(6)),
                                              function("F6", ("Neg", ""))]), "functions of at most 20000 nodes"),
     "graphs without end": (lambda: model([branches(18)], [flag()]), "at most 16 graphs within"),
+    "text that is no UTF-8": (lambda: model([node("Neg", ["x"], ["y"], alph=1.0)]).SerializeToString().replace(
+        b"alph", b"al\xff\xfe"), "expected fields of ONNX's types"),
     "no graph": (lambda: b"", "graph and an ir_version"),
     "no model": (lambda: b"\xff" * 30, "bytes that are none"),
 }  # fmt: skip

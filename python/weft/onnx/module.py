@@ -35,6 +35,14 @@ class OnnxModule(Module):
     """
 
     def __init__(self, model: Any, folder: Path | str | None = None):
+        try:
+            self.build(model, folder)
+        except RecursionError:
+            raise ValueError("model: expected graphs that nest less deep") from None
+        except (AttributeError, OverflowError, TypeError) as error:  # text that is no UTF-8 comes as bytes
+            raise ValueError(f"model: expected fields of ONNX's types, got {error}") from error
+
+    def build(self, model: Any, folder: Path | str | None) -> None:
         plan = plan_of(model, folder)
         self.plan = (plan,)  # in a tuple: it is no part of the state
         self.input_names = tuple(name for name in plan.inputs if name not in plan.constants)
@@ -261,7 +269,5 @@ def load(path: Path | str) -> OnnxModule:
         return OnnxModule(model, path.parent)
     except UnsupportedError as error:
         raise UnsupportedError(f"onnx.load: {path}: {error}") from None
-    except RecursionError:
-        raise ValueError(f"onnx.load: {path}: expected graphs that nest less deep") from None
-    except (ValueError, TypeError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f"onnx.load: {path}: {error}") from None

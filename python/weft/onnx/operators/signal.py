@@ -1,4 +1,4 @@
-"""Fourier transforms as products with their matrices, windows, and mel filters."""
+"""Fourier transforms, windows, and mel filters."""
 
 from __future__ import annotations
 
@@ -15,30 +15,20 @@ from weft.onnx.operators.common import axis_of, flag, like, number
 def transform(x: Any, length: int, axis: int, inverse: bool, onesided: bool) -> Any:
     """x (..., 1 or 2) -> (..., 2) along `axis`, cut or filled with zeros to `length` first; (..., 1) from half a
     spectrum, which is that of a real signal."""
-    moved = weft.moveaxis(x, axis, -2)  # (..., n, 1 or 2)
-    real = moved[..., 0]
-    imaginary = moved[..., 1] if moved.shape[-1] == 2 else None
-    half = inverse and onesided
-    bins = length // 2 + 1 if onesided else length
-    given = min(real.shape[-1], bins if half else length)
-    rows, columns = np.arange(given), np.arange(length if half else bins)
-    angles = 2 * np.pi * (rows[:, None] * columns % max(length, 1)) / max(length, 1) * (1 if inverse else -1)
-    weight = np.ones((given, 1))
-    if half:  # bins of which the other half is missing count twice
-        weight[1 : (length + 1) // 2] = 2
-    scale = 1 / length if inverse else 1.0
-    cos, sin = (like((f(angles) * weight * scale).astype(x.dtype), x) for f in (np.cos, np.sin))
-    real = real[..., :given]
-    imaginary = None if imaginary is None else imaginary[..., :given]
-    first = weft.matmul(real, cos)
-    if imaginary is not None:
-        first = first - weft.matmul(imaginary, sin)
-    if half:
-        return weft.moveaxis(weft.expand_dims(first, axis=-1), -2, axis)
-    second = weft.matmul(real, sin)
-    if imaginary is not None:
-        second = second + weft.matmul(imaginary, cos)
-    return weft.moveaxis(weft.stack([first, second], axis=-1), -2, axis)
+    dtype = x.dtype
+    if dtype.itemsize < 4:  # complex numbers have no halves
+        x = x.astype(np.float32)
+    real = x[..., 0]
+    signal = real if x.shape[-1] == 1 else weft.astype(real, np.result_type(real.dtype, np.complex64)) + x[..., 1] * 1j
+    if inverse and onesided:
+        return weft.expand_dims(weft.fft.irfft(signal, n=length, axis=axis), axis=-1).astype(dtype)
+    if onesided and x.shape[-1] == 1:
+        out = weft.fft.rfft(signal, n=length, axis=axis)
+    else:
+        signal = weft.astype(signal, np.result_type(signal.dtype, np.complex64))
+        out = (weft.fft.ifft if inverse else weft.fft.fft)(signal, n=length, axis=axis)
+        out = out[(slice(None),) * axis + (slice(0, length // 2 + 1),)] if onesided else out
+    return weft.stack([weft.real(out), weft.imag(out)], axis=-1).astype(dtype)
 
 
 def dft(x: Any, length: Any, axis: int, inverse: int, onesided: int) -> Any:
