@@ -56,9 +56,13 @@ LAYERS = {
     "Linear of sequences": (lambda: nn.Linear(4, 3, bias=False), [normal(2, 5, 4)], {"x": {0: "batch", 1: "time"}}),
     "Bilinear": (lambda: nn.Bilinear(4, 3, 2), [ROWS, normal(5, 3)], None),
     "Embedding": (lambda: nn.Embedding(7, 3), [whole(7, 2, 5)], {"x": {0: "batch", 1: "time"}}),
+    "EmbeddingBag": (lambda: nn.EmbeddingBag(7, 3), [whole(7, 4, 5)], FIXED),
+    "SinusoidalPositionalEncoding": (lambda: nn.SinusoidalPositionalEncoding(6), [normal(2, 5, 6)], None),
+    "RotaryEmbedding": (lambda: nn.RotaryEmbedding(6), [normal(2, 3, 5, 6)], None),
     "Conv1d": (lambda: nn.Conv1d(4, 6, 3, 2, 1), [LINE], None),
     "Conv2d": (lambda: nn.Conv2d(4, 6, 3, 2, 1), [IMAGE], {"x": {0: "batch", 2: "height", 3: "width"}}),
     "Conv2d of groups": (lambda: nn.Conv2d(4, 6, (3, 2), padding="same", dilation=2, groups=2), [IMAGE], None),
+    "Conv2d of even kernels": (lambda: nn.Conv2d(4, 6, (2, 4), padding="same"), [IMAGE], None),
     "Conv3d": (lambda: nn.Conv3d(4, 3, 2, padding=1), [VOLUME], None),
     "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 6, 3, 2), [LINE], None),
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, groups=2), [IMAGE], None),
@@ -136,6 +140,18 @@ LAYERS = {
     "FocalLoss": (nn.FocalLoss, [ROWS, LABELS], FIXED),
     "DiceLoss": (nn.DiceLoss, [IMAGE, shares(2, 4, 6, 5)], FIXED),
 }  # fmt: skip
+
+LEFT_OUT = {
+    **dict.fromkeys(("Buffer", "KeyValueCache", "Module", "ModuleDict", "ModuleList", "Parameter"), "no layer"),
+    "CTCLoss": "ONNX has no such operator, and its paths are found on the host",
+    "LinearCrossEntropyLoss": "a loss that is fused for training; Linear and CrossEntropyLoss leave",
+}
+
+
+@pytest.mark.slow
+def test_every_layer_has_a_case_or_a_reason():
+    layers = {name for name in dir(nn) if isinstance(getattr(nn, name), type)}
+    assert layers - {name.partition(" ")[0] for name in LAYERS} == set(LEFT_OUT)
 
 
 def make(rng, spec):

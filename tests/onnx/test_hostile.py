@@ -64,6 +64,7 @@ TENSORS = {
     "dims that wrap, with a 0": (lambda: tensor(dims=(2**62, 2**62, 0), values=b""), "beyond any memory"),
     "many dims": (lambda: tensor(dims=(1,) * 33, values=FULL[:4]), "at most 32 dims"),
     "a byte less": (lambda: tensor(values=FULL[:-1]), "expected 24 bytes .* got 23"),
+    "a byte more": (lambda: tensor(values=FULL + b"\0"), "expected 24 bytes .* got 25"),
     "values twice": (lambda: tensor(values=FULL, float_data=[1.0] * 6), "in one field"),
     "the wrong field": (lambda: tensor(double_data=[1.0] * 6), "6 values of float_data .* got 6 of double_data"),
     "no values": (lambda: tensor(), "6 values of float_data .* got none"),
@@ -107,9 +108,10 @@ def folder(tmp_path):
     inside.mkdir()
     (inside / "w.bin").write_bytes(FULL)
     (tmp_path / "secret.bin").write_bytes(bytes(range(64)))
+    (tmp_path / "other.bin").write_bytes(bytes(64))
     os.symlink(tmp_path / "secret.bin", inside / "link.bin")
     os.symlink(tmp_path, inside / "folder")
-    os.link(tmp_path / "secret.bin", inside / "hard.bin")
+    os.link(tmp_path / "other.bin", inside / "hard.bin")
     os.mkfifo(inside / "pipe")
     return inside
 
@@ -249,6 +251,20 @@ def test_errors_of_a_run_name_the_node(tmp_path):
     module = weft.onnx.load(tmp_path / "model.onnx")
     with pytest.raises(ValueError, match=r"node 0 'flatten' \(Reshape\): reshape: expected a shape for 6 values"):
         module(np.ones((2, 3), np.float32))
+
+
+@pytest.mark.parametrize("kind", ["Gather", "GatherElements", "ScatterElements", "GatherND", "ScatterND"])
+def test_indices_out_of_range_are_errors(kind, tmp_path):
+    import weft
+
+    indices = tensor("i", (2, 1), np.array([[0], [5]]).tobytes(), kind=7)
+    updates = tensor(
+        "u", (2, 3) if kind == "ScatterND" else (2, 1), np.ones(6 if kind == "ScatterND" else 2, "f4").tobytes()
+    )
+    inputs = ["x", "i", "u"] if kind.startswith("Scatter") else ["x", "i"]
+    (tmp_path / "model.onnx").write_bytes(model([node(kind, inputs, ["y"])], [indices, updates]).SerializeToString())
+    with pytest.raises(ValueError, match=rf"\({kind}\): {kind}: expected indices in \[-2, 2\), got 0 to 5"):
+        weft.onnx.load(tmp_path / "model.onnx")(np.ones((2, 3), np.float32))
 
 
 @pytest.mark.parametrize("files", [300, pytest.param(2_500, marks=pytest.mark.slow)])

@@ -168,6 +168,12 @@ def test_what_cannot_leave_is_named_with_its_module(case, tmp_path):
     assert not (tmp_path / "m.onnx").exists()
 
 
+def test_values_that_leave_the_ops_are_found_where_no_axis_is_dynamic(tmp_path):
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    with pytest.raises(ValueError, match=r"constants of shape \(4, 3\) and \(4, 3\)"):
+        weft.onnx.export(Whole(sorted_by_numpy), x, tmp_path / "m.onnx", dynamic_axes={})
+
+
 def test_an_op_of_ones_own_is_written_out_or_by_its_own_entry(tmp_path):
     model = Whole(lambda m, x: cube(x) * m.weight)
     x = np.random.default_rng(3).standard_normal((4, 3)).astype(np.float32)

@@ -281,3 +281,12 @@ def add_windows(to: Emitter, x: Any, *, taps: Any, shape: Any) -> Any:
             part = to.node("MatMul", to.constant(put[0].T), part)
         total = part if total is None else to.node("Add", total, part)
     return total
+
+
+@exports("scatter_add")
+def scatter_add(to: Emitter, g: Any, indices: Any, *, rows: Any) -> Any:
+    """Rows of g (*indices.shape, D) added up in a table (rows, D), each at its index."""
+    width = g.first.shape[-1]
+    table = to.node("Expand", to.constant(0, g.dtype), to.shape([rows, width]))
+    places = to.reshape(to.cast(indices, indices.dtype, np.int64), None, [-1, 1])
+    return to.node("ScatterND", table, places, to.reshape(g, None, [-1, width]), reduction="add")

@@ -23,7 +23,6 @@ EXPECTED_FAILURES = {
     r"test_bernoulli(_double|_seed)?(_expanded)?": "drawn by NumPy, where Weft draws by its own generator",
     r"test_training_dropout(_default)?(_mask)?": "drawn by NumPy, where Weft draws by its own generator",
     r"test_loop16_seq_none": "the comparison of onnx itself takes the length of a 0-d array",
-    r"test_dft_inverse(_opset19)?": "the expected zeros are off by 2e-7, Weft's by 3e-15",
     r"test_attention_4d_causal_fp16(_expanded)?": "each step of the softmax is rounded to float16, Weft's result once",
 }
 
