@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -65,6 +68,26 @@ def test_a_loaded_model_runs_on_a_device(tmp_path):
     want = model(x).numpy()
     moved = model.to("emulated")
     np.testing.assert_allclose(moved(weft.asarray(x, device="emulated")).numpy(), want, rtol=1e-4, atol=1e-5)
+
+
+KEPT = """
+import sys, weft
+from weft.onnx import module
+read = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+before = read()
+model = weft.onnx.load(sys.argv[1])
+print(read() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_file_is_let_go(tmp_path):
+    """What is kept of a model is its arrays: the memory of the file's own messages is given back."""
+    weft.onnx.export(nn.Linear(5000, 3000), np.ones((1, 5000), np.float32), tmp_path / "m.onnx")  # 60 MB
+    command = [sys.executable, "-c", KEPT, str(tmp_path / "m.onnx")]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(made.stdout) < 1.5 * 60e6
 
 
 def test_inputs_are_checked_against_what_the_graph_declares(tmp_path):

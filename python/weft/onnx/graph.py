@@ -46,7 +46,10 @@ class Step(NamedTuple):
 class Plan:
     """A graph that is known to be sound. `outer`: the names it takes from the graphs around it."""
 
-    def __init__(self, model: Model, graph: Any, known: Callable[[str], bool], depth: int, label: str):
+    def __init__(
+        self, model: Model, graph: Any, known: Callable[[str], bool], depth: int, label: str,
+        constants: dict[str, np.ndarray[Any, Any]] | None = None,
+    ):  # fmt: skip
         if depth > MAX_DEPTH:
             raise ValueError(f"{label}: expected at most {MAX_DEPTH} graphs within each other, got more")
         model.nodes[0] -= len(graph.node)
@@ -57,7 +60,7 @@ class Plan:
         self.label = label
         self.model = model
         self.infos = {info.name: info for info in graph.input}
-        self.constants = self.read_initializers(graph)
+        self.constants = read_initializers(graph.initializer, model.external, label) if constants is None else constants
         self.inputs = unique([info.name for info in graph.input], f"{label}: input")
         self.outputs = [value.name for value in graph.output]
         self.results = list(graph.output)
@@ -85,17 +88,6 @@ class Plan:
             if not name or not seen(name):
                 raise ValueError(f"{label}: expected outputs that some node makes, got {name!r}")
         self.steps = self.with_last_uses(steps)
-
-    def read_initializers(self, graph: Any) -> dict[str, np.ndarray[Any, Any]]:
-        constants: dict[str, np.ndarray[Any, Any]] = {}
-        for tensor in graph.initializer:
-            if tensor.name in constants:
-                raise ValueError(f"{self.label}: expected each initializer once, got {tensor.name!r} twice")
-            try:
-                constants[tensor.name] = to_array(tensor, self.model.external)
-            except ValueError as error:
-                raise type(error)(f"{self.label}: initializer {tensor.name!r}: {error}") from None
-        return constants
 
     def compile(self, node: Any, seen: Callable[[str], bool], depth: int, i: int, graph: Any) -> Step:
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -179,6 +171,19 @@ class Plan:
             needed |= used
             ready.append(step._replace(last=last))
         return ready[::-1]
+
+
+def read_initializers(tensors: Any, external: External, label: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Name -> array; ValueError names the tensor that is not as it should be."""
+    constants: dict[str, np.ndarray[Any, Any]] = {}
+    for tensor in tensors:
+        if tensor.name in constants:
+            raise ValueError(f"{label}: expected each initializer once, got {tensor.name!r} twice")
+        try:
+            constants[tensor.name] = to_array(tensor, external)
+        except ValueError as error:
+            raise type(error)(f"{label}: initializer {tensor.name!r}: {error}") from None
+    return constants
 
 
 def unique(names: list[str], what: str) -> list[str]:

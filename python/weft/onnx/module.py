@@ -17,7 +17,7 @@ from weft.nn.module import Module
 from weft.nn.parameter import Buffer, Parameter
 from weft.onnx.dtypes import code_of, dtype_of
 from weft.onnx.errors import UnsupportedError
-from weft.onnx.graph import DOMAINS, MAX_NODES, Model, Plan
+from weft.onnx.graph import DOMAINS, MAX_NODES, Model, Plan, read_initializers
 from weft.onnx.tensors import External
 from weft.ops.creation import asarray
 
@@ -27,6 +27,8 @@ KEPT = {"BatchNormalization": (3, 4)}  # inputs that are statistics, which no gr
 
 class OnnxModule(Module):
     """A model file as a Module.  Inputs by position or by name -> its output, a tuple where there are several.
+
+    model: a ModelProto; its initializers are taken out of it. folder: where external data may lie.
 
     Floating initializers are Parameters under their own names (with "initializer." before a name that Module itself
     needs), integers and the statistics of batch normalisation are Buffers; so `state_dict`, optimizers, `to` and
@@ -50,7 +52,9 @@ class OnnxModule(Module):
         kept = {name for node in model.graph.node for i in KEPT.get(node.op_type, ()) for name in node.input[i : i + 1]}
         self.names: dict[str, str] = {}  # initializer -> attribute
         for name, array in plan.constants.items():
-            attribute = f"initializer.{name}" if hasattr(self, name) or not name else name
+            attribute = name
+            while hasattr(self, attribute):
+                attribute = f"initializer.{attribute}"
             self.names[name] = attribute
             trained = array.dtype.kind not in "biu" and array.dtype.itemsize > 1 and name not in kept
             setattr(self, attribute, Parameter(array) if trained else Buffer(array))
@@ -223,6 +227,10 @@ def plan_of(model: Any, folder: Path | str | None) -> Plan:
         raise ValueError("model: expected an opset_import, got none")
     if len(model.training_info):
         raise UnsupportedError("model: expected inference alone, got training_info")
+    label, outside = f"graph {model.graph.name!r}", External(folder)
+    constants = read_initializers(model.graph.initializer, outside, label)
+    del model.graph.initializer[:]
+    model = ModelProto.FromString(model.SerializeToString())  # in memory of its own: that of the weights is let go
     functions: dict[tuple[str, str, str], Any] = {}
     for function in model.functions:
         key = (function.domain, function.name, getattr(function, "overload", ""))
@@ -230,8 +238,8 @@ def plan_of(model: Any, folder: Path | str | None) -> Plan:
             raise ValueError(f"model: expected each function once, got {key[:2]} twice")
         functions[key] = function
     total = len(model.graph.node) + sum(map(count_nodes, model.graph.node))
-    parts = Model(opsets, functions, External(folder), [total + MAX_NODES])
-    return Plan(parts, model.graph, lambda name: False, 0, f"graph {model.graph.name!r}")
+    parts = Model(opsets, functions, outside, [total + MAX_NODES])
+    return Plan(parts, model.graph, lambda name: False, 0, label, constants)
 
 
 def count_nodes(node: Any) -> int:
