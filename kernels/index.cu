@@ -15,7 +15,8 @@ DEVICE_INLINE long long row_of(long long index, long long n) {
 }
 
 // out (outer, count, inner) = x (outer, n, inner)[:, indices (count)]
-extern "C" __global__ void __launch_bounds__(THREADS)
+// One block per multiprocessor is asked for: left to itself, ptxas keeps to few registers and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     take(WORD* out, const WORD* x, const INDEX* indices, long long outer, long long n, long long count, long long inner,
          void* flag, unsigned long long what) {
   const long long size = outer * count * inner, step = (long long)(gridDim.x) * THREADS;
