@@ -71,7 +71,7 @@ CASES = [
 globals().update(checks(CASES))
 
 
-@pytest.mark.parametrize("name", [*UNARY, "multiply", "divide", "pow"])
+@pytest.mark.parametrize("name", ["abs", "acosh", "conj", "imag", "log1p", "sign", "sqrt", "multiply", "divide", "pow"])
 def test_gradcheck_with_complex_inputs(name):
     rng = np.random.default_rng(0)
     z, w = (away(2, 3)(rng) + 1j * away(2, 3)(rng) for _ in range(2))
