@@ -108,6 +108,7 @@ LBFGS = [
     {"line_search_fn": "strong_wolfe"}, {"lr": 1e-3, "max_iter": 8}, {"line_search_fn": "strong_wolfe", "max_iter": 4},
     {"line_search_fn": "strong_wolfe", "history_size": 2, "max_iter": 3}, {"lr": 0.002, "history_size": 1},
     {"line_search_fn": "strong_wolfe", "max_iter": 5, "max_eval": 6, "lr": 0.5},
+    {"line_search_fn": "strong_wolfe", "max_iter": 6, "lr": 5.0}, {"line_search_fn": "strong_wolfe", "lr": 40.0},
 ]  # fmt: skip
 
 
