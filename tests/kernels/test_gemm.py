@@ -124,7 +124,7 @@ SHAPES = [(1, 1, 1), (1, 37, 5), (37, 1, 5), (33, 31, 1), (2, 3, 0), (0, 3, 4), 
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", pytest.param("float64", marks=pytest.mark.slow)])
 def test_every_size(shape, dtype, rng):
     for layout in ("NN", "TT"):
         check(rng, *shape, dtype, layout)
