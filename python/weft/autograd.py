@@ -39,7 +39,7 @@ class State(threading.local):
     recording = True
     casting: Any = None
     freeing = False  # backward lets go of what it passes: a vjp that runs now may use up what it saved
-    tracing: Any = None  # called with (body, arrays, params, results) after each op that is not recorded
+    exporting: Any = None  # called with (body, arrays, params, results) after each op that is not recorded
     spare: Any = None  # the gradient that is handed to a vjp now, where nothing else holds it: it may be written over
 
 
@@ -380,8 +380,8 @@ def op(body: Callable[..., Any] | None = None, *, name: str = "") -> Any:
                 observer(body, tuple(arrays), out)
         if not needs or vjp is None or not state.recording:
             results = tuple([Tensor(o) for o in out]) if type(out) is tuple else Tensor(out)
-            if state.tracing is not None:
-                state.tracing(body, arrays, params, results)
+            if state.exporting is not None:
+                state.exporting(body, arrays, params, results)
             return results
         if not whole and type(vjp) is tuple:  # drop what only unneeded inputs would capture
             vjp = [v if isinstance(x, Tensor) and x.requires_grad else None for v, x in zip(vjp, inputs)]

@@ -126,12 +126,12 @@ def record(
     for i, x in enumerate([x for x in (*args, *named.values()) if isinstance(x, Tensor)]):
         trace.know(x.data, Ref("input", i))
     outer, modules.watch = modules.watch, trace
-    state.tracing, start = trace, writes.clock.now
+    state.exporting, start = trace, writes.clock.now
     try:
         with no_grad():
             out = module(*args, **named)
     finally:
-        modules.watch, state.tracing = outer, None
+        modules.watch, state.exporting = outer, None
     for array in trace.kept:
         author = writes.written_since(array, start)
         if author is not None:
