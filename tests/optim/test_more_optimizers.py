@@ -165,6 +165,21 @@ def test_lbfgs_continues_from_a_state(from_peer):
         np.testing.assert_allclose(*other.step(), rtol=1e-5, atol=1e-9)
 
 
+def test_lbfgs_comes_back_from_where_the_loss_has_no_value():
+    p = nn.Parameter(np.array([1.0]))
+    optimizer = optim.LBFGS([p], lr=100.0, max_eval=40, line_search_fn="strong_wolfe")
+
+    def closure():  # least at 3, and NaN from 8 on
+        optimizer.zero_grad()
+        loss = -weft.log(p - 0.5).sum() - 2 * weft.log(8 - p).sum()
+        loss.backward()
+        return loss
+
+    with np.errstate(invalid="ignore"):
+        optimizer.step(closure)
+    np.testing.assert_allclose(p.numpy(), [3.0], atol=1e-4)
+
+
 def test_lbfgs_refuses():
     p = nn.Parameter([1.0])
     with pytest.raises(TypeError, match="LBFGS.step: expected a closure"):

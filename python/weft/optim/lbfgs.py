@@ -229,7 +229,7 @@ def strong_wolfe(
     c1, c2 = 1e-4, 0.9
 
     def rises(point: Point) -> bool:
-        return point.f > start.f + c1 * point.t * start.slope
+        return not point.f <= start.f + c1 * point.t * start.slope  # NaN is too far
 
     last, point, looks, trials = start, at(t), 1, 0
     bracket: tuple[Point, ...] = ()
@@ -246,7 +246,7 @@ def strong_wolfe(
         last, point = point, at(cubic_minimum(last, point, low, high))
         looks, trials = looks + 1, trials + 1
     ends = list(bracket or (start, point))
-    low = 0 if ends[0].f <= ends[1].f else 1
+    low = int(ends[1].f < ends[0].f)
     length, stuck = largest(direction), False
     while trials < budget and abs(ends[1].t - ends[0].t) * length >= tolerance:
         left, right = sorted(end.t for end in ends)
@@ -261,7 +261,7 @@ def strong_wolfe(
         looks, trials = looks + 1, trials + 1
         if rises(point) or point.f >= ends[low].f:
             ends[1 - low] = point
-            low = 0 if ends[0].f <= ends[1].f else 1
+            low = int(ends[1].f < ends[0].f)
             continue
         done = abs(point.slope) <= -c2 * start.slope
         if not done and point.slope * (ends[1 - low].t - ends[low].t) >= 0:
@@ -278,7 +278,7 @@ def cubic_minimum(a: Point, b: Point, low: float, high: float) -> float:
         a, b = b, a
     chord = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
     square = chord * chord - a.slope * b.slope
-    if not square >= 0:
+    if not 0 <= square < np.inf:
         return (low + high) / 2
     bend = float(np.sqrt(square))
     below = b.slope - a.slope + 2 * bend
