@@ -114,6 +114,7 @@ REFUSALS = [
     (lambda m: nn.utils.weight_norm(m, "kernel"), "expected one of the parameters weight, bias of .*got 'kernel'"),
     (lambda m: nn.utils.weight_norm(nn.utils.weight_norm(m)), "expected one of the parameters bias, weight_g"),
     (lambda m: nn.utils.weight_norm(m, dim=2), r"weight_norm: expected dim within \(3, 2\), got 2"),
+    (lambda m: nn.utils.spectral_norm(m, dim=2), r"spectral_norm: expected dim within \(3, 2\), got 2"),
     (lambda m: nn.utils.remove_weight_norm(m), "remove_weight_norm: expected a module with weight_norm of 'weight'"),
     (lambda m: nn.utils.spectral_norm(m, n_power_iterations=0), "expected n_power_iterations >= 1, got 0"),
     (lambda m: nn.utils.remove_spectral_norm(m), "remove_spectral_norm: expected a module with spectral_norm"),

@@ -55,6 +55,11 @@ def parameter_of(kind: str, module: Module, name: str) -> Parameter:
     return found
 
 
+def check_dim(kind: str, weight: Parameter, dim: int | None) -> None:
+    if dim is not None and not -weight.ndim <= dim < weight.ndim:
+        raise ValueError(f"{kind}: expected dim within {weight.shape}, got {dim}")
+
+
 def hook_of(module: Module, name: str, kind: type) -> Any:
     hooks = module._forward_pre_hooks or ()
     return next((h for h in hooks if isinstance(h, kind) and getattr(h, "name", None) == name), None)
@@ -112,8 +117,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     {'bias': (2,), 'weight_g': (2, 1), 'weight_v': (2, 3)}
     """
     weight = parameter_of("weight_norm", module, name)
-    if dim is not None and not -weight.ndim <= dim < weight.ndim:
-        raise ValueError(f"weight_norm: expected dim within {weight.shape}, got {dim}")
+    check_dim("weight_norm", weight, dim)
     hook = WeightNorm(name, None if dim in (None, -1) else dim % weight.ndim)
     with no_grad():
         g = Parameter(hook.norm(weight.detach()))
@@ -180,6 +184,7 @@ def spectral_norm(
     weight = parameter_of("spectral_norm", module, name)
     if n_power_iterations < 1:
         raise ValueError(f"spectral_norm: expected n_power_iterations >= 1, got {n_power_iterations}")
+    check_dim("spectral_norm", weight, dim)
     dim = (1 if isinstance(module, ConvTransposeNd) else 0) if dim is None else dim % weight.ndim
     hook = SpectralNorm(name, n_power_iterations, eps, dim)
     matrix = hook.matrix(weight.detach())
