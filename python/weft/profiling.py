@@ -35,9 +35,9 @@ class Event:
     """Something that ran. kind: "op", "entry" (what ran for a primitive), "kernel", "module" or "span" (the user's).
 
     module: path of the module it belongs to, "" outside of any. direction: "forward", "backward", or "" for what runs
-    outside of ops. start, seconds: on
-    the clock of `time.perf_counter`; of a kernel, on its device. thread: of the host, or the device's name. shapes,
-    dtypes: of the arrays that went in. made: bytes of new memory in its results. inside: what it ran in.
+    outside of ops. start, seconds: on the clock of `time.perf_counter`; of a kernel, on its device. thread: of the
+    host, or the device's name. shapes, dtypes: of the arrays that went in. made: bytes of new memory in its results.
+    inside: what it ran in.
     """
 
     name: str

@@ -212,7 +212,7 @@ def covered(n: int, count: int) -> Any:
 def lp_pool2d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
     """(N, C, H, W) -> (N, C, OH, OW): (sum of x^norm_type)^(1 / norm_type) of each window, as PyTorch defines it.
 
-    A negative sum gives 0.
+    NaN where a sum is negative and norm_type is not 1.
 
     >>> F.lp_pool2d(weft.ones((1, 3, 4, 4)), 2, 2).shape
     (1, 3, 2, 2)
@@ -232,5 +232,5 @@ def lp_pool1d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None
 
 
 def power_mean(means: Any, norm_type: float, count: int) -> Any:
-    """PyTorch's definition: sign and size are parted so that what rounding makes negative has no root."""
+    """PyTorch's definition: sign and size are parted, which settles the gradient of a sum of 0."""
     return (ops.sign(means) * ops.relu(ops.abs(means)) * count) ** (1 / norm_type)
