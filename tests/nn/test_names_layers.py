@@ -288,6 +288,8 @@ REFUSALS = [
     (lambda: nn.EmbeddingBag(3, 2)(np.array([1, 2])), r"expected input \(B, n\), or \(n,\) with offsets"),
     (lambda: nn.EmbeddingBag(3, 2)(np.array([1, 2]), np.array([1])), "expected offsets that rise from 0 to at most 2"),
     (lambda: nn.EmbeddingBag(3, 2, mode="prod")(np.array([[1]])), "expected mode sum, mean or max, got 'prod'"),
+    (lambda: nn.functional.embedding_bag(np.array([[1]]), weft.ones((3, 2)), padding_idx=4),
+     "embedding_bag: expected padding_idx within 3 rows, got 4"),
     (lambda: nn.EmbeddingBag(3, 2, sparse=True)(np.array([[1]])), "expected sparse=False"),
     (lambda: nn.Dropout2d(0.5)(weft.ones((2, 3))), r"dropout2d: expected an input of 3 or 4 dimensions, got \(2, 3\)"),
     (lambda: nn.DropPath(1.5), r"DropPath: expected drop_prob in \[0, 1\], got 1.5"),

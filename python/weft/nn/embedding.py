@@ -8,6 +8,7 @@ from weft.nn import functional as F
 from weft.nn import init
 from weft.nn.module import Module
 from weft.nn.parameter import Parameter
+from weft.ops.embedding import row_of
 
 
 class Embedding(Module):
@@ -134,15 +135,6 @@ class EmbeddingBag(Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}"
-
-
-def row_of(name: str, padding_idx: int | None, rows: int) -> int | None:
-    """padding_idx counted from the first row, checked."""
-    if padding_idx is None:
-        return None
-    if not -rows <= padding_idx < rows:
-        raise ValueError(f"{name}: expected padding_idx within {rows} rows, got {padding_idx}")
-    return padding_idx % rows
 
 
 def draw(weight: Parameter, padding_idx: int | None) -> None:

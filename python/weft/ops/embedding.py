@@ -26,11 +26,17 @@ def embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> T
     if weight.ndim != 2:
         raise ValueError(f"embedding: expected weight of shape (N, D), got {weight.shape} for indices {indices.shape}")
     check_indices("embedding", indices.data, weight.shape[0])
-    if padding_idx is not None:
-        if not -weight.shape[0] <= padding_idx < weight.shape[0]:
-            raise ValueError(f"embedding: expected padding_idx within {weight.shape[0]} rows, got {padding_idx}")
-        padding_idx %= weight.shape[0]
+    padding_idx = row_of("embedding", padding_idx, weight.shape[0])
     return look_up(indices, weight, padding_idx=padding_idx)
+
+
+def row_of(name: str, padding_idx: int | None, rows: int) -> int | None:
+    """padding_idx counted from the first row, checked."""
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"{name}: expected padding_idx within {rows} rows, got {padding_idx}")
+    return padding_idx % rows
 
 
 @op(name="embedding")

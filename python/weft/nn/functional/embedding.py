@@ -9,7 +9,7 @@ import numpy as np
 from weft import ops
 from weft.autograd import Tensor
 from weft.backends.device import beside, on_host
-from weft.ops.embedding import check_indices, scale_gradient
+from weft.ops.embedding import check_indices, row_of, scale_gradient
 
 __all__ = ["embedding", "embedding_bag"]
 
@@ -73,8 +73,7 @@ def embedding_bag(
         )
     if mode == "max" and scale_grad_by_freq:
         raise ValueError("embedding_bag: expected scale_grad_by_freq only with modes sum and mean, got mode 'max'")
-    if padding_idx is not None:
-        padding_idx %= weight.shape[0]
+    padding_idx = row_of("embedding_bag", padding_idx, weight.shape[0])
     if input.ndim == 2:
         if offsets is not None:
             raise ValueError(f"embedding_bag: expected no offsets for input {input.shape}, got {offsets.shape}")
