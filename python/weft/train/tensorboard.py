@@ -32,7 +32,7 @@ numbers = itertools.count()
 
 
 class SummaryWriter:
-    """Writes an event file into `folder`, with the names and arguments of PyTorch's class.
+    """Writes an event file into `folder`, with the names of PyTorch's class; `step` is its global_step.
 
     folder: made if need be; each writer has a file of its own.  A context manager that closes it.
 
