@@ -35,7 +35,8 @@ REFERENCES = {
     "erf": np.vectorize(math.erf, otypes=[np.float64]),
 }
 #: Sums of terms that may cancel: their error is measured against the terms.
-CANCELLING = {"gelu", "gelu_tanh", "gelu_backward", "gelu_tanh_backward", "silu_backward", "erf", "remainder"}
+CANCELLING = {"gelu", "gelu_tanh", "gelu_backward", "gelu_tanh_backward", "silu_backward", "erf", "remainder",
+              "logaddexp"}  # fmt: skip
 FAST = "fEi?"
 
 
