@@ -244,3 +244,24 @@ def test_float64_and_halves_leave_too(tmp_path):
     check_export(nn.Linear(4, 2, dtype=np.float64), [x], tmp_path / "m.onnx", 18)
     model = nn.Linear(4, 2, dtype=np.float16)
     check_export(model, [x.astype(np.float16)], tmp_path / "m.onnx", 18, tolerance=2e-3)
+
+
+def test_activations_of_a_recurrent_layer_take_alpha_and_beta_in_order():
+    from onnx import TensorProto, helper
+
+    rng = np.random.default_rng(8)
+    x, W, R = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, 2, 4), (2, 5, 4), (2, 5, 5)))
+    options = {"activation_alpha": [0.5, 2.0], "activation_beta": [0.25, 0.125], "hidden_size": 5}
+    node = helper.make_node(
+        "RNN", ["x", "W", "R"], ["y"], activations=["Affine", "ScaledTanh"], direction="bidirectional", **options
+    )
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in zip("xWR", (x, W, R))]
+    graph = helper.make_graph([node], "g", infos, [helper.make_empty_tensor_value_info("y")])
+    model = weft.onnx.OnnxModule(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]))
+    y = model(x, W, R).numpy()  # (T, directions, N, H)
+    functions = (lambda v: 0.5 * v + 0.25, lambda v: 2 * np.tanh(0.125 * v))
+    for k, (function, order) in enumerate(zip(functions, ([0, 1, 2], [2, 1, 0]))):
+        state = np.zeros((2, 5))
+        for t in order:
+            state = function(x[t] @ W[k].T + state @ R[k].T)
+            np.testing.assert_allclose(y[t, k], state, rtol=1e-5, atol=1e-5)

@@ -12,18 +12,19 @@ from weft.onnx.operators.index import reverse_sequence
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
-ACTIVATIONS: dict[str, tuple[Callable[..., Any], float, float]] = {  # function of (x, alpha, beta), and their defaults
-    "relu": (lambda x, a, b: weft.relu(x), 0, 0),
-    "tanh": (lambda x, a, b: weft.tanh(x), 0, 0),
-    "sigmoid": (lambda x, a, b: weft.sigmoid(x), 0, 0),
+# Functions of (x, alpha, beta), and the defaults of these; None where the function takes none.
+ACTIVATIONS: dict[str, tuple[Callable[..., Any], float | None, float | None]] = {
+    "relu": (lambda x, a, b: weft.relu(x), None, None),
+    "tanh": (lambda x, a, b: weft.tanh(x), None, None),
+    "sigmoid": (lambda x, a, b: weft.sigmoid(x), None, None),
     "affine": (lambda x, a, b: x * a + b, 1.0, 0.0),
-    "leakyrelu": (lambda x, a, b: weft.leaky_relu(x, negative_slope=a), 0.01, 0),
-    "thresholdedrelu": (lambda x, a, b: weft.where(weft.greater(x, a), x, weft.zeros_like(x)), 1.0, 0),
+    "leakyrelu": (lambda x, a, b: weft.leaky_relu(x, negative_slope=a), 0.01, None),
+    "thresholdedrelu": (lambda x, a, b: weft.where(weft.greater(x, a), x, weft.zeros_like(x)), 1.0, None),
     "scaledtanh": (lambda x, a, b: weft.tanh(x * b) * a, 1.0, 1.0),
     "hardsigmoid": (lambda x, a, b: weft.clip(x * a + b, 0.0, 1.0), 0.2, 0.5),
-    "elu": (lambda x, a, b: weft.elu(x, alpha=a), 1.0, 0),
-    "softsign": (lambda x, a, b: weft.softsign(x), 0, 0),
-    "softplus": (lambda x, a, b: weft.softplus(x), 0, 0),
+    "elu": (lambda x, a, b: weft.elu(x, alpha=a), 1.0, None),
+    "softsign": (lambda x, a, b: weft.softsign(x), None, None),
+    "softplus": (lambda x, a, b: weft.softplus(x), None, None),
 }
 
 
@@ -36,7 +37,7 @@ def functions(names: Any, alphas: Any, betas: Any, default: list[str], direction
     found = []
     for name in names:
         function, *defaults = ACTIVATIONS[one_of("activations", name.lower(), list(ACTIVATIONS))]
-        a, b = (given.pop(0) if given and d else d for given, d in zip(left, defaults))
+        a, b = (given.pop(0) if given and d is not None else d for given, d in zip(left, defaults))
         found.append(lambda x, f=function, a=a, b=b: f(x, a, b))
     k = len(default)
     return [found[i * k : (i + 1) * k] for i in range(directions)]
