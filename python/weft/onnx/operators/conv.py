@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import weft
 from weft.onnx.operators import operator
-from weft.onnx.operators.common import flag, is_integer, like, one_of
+from weft.onnx.operators.common import flag, is_integer, one_of
 
 
 @operator("MatMul")
@@ -142,60 +140,7 @@ def conv_transpose(
 
 @operator("Einsum", 12)
 def einsum(*arrays: Any, equation: str) -> Any:
-    """Sums of products over named axes: axes are lined up, multiplied two operands at a time, and summed."""
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != len(arrays):
-        raise ValueError(f"Einsum: expected {len(terms)} inputs for {equation!r}, got {len(arrays)}")
-    named = [expanded(term, x.ndim) for term, x in zip(terms, arrays)]
-    counts: dict[str, int] = {}
-    for term in named:
-        for letter in term:
-            counts[letter] = counts.get(letter, 0) + 1
-    dots = sorted(letter for letter in counts if letter.isdigit())
-    if arrow:
-        if right.count("...") > 1:
-            raise ValueError(f"Einsum: expected one ellipsis in the result, got {equation!r}")
-        out = [*right.partition("...")[0], *(dots if "..." in right else []), *right.partition("...")[2]]
-    else:
-        out = dots + sorted(letter for letter, n in counts.items() if n == 1 and letter.isalpha())
-    if len(set(out)) != len(out) or not set(out) <= counts.keys():
-        raise ValueError(f"Einsum: expected letters of the inputs, each once, in the result of {equation!r}")
-    order = [*out, *sorted(counts.keys() - set(out))]
-    total = None
-    for term, x in zip(named, arrays):
-        letters, lined = diagonal(term, x)
-        present = [letter for letter in order if letter in letters]
-        lined = weft.permute_dims(lined, tuple(letters.index(letter) for letter in present))
-        lengths = iter(lined.shape)
-        lined = lined.reshape(tuple(next(lengths) if letter in letters else 1 for letter in order))
-        total = lined if total is None else total * lined
-    if total is None:
-        raise ValueError("Einsum: expected at least one input, got none")
-    summed = tuple(range(len(out), len(order)))
-    return weft.sum(total, axis=summed).astype(arrays[0].dtype) if summed else total
-
-
-def expanded(term: str, ndim: int) -> list[str]:
-    """A letter for each axis; those of an ellipsis are digits, counted from the last."""
-    before, dots, after = term.partition("...")
-    count = ndim - len(before) - len(after)
-    if not (before + after).isalpha() and before + after or (count and not dots) or count < 0 or count > 9:
-        raise ValueError(f"Einsum: expected letters for {ndim} axes, got {term!r}")
-    return [*before, *(str(9 - count + i) for i in range(count)), *after]
-
-
-def diagonal(term: list[str], x: Any) -> tuple[list[str], Any]:
-    """x with each letter once: the diagonal of axes that share one."""
-    for letter in set(term):
-        while term.count(letter) > 1:
-            i = term.index(letter)
-            j = term.index(letter, i + 1)
-            line = like(np.arange(x.shape[i]), x)
-            order = (i, j, *(a for a in range(x.ndim) if a not in (i, j)))
-            x = weft.permute_dims(x, order)[line, line]
-            term = [letter, *(t for a, t in enumerate(term) if a not in (i, j))]
-    return term, x
+    return weft.einsum(equation, *arrays).astype(arrays[0].dtype)
 
 
 @operator("Det", 11)
