@@ -9,7 +9,7 @@ import numpy as np
 
 import weft
 from weft.onnx.operators import operator
-from weft.onnx.operators.common import axis_of, is_integer, like, one_of
+from weft.onnx.operators.common import axis_of, is_integer, like
 
 operator("Softsign")(lambda x: weft.softsign(x))
 operator("Mish", 18)(lambda x: weft.mish(x))
@@ -120,5 +120,6 @@ def dropout(x: Any, ratio: Any = None, training_mode: Any = None, *, seed: int =
 
 @operator("Dropout", 7)
 def dropout_of_inference(x: Any, *, ratio: float = 0.5) -> Any:
-    one_of("ratio", 0 <= ratio <= 1, (True,))
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"Dropout: expected a ratio in [0, 1], got {ratio}")
     return x, weft.ones(x.shape, dtype=np.bool_, device=x.device)

@@ -162,6 +162,4 @@ def softplus(x: Any) -> Any:
 @operator("PRelu", 7)
 def prelu(x: Any, slope: Any) -> Any:
     """slope broadcasts to x in one direction."""
-    if weft.broadcast_to(slope, x.shape).shape != x.shape:
-        raise ValueError(f"PRelu: expected a slope that broadcasts to {x.shape}, got {slope.shape}")
-    return weft.where(weft.greater_equal(x, 0), x, x * slope)
+    return weft.where(weft.greater_equal(x, 0), x, x * weft.broadcast_to(slope, x.shape))
