@@ -126,6 +126,8 @@ def write_sharded(
             filled = 0
         groups[-1][name] = array
         filled += array.nbytes
+    if len(groups) > MAX_SHARDS:
+        raise ValueError(f"save: expected at most {MAX_SHARDS} files, got shard_bytes {shard_bytes} for {len(groups)}")
     if len(groups) == 1:
         paths = [folder / WHOLE]
         write_file(paths[0], groups[0], metadata)
