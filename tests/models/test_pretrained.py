@@ -71,7 +71,7 @@ FIELDS = {
     "bert": {"position_embedding_type": "relative_key", "is_decoder": True, "tie_word_embeddings": False,
              "hidden_act": "xielu", "layer_norm_eps": float("inf"),
              "initializer_range": -0.5, "pad_token_id": 20, "embedding_size": 4},
-    "llama": {"num_key_value_heads": 3, "rope_parameters": {"rope_type": "axial"}, "sliding_window": 4, "head_dim": 3,
+    "llama": {"num_key_value_heads": 3, "rope_parameters": {"rope_type": []}, "sliding_window": 4, "head_dim": 3,
               "rope_scaling": {"type": "linear"}, "attention_bias": "no", "rope_theta": -1.0},
     "vit": {"image_size": [8], "patch_size": 9, "image_size ": 8, "hidden_act": 3, "interpolate_pos_encoding": True},
     "resnet": {"layer_type": "wide", "depths": [], "hidden_sizes": [8, 8], "depths ": [1], "num_groups": 2},
@@ -149,6 +149,23 @@ def test_integers_for_floats_are_refused_and_floats_cast(folder):
     key = "resnet.embedder.embedder.normalization.num_batches_tracked"
     change_weights(path, lambda state: state | {key: np.array(1.5, "f")})
     with pytest.raises(ValueError, match="num_batches_tracked: expected dtype int64, got float32"):
+        models.from_pretrained(path)
+
+
+def test_what_starts_anew_in_a_normalisation(folder):
+    path = folder("resnet")
+    model = models.ResNetForImageClassification.from_pretrained(
+        path, fresh=("resnet.embedder",), without=("resnet.embedder",)
+    )
+    norm = model.resnet.embedder.embedder.normalization
+    assert (norm.running_mean.numpy() == 0).all() and (norm.running_var.numpy() == 1).all()
+    assert norm.num_batches_tracked.dtype == np.int64 and norm.num_batches_tracked.item() == 0
+
+
+def test_a_nested_state_dict_is_no_file_of_weights(folder):
+    path = folder("resnet")
+    weft.save(path / "model.safetensors", {"state": weft.load(path)})
+    with pytest.raises(ValueError, match="got a nested state_dict"):
         models.from_pretrained(path)
 
 

@@ -70,6 +70,8 @@ class Pretrained(Module):
             raise ValueError(f"{cls.__name__}: expected a floating dtype, got {np.dtype(dtype)}")
         config = cls.config_class.from_dict({**fields, **changes})
         weights = load(folder, mapped=True)
+        if not hasattr(weights, "shape"):
+            raise ValueError(f"{cls.__name__}: expected tensors by name in {folder}, got a nested state_dict")
         if config.layers() > len(weights):
             raise ValueError(f"{cls.__name__}: expected the tensors of {config.layers()} layers in {folder}, "
                              f"got {len(weights)}")  # fmt: skip
@@ -114,7 +116,8 @@ class Pretrained(Module):
             put(target, np.array(array, kind, order="C"))
         common = next((own[name].dtype for name in names if is_float(own[name].dtype)), np.float32)
         for name in begin:
-            put(own[name], starting(name, own[name], self.config).astype(common if dtype is None else dtype))
+            kind = own[name].dtype if not is_float(own[name].dtype) else common if dtype is None else dtype
+            put(own[name], starting(name, own[name], self.config).astype(kind))
 
     def names_in(self, weights: Mapping[str, Any], without: tuple[str, ...]) -> Names:
         """The module's name of each tensor of a file that belongs to it -> the file's name."""
@@ -155,10 +158,11 @@ def put(target: Tensor, array: np.ndarray[Any, Any]) -> None:
 
 
 def starting(name: str, target: Tensor, config: Config) -> np.ndarray[Any, Any]:
-    """The first values of a parameter that no file has: normal matrices, biases of 0, scales of norms of 1."""
+    """The first values of what no file has: normal matrices; biases, means, counts 0; scales and variances 1."""
     if target.ndim > 1:
         return default_generator.normal_array(target.shape, 0.0, config.initializer_range)
-    return np.full(target.shape, 0.0 if name.endswith("bias") else 1.0, np.float32)
+    zero = name.endswith(("bias", "running_mean", "num_batches_tracked"))
+    return np.full(target.shape, 0.0 if zero else 1.0, np.float32)
 
 
 def from_pretrained(folder: Path | str, *, dtype: Any = None, device: str | None = None) -> Any:

@@ -23,7 +23,7 @@ FIELDS = {  # of rope_parameters, beside rope_type, rope_theta and partial_rotar
 def check_rope(fields: dict[str, Any], dim: int) -> None:
     """Raise ValueError unless `fields`, the rope_parameters of a config.json, are those of one of the variants."""
     kind = fields.get("rope_type", "default")
-    if kind not in FIELDS:
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise ValueError(f"rope_parameters: expected rope_type out of {', '.join(FIELDS)}, got {kind!r}")
     if kind == "dynamic" and dim <= 2:
         raise ValueError(f"rope_parameters: expected head_dim above 2 for rope_type 'dynamic', got {dim}")
