@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -222,6 +223,14 @@ def test_a_folder_without_weights(tmp_path):
         write_sharded(tmp_path, {}, shard_bytes=0)
 
 
+def test_more_shards_than_can_be_read_are_not_written(tmp_path):
+    old = {"a": np.ones(2, "f")}
+    save(tmp_path / shards.WHOLE, old)
+    with pytest.raises(ValueError, match="at most 1000 files, got shard_bytes 8 for 1001"):
+        write_sharded(tmp_path, {f"t{i}": np.ones(2, "f") for i in range(1001)}, shard_bytes=8)
+    same(load(tmp_path), old)
+
+
 # ---- other formats
 
 
@@ -231,7 +240,7 @@ def test_other_formats_are_refused_with_the_line_that_converts_them(tmp_path, na
     for mapped in (False, True):
         with pytest.raises(CheckpointError, match="convert it once: python -c ") as caught:
             load(tmp_path / name, mapped=mapped)
-        assert f"'{name}'" in str(caught.value) and f"'{name[0]}.safetensors'" in str(caught.value)
+        assert str(caught.value).endswith(f'" {name} {name[0]}.safetensors')
     with pytest.raises(CheckpointError if name[0] == "m" else FileNotFoundError):
         load(tmp_path)
 
@@ -247,16 +256,18 @@ def test_other_formats_under_a_wrong_name(tmp_path, content, kind):
         load(tmp_path / "w.safetensors")
 
 
-def test_a_pickle_is_converted_by_its_line(tmp_path):
+@pytest.mark.parametrize("name", ["m", '$(touch ran) \'a";touch ran;"'], ids=["plain", "hostile"])
+def test_a_pickle_is_converted_by_its_line(tmp_path, name):
     import pickle
 
     state = {"w": rng.standard_normal((2, 3)).astype("f")}
-    (tmp_path / "m.pkl").write_bytes(pickle.dumps(state))
+    (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(state))
     with pytest.raises(CheckpointError) as caught:
-        load(tmp_path / "m.pkl")
-    line = str(caught.value).partition('python -c "')[2].removesuffix('"')
-    subprocess.run([sys.executable, "-c", line], cwd=tmp_path, check=True)
-    same(load(tmp_path / "m.safetensors"), state)
+        load(tmp_path / f"{name}.pkl")
+    line = str(caught.value).partition("; convert it once: python ")[2]
+    subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)} {line}"], cwd=tmp_path, check=True)
+    same(load(tmp_path / f"{name}.safetensors"), state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.pkl", f"{name}.safetensors"]
 
 
 # ---- names

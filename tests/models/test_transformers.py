@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -349,9 +351,10 @@ def test_a_pytorch_file_is_converted_by_its_line(tmp_path, monkeypatch):
     torch.save({"a": shared, "b": shared.T, "c": shared[1], "half": shared.bfloat16()}, tmp_path / "m.bin")
     with pytest.raises(weft.io.CheckpointError) as caught:
         weft.load(tmp_path / "m.bin")
-    line = str(caught.value).partition('python -c "')[2].removesuffix('"')
-    (tmp_path / "line.py").write_text(line)
+    _, program, *names = shlex.split(str(caught.value).partition("; convert it once: python ")[2])
+    (tmp_path / "line.py").write_text(program)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["-c", *names])
     runpy.run_path(str(tmp_path / "line.py"))
     state = weft.load(tmp_path / "m.safetensors")
     assert np.array_equal(state["b"], shared.numpy().T) and np.array_equal(state["c"], shared.numpy()[1])

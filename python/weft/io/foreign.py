@@ -6,18 +6,21 @@ files whose writer is trusted.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from weft.io.header import MAX_HEADER, HeaderError
 
+# Programs of two arguments, the old name and the new: what a file is called is never a part of the program.
 PYTORCH = (
-    "import torch, safetensors.torch as s; t = torch.load({old!r}, map_location='cpu', weights_only=True); "
-    "s.save_file({{k: v.contiguous().clone() for k, v in t.items()}}, {new!r})"
+    "import sys, torch, safetensors.torch as s; old, new = sys.argv[1:]; "
+    "t = torch.load(old, map_location='cpu', weights_only=True); "
+    "s.save_file({k: v.contiguous().clone() for k, v in t.items()}, new)"
 )
-PICKLE = "import pickle, weft; weft.save({new!r}, pickle.load(open({old!r}, 'rb')))"
+PICKLE = "import pickle, sys, weft; old, new = sys.argv[1:]; weft.save(new, pickle.load(open(old, 'rb')))"
 HDF5 = (
-    "import h5py, weft; t = {{}}; h5py.File({old!r}).visititems("
-    "lambda k, v: t.update({{k: v[()]}}) if isinstance(v, h5py.Dataset) else None); weft.save({new!r}, t)"
+    "import h5py, sys, weft; old, new = sys.argv[1:]; t = {}; h5py.File(old).visititems("
+    "lambda k, v: t.update({k: v[()]}) if isinstance(v, h5py.Dataset) else None); weft.save(new, t)"
 )
 KINDS = {
     ".pt": ("a pickled PyTorch file", PYTORCH),
@@ -41,7 +44,9 @@ def refuse_foreign(path: Path, first: bytes) -> None:
             return
         suffix = next((kind for start, kind in FIRST_BYTES.items() if first.startswith(start)), "")
     if suffix:
-        kind, line = KINDS[suffix]
-        line = line.format(old=path.name, new=f"{path.stem}.safetensors")
+        kind, program = KINDS[suffix]
+        names = shlex.join([path.name, f"{path.stem}.safetensors"])
         trust = "" if suffix == ".h5" else ", which can run code when it is opened"
-        raise HeaderError(f'expected a safetensors file, got {kind}{trust}; convert it once: python -c "{line}"')
+        raise HeaderError(
+            f'expected a safetensors file, got {kind}{trust}; convert it once: python -c "{program}" {names}'
+        )
