@@ -28,6 +28,8 @@ CALLS = {
     "std": lambda x: np.std(x, 0),
     "ptp": lambda x: np.ptp(x, axis=0),
     "average": lambda x: np.average(x, axis=0, weights=HOST),
+    "average_of_columns": lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 5.0]),
+    "average_of_two_axes": lambda x: np.average(x, axis=(1, 0), weights=HOST.T),
     "cumsum": lambda x: np.cumsum(x),
     "cumulative_sum": lambda x: np.cumulative_sum(x, axis=1),
     "reshape": lambda x: np.reshape(x, (4, -1)),
@@ -62,6 +64,7 @@ CALLS = {
     "dstack": lambda x: np.dstack([x, x]),
     "column_stack": lambda x: np.column_stack([x, x[:, 0]]),
     "split": lambda x: np.split(x, 2, axis=1)[1],
+    "array_split_from_the_end": lambda x: np.array_split(x, [-9, 3, -2], axis=1)[2],
     "array_split": lambda x: np.array_split(x, [1, 3], axis=1)[1],
     "take": lambda x: np.take(x, np.array([2, 0]), axis=0),
     "take_along_axis": lambda x: np.take_along_axis(x, np.array([[2, 0]] * 3), axis=1),
@@ -123,6 +126,31 @@ def test_what_has_no_gradient():
     assert np.allclose(x, x.detach()) and np.array_equal(x, x) and np.result_type(x, np.float32) == np.float64
     assert np.zeros_like(x).tolist() == [[0.0] * 4] * 3 and np.full_like(x, 2, dtype=np.int64).dtype == np.int64
     np.testing.assert_array_equal(np.round(x * 100, 1).detach().numpy(), np.round(x.numpy() * 100, 1))
+
+
+OF_OTHER_NUMBERS = {
+    "vdot": (lambda x, y: np.vdot(x, y), np.complex128),
+    "norm": (lambda x, y: np.linalg.norm(x, axis=1), np.complex128),
+    "norm_of_integers": (lambda x, y: np.linalg.norm(x), np.int8),  # their squares leave the type
+    "round_of_integers": (lambda x, y: np.round(x * 1234567, -2), np.int64),
+}
+
+
+@pytest.mark.parametrize("name", OF_OTHER_NUMBERS)
+def test_complex_numbers_and_integers_are_as_numpy_has_them(name):
+    call, dtype = OF_OTHER_NUMBERS[name]
+    z = 100 * (draw(3, 4) + 1j * draw(4, 3).T)
+    x = z if dtype is np.complex128 else z.real.clip(-120, 120).astype(dtype)
+    y = x[::-1]
+    np.testing.assert_allclose(call(weft.Tensor(x), weft.Tensor(y)).numpy(), call(x, y), rtol=1e-6)
+
+
+def test_weights_have_to_fit_what_is_averaged():
+    x = weft.Tensor(apart(3, 3))
+    with pytest.raises(TypeError, match=r"average: expected axis= or weights of shape \(3, 3\), got weights of \(3,\)"):
+        np.average(x, weights=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"average: expected weights of shape \(3, 3\) or \(3,\), got \(1,\)"):
+        np.average(x, axis=0, weights=[1.0])
 
 
 REFUSED = {

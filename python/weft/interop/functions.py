@@ -19,8 +19,9 @@ from weft.interop.ufuncs import on_values, operand, tensors
 
 #: Functions that Weft has under NumPy's name, with the arguments of the array API standard: NumPy's module -> Weft's.
 SAME = {
-    "numpy": ("ops", "astype broadcast_arrays count_nonzero cumulative_prod diff isin matrix_transpose meshgrid "
-              "nonzero searchsorted unique_all unique_counts unique_inverse unique_values unstack vecdot"),
+    "numpy": ("ops", "astype broadcast_arrays count_nonzero cumulative_prod cumulative_sum diff isin "
+              "matrix_transpose meshgrid nonzero searchsorted unique_all unique_counts unique_inverse unique_values "
+              "unstack vecdot"),
     "numpy.linalg": ("linalg", "cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power "
                      "matrix_rank matrix_transpose pinv qr slogdet solve svdvals trace vecdot vector_norm"),
     "numpy.fft": ("fft", "fft ifft fftn ifftn rfft irfft rfftn irfftn hfft ihfft fftfreq rfftfreq fftshift ifftshift"),
@@ -101,20 +102,23 @@ def ptp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
 def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
     if weights is None:
         return ops.mean(a, axis=axis, keepdims=keepdims)
+    weights = weft.asarray(weights)
+    if weights.shape != a.shape:  # those of the averaged axes alone
+        if axis is None:
+            raise TypeError(f"average: expected axis= or weights of shape {a.shape}, got weights of {weights.shape}")
+        axes = [i % a.ndim for i in ((axis,) if isinstance(axis, int) else axis)]
+        lengths = tuple([a.shape[i] for i in axes])
+        if weights.shape != lengths:
+            raise ValueError(f"average: expected weights of shape {a.shape} or {lengths}, got {weights.shape}")
+        weights = ops.permute_dims(weights, tuple(sorted(range(len(axes)), key=axes.__getitem__)))
+        weights = ops.reshape(weights, tuple([n if i in axes else 1 for i, n in enumerate(a.shape)]))
     total = ops.sum(a * weights, axis=axis, keepdims=keepdims)
-    return total / ops.sum(ops.broadcast_to(weft.asarray(weights), a.shape), axis=axis, keepdims=keepdims)
+    return total / ops.sum(ops.broadcast_to(weights, a.shape), axis=axis, keepdims=keepdims)
 
 
 @implements(np.cumsum)
 def cumsum(a: Any, axis: int | None = None) -> Any:
     return ops.cumulative_sum(ops.reshape(a, (-1,)) if axis is None else a, axis=0 if axis is None else axis)
-
-
-@implements(np.cumulative_sum)
-def cumulative_sum(x: Any, *, axis: int | None = None) -> Any:
-    if axis is None and x.ndim != 1:
-        raise ValueError(f"cumulative_sum: expected axis= for shape {x.shape}, got none")
-    return ops.cumulative_sum(x, axis=0 if axis is None else axis)
 
 
 # ---- shapes
@@ -157,12 +161,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
 
 @implements(np.expand_dims)
 def expand_dims(a: Any, axis: Any) -> Any:
-    if isinstance(axis, int):
-        return ops.expand_dims(a, axis=axis)
-    n = a.ndim + len(axis)
-    new = {i % n for i in axis}
-    old = iter(a.shape)
-    return ops.reshape(a, tuple([1 if i in new else next(old) for i in range(n)]))
+    return ops.expand_dims(a, axis=axis if isinstance(axis, int) else tuple(axis))
 
 
 @implements(np.swapaxes)
@@ -300,10 +299,10 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     if isinstance(indices_or_sections, int):
         short, longer = divmod(n, indices_or_sections)
         sizes = [short + 1] * longer + [short] * (indices_or_sections - longer)
-    else:
-        ends = [0, *[min(i % n if i < 0 else i, n) for i in indices_or_sections], n]
-        sizes = [max(b - a, 0) for a, b in zip(ends, ends[1:])]
-    return list(ops.split(ary, sizes, axis=axis))
+        return list(ops.split(ary, sizes, axis=axis))
+    ends = [0, *indices_or_sections, n]  # of slices, which may count from the end, be empty or overlap
+    lead = (slice(None),) * (axis % ary.ndim)
+    return [ary[(*lead, slice(a, b))] for a, b in zip(ends, ends[1:])]
 
 
 @implements(np.split)
@@ -351,6 +350,8 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
 
 @implements(np.round, np.around)
 def round(a: Any, decimals: int = 0) -> Any:
+    if decimals and a.dtype.kind in "biu":  # floats would not hold them
+        raise TypeError(f"the argument decimals={decimals} is for floating-point numbers, not {a.dtype}")
     return ops.round(a) if not decimals else ops.round(a * 10.0**decimals) / 10.0**decimals
 
 
@@ -406,7 +407,7 @@ def outer(a: Any, b: Any) -> Any:
 
 @implements(np.vdot)
 def vdot(a: Any, b: Any, /) -> Any:
-    return ops.sum(ops.reshape(tensor(a), (-1,)) * ops.reshape(tensor(b), (-1,)))
+    return ops.sum(ops.conj(ops.reshape(tensor(a), (-1,))) * ops.reshape(tensor(b), (-1,)))
 
 
 @implements(np.tensordot, np.linalg.tensordot)
@@ -425,4 +426,4 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord is not None and not (ord == 2 and (x.ndim == 1 or isinstance(axis, int))):
         raise TypeError(f"the argument ord={ord!r} is neither None nor the 2 of vectors")
-    return ops.sqrt(ops.sum(x * x, axis=axis, keepdims=keepdims))
+    return weft.linalg.vector_norm(x, axis=axis, keepdims=keepdims)
