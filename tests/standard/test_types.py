@@ -147,6 +147,10 @@ def test_default_dtypes_of_reductions():
     assert weft.sum(weft.ones((2,), dtype="int8"), dtype=weft.int8).dtype == weft.int8
     assert weft.sum(weft.ones((2,), dtype="float32")).dtype == weft.float32
     assert weft.sum(weft.full((3,), 100, dtype="int8"), dtype=weft.int16).item() == 300
+    for reduction in (weft.sum, weft.prod):
+        assert not reduction(weft.Tensor([1.5, 2.5], requires_grad=True), dtype=weft.int64).requires_grad
+        with pytest.raises(TypeError, match="expected complex numbers to stay so, got float32"):
+            reduction(weft.asarray([1 + 2j]), dtype=weft.float32)
     assert weft.mean(weft.ones((2,), dtype="int32")).dtype == weft.float32
 
 

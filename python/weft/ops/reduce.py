@@ -13,7 +13,7 @@ from weft.autograd import Tensor, op, state
 from weft.backends.array import is_16_bit, namespace
 from weft.ops.complex import adjoint, check_ordered
 from weft.ops.cumulative import products_before
-from weft.ops.elementwise import astype, floating, sqrt
+from weft.ops.elementwise import astype, cast, floating, sqrt
 
 
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -34,7 +34,12 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
 
 def in_dtype(x: Any, dtype: Any) -> Any:
     """x in `dtype`; None and its own leave it as it is."""
-    return x if dtype is None or x.dtype == dtype else namespace(x).astype(x, np.dtype(dtype))
+    return x if dtype is None or x.dtype == dtype else cast.body(x, dtype=np.dtype(dtype))[0]
+
+
+def slope(y: Any, vjp: Any) -> Any:
+    """The vjp of a result y: None where y is of integers, which have no gradient."""
+    return None if y.dtype.kind in "biu" else (vjp,)
 
 
 @op
@@ -54,7 +59,8 @@ def sum(x, /, *, axis=None, dtype=None, keepdims=False):
         return xp.broadcast_to(xp.reshape(g, kept), shape)
 
     if dtype is not None:
-        return in_dtype(namespace(x).sum(in_dtype(x, dtype), axis=axis, keepdims=keepdims), dtype), (vjp,)
+        y = in_dtype(namespace(x).sum(in_dtype(x, dtype), axis=axis, keepdims=keepdims), dtype)
+        return y, slope(y, vjp)
     return namespace(x).sum(x, axis=axis, keepdims=keepdims), (vjp,)
 
 
@@ -129,7 +135,8 @@ def prod(x, /, *, axis=None, dtype=None, keepdims=False):
             inverse[j] = i
         return adjoint(xp.permute_dims(back, tuple(inverse))) * xp.reshape(g, kept)
 
-    return in_dtype(namespace(x).prod(x, axis=axis, keepdims=keepdims), dtype), (vjp,)
+    y = in_dtype(namespace(x).prod(x, axis=axis, keepdims=keepdims), dtype)
+    return y, slope(y, vjp)
 
 
 def narrowed(out: Any, dtype: Any) -> Any:
