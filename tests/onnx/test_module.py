@@ -231,6 +231,8 @@ def test_arguments_of_export_are_checked(tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             weft.onnx.export(model, x, tmp_path / "m.onnx", **options)
+    with pytest.raises(ValueError, match="one batch along axis 0, got {'input': 4, 'weight': 3}; pass dynamic_axes"):
+        weft.onnx.export(nn.Bilinear(3, 3, 2), {"input": x, "weight": x[:3]}, tmp_path / "m.onnx")
     path = weft.onnx.export(model, x, tmp_path / "m.onnx", input_names=["rows"], output_names=["scores"])
     runtime = session(path)
     assert [i.name for i in runtime.get_inputs()] == ["rows"] and [o.name for o in runtime.get_outputs()] == ["scores"]

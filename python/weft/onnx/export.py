@@ -117,9 +117,12 @@ Axes = dict[str, dict[int, str]]
 def dynamic(given: dict[str, Tensor], axes: Mapping[str, Mapping[int, str]] | None) -> Axes:
     """The dynamic axes of each input, counted from the front; axes of one name must have one length."""
     if axes is None:
-        with_axes = {name: x for name, x in given.items() if x.ndim}
-        lengths = {x.shape[0] for x in with_axes.values()}
-        return {name: {0: "batch"} for name in with_axes} if len(lengths) == 1 else {}
+        firsts = {name: x.shape[0] for name, x in given.items() if x.ndim}
+        if len(set(firsts.values())) > 1:
+            raise ValueError(
+                f"onnx.export: expected inputs of one batch along axis 0, got {firsts}; pass dynamic_axes, {{}} for none"
+            )
+        return {name: {0: "batch"} for name in firsts}
     found: Axes = {}
     for name, names in axes.items():
         if name not in given:
