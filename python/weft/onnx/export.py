@@ -120,7 +120,7 @@ def dynamic(given: dict[str, Tensor], axes: Mapping[str, Mapping[int, str]] | No
         firsts = {name: x.shape[0] for name, x in given.items() if x.ndim}
         if len(set(firsts.values())) > 1:
             raise ValueError(
-                f"onnx.export: expected inputs of one batch along axis 0, got {firsts}; pass dynamic_axes, {{}} for none"
+                f"onnx.export: expected one batch along axis 0, got {firsts}; pass dynamic_axes, {{}} for none"
             )
         return {name: {0: "batch"} for name in firsts}
     found: Axes = {}
