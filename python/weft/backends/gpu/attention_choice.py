@@ -93,14 +93,19 @@ def padded(head: int) -> int:
     return next((h for h in HEADS if head <= h), 0)
 
 
+def wide(problem: Problem) -> bool:
+    """Whether a row's sums are those of 256 columns."""
+    return max(problem.padded, problem.padded_v) > 192
+
+
 def family(problem: Problem) -> str:
     """attention_mma where tensor cores take the dtype, attention_simt for float32, "" for the reference."""
     if not problem.padded or not problem.padded_v:
         return ""
     if problem.dtype == "float32":
-        # Sums of 256 columns leave sm_120's compiler too few registers in the tiles that 99 KiB hold: it would spill.
-        wide = max(problem.padded, problem.padded_v) > 192
-        return "" if wide and problem.capability >= 120 else "attention_simt"
+        # With sums of 256 columns every tile of some pass would spill: of those that 99 KiB hold, and on sm_100 of all.
+        crowded = problem.capability in (86, 89) or problem.capability >= 100
+        return "" if wide(problem) and crowded else "attention_simt"
     return "attention_mma" if problem.capability >= (80 if problem.dtype == "bfloat16" else 75) else ""
 
 
@@ -204,7 +209,11 @@ def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterato
     most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
     most -= 12 * (problem.dtype == "float32") + 20 * (unordered and problem.capability < 80)
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
+    # Sums of 256 columns in float32 stay in registers in one tile alone.
+    only = Tile(32, 32, 2) if problem.dtype == "float32" and wide(problem) and problem.capability >= 80 else None
     for tile in KEYS[family(problem)]:
+        if only not in (None, tile):
+            continue
         registers = tile.n // tile.warps * ((2 if grads & GK else 1) * tile.m + sums) // 32
         if registers <= most and keys_bytes(problem, tile, grads, unordered) <= problem.shared:
             yield tile

@@ -34,7 +34,7 @@ def defines(one: Problem) -> dict[str, Any]:
 
 def problems() -> Iterator[tuple[Problem, int]]:
     """(problem, last capability that has its tiles): Turing and GPUs of 99 KiB have other tiles than those of 163."""
-    for low, high in ((75, 79), (80, 85), (86, 89), (90, 119), (120, 999)):
+    for low, high in ((75, 79), (80, 85), (86, 89), (90, 99), (100, 119), (120, 999)):
         for dtype in ("float16", "float32") if low == 75 else ("bfloat16", "float32"):
             for head in HEADS:
                 for mask, dropout in {64: VARIANTS, 128: VARIANTS[::3]}.get(head, VARIANTS[:1]):
