@@ -74,7 +74,7 @@ class Recurrent(Module):
 
     def run(self, x: Any, states: tuple[Any, ...], weights: list[Any], reverse: bool) -> tuple[Any, ...]:
         """One direction of one layer: x (L, N, I), states (N, H) -> output (L, N, H), last states."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: expected a method `run`, got none")
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         if isinstance(input, PackedSequence):

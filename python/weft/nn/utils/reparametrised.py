@@ -5,6 +5,7 @@ The parameter `name` gives way to those that it is made of; it stays an attribut
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
 from weft import ops
@@ -18,7 +19,7 @@ from weft.nn.parameter import Buffer, Parameter
 M = TypeVar("M", bound=Module)
 
 
-class Reparametrised:
+class Reparametrised(ABC):
     """A hook that makes a module's `name` of its other parameters before each call."""
 
     kind = ""
@@ -29,12 +30,13 @@ class Reparametrised:
     def __call__(self, module: Module, args: Any) -> None:
         object.__setattr__(module, self.name, self.weight(module))
 
+    @abstractmethod
     def weight(self, module: Module) -> Tensor:
-        raise NotImplementedError
+        """The parameter, computed from the others."""
 
+    @abstractmethod
     def parts(self) -> tuple[str, ...]:
         """The attributes that it adds to the module."""
-        raise NotImplementedError
 
     def install(self, module: Module, parts: dict[str, Tensor]) -> None:
         if hook_of(module, self.name, Reparametrised) is not None:
