@@ -212,3 +212,11 @@ def test_which_tells_the_entry_while_a_profile_is_on():
         weft.softmax(weft.Tensor(x))
         assert weft.which("softmax", x) == before
     assert weft.which("softmax", x) == before
+
+
+def test_a_span_around_a_model_keeps_the_paths_of_its_modules():
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), weft.ones((2, 4))
+    with weft.profile() as p:
+        with p.span("forward"):
+            model(x)
+    assert {e.module for e in p.events if e.name == "linear"} == {"0", "1"}

@@ -211,7 +211,7 @@ class Profile:
 
     def enter(self, module: Module) -> None:
         stack = self.stack
-        if not stack.modules:
+        if all(m is None for m, _ in stack.modules):  # but for spans
             stack.paths = {id(m): path for path, m in module.named_modules()}
         path = stack.paths.get(id(module), "") or type(module).__name__
         stack.modules.append((module, path))

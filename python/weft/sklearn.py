@@ -116,8 +116,8 @@ class Network(BaseEstimator):  # type: ignore[misc]
 
     def check(self) -> None:
         name = type(self).__name__
-        least = {"epochs": self.epochs, "batch_size": self.batch_size or 1, "patience": self.patience or 1}
-        wrong = {key: value for key, value in least.items() if value < 1}
+        least = {"epochs": self.epochs, "batch_size": self.batch_size, "patience": self.patience}
+        wrong = {key: value for key, value in least.items() if value is not None and value < 1}
         if wrong or not self.lr > 0:
             raise ValueError(f"{name}: expected epochs, batch_size and patience >= 1 and lr > 0, "
                              f"got {wrong or {'lr': self.lr}}")  # fmt: skip

@@ -140,7 +140,7 @@ class EmbeddingBag(Module):
 def draw(weight: Parameter, padding_idx: int | None) -> None:
     """The start of a table: N(0, 1), and zeros in the row of the padding."""
     init.normal_(weight)
-    if padding_idx is not None:
+    if padding_idx is not None and not init.state.shapes_only:
         weight.data[padding_idx] = 0
 
 

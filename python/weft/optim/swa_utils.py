@@ -96,7 +96,8 @@ class AveragedModel(Module):
         if not self.use_buffers:
             copied += beside(self.module.buffers(), model.buffers())
         with no_grad():
-            self.multi_avg_fn([old for old, _ in mixed], [new for _, new in mixed], n)
+            if mixed:
+                self.multi_avg_fn([old for old, _ in mixed], [new for _, new in mixed], n)
             for old, new in copied:
                 old.assign(new, by=by)
         self.n_averaged.assign(np.array(n + 1), by=by)

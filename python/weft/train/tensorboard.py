@@ -100,6 +100,8 @@ class SummaryWriter:
                 edges = np.concatenate([[-np.finfo(float).max], EDGES, [np.finfo(float).max]])
         counts, edges = np.histogram(flat, edges)
         used = np.flatnonzero(counts)
+        if not used.size:
+            raise ValueError(f"add_histogram: expected bins that hold a value, got {len(counts)} empty ones")
         first, last = used[0], used[-1] + 1
         # the reader takes bucket i as (limit[i - 1], limit[i]]: an empty first one says where the second begins
         limits, buckets = edges[first : last + 1], np.concatenate([[0], counts[first:last]])
