@@ -164,6 +164,9 @@ def test_the_mode_of_the_model_comes_back(gpt2):
     gpt2.train()
     weft.generate(gpt2, [[1]], max_new_tokens=2)
     assert gpt2.training and gpt2.transformer.drop.training
+    gpt2.transformer.drop.eval()  # frozen while the rest trains
+    weft.generate(gpt2, [[1]], max_new_tokens=2)
+    assert gpt2.training and not gpt2.transformer.drop.training
     gpt2.eval()
 
 

@@ -218,6 +218,36 @@ def test_an_op_of_ones_own_is_written_out_or_by_its_own_entry(tmp_path):
         del exporters.TABLE[cube.body]
 
 
+PICKED = {
+    "together": lambda x, i: x[0, i, 0],
+    "after an axis": lambda x, i: x[:, 0, i, 0],
+    "first": lambda x, i: x[0, i],
+    "before an integer": lambda x, i: x[:, i, 0],
+}
+
+
+@pytest.mark.parametrize("case", PICKED)
+def test_integers_beside_an_array_of_indices(case, tmp_path):
+    x = np.random.default_rng(5).standard_normal((3, 3, 3, 3)).astype(np.float32)
+    model = Whole(lambda m, x: PICKED[case](x, np.array([[2, 0, 1], [1, 1, 0], [0, 2, 2]])) * m.weight.sum())
+    path = weft.onnx.export(model, x, tmp_path / "m.onnx", dynamic_axes={})
+    found = session(path).run(None, {"x": x})[0]
+    np.testing.assert_allclose(found, model(weft.asarray(x)).numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("index", ["0, :, i", ":, i, :, 0"])
+def test_integers_apart_from_an_array_of_indices_are_refused(index, tmp_path):
+    pick = {"0, :, i": lambda x, i: x[0, :, i], ":, i, :, 0": lambda x, i: x[:, i, :, 0]}[index]
+    x = np.zeros((3, 3, 3, 3), np.float32)
+    with pytest.raises(ValueError, match="arrays of indices that stand together"):
+        weft.onnx.export(Whole(lambda m, x: pick(x, np.array([2, 0]))), x, tmp_path / "m.onnx", dynamic_axes={})
+
+
+def test_an_input_is_not_called_as_a_parameter(tmp_path):
+    with pytest.raises(ValueError, match="names of inputs that no parameter has, got 'weight'"):
+        weft.onnx.export(nn.Linear(3, 2), np.ones((4, 3), np.float32), tmp_path / "m.onnx", input_names=["weight"])
+
+
 def test_arguments_of_export_are_checked(tmp_path):
     model, x = nn.Linear(3, 2), np.ones((4, 3), np.float32)
     for options, words in (

@@ -259,11 +259,11 @@ def stack(arrays: Any, axis: int = 0) -> Any:
 
 def at_least(x: Any, n: int) -> Any:
     """x with axes of length 1 where NumPy's atleast_1d, 2d and 3d put them."""
-    x = operand(x)
+    x = tensor(operand(x))
     if x.ndim >= n:
         return x
     lengths = {0: (1,) * n, 1: (1, -1, 1)[:n] if n == 3 else (1, -1), 2: (*x.shape, 1)}
-    return ops.reshape(x, (-1,) if x.ndim == 0 and n == 1 else lengths[x.ndim])
+    return ops.reshape(x, lengths[x.ndim])
 
 
 for widened, n in ((np.atleast_1d, 1), (np.atleast_2d, 2), (np.atleast_3d, 3)):
@@ -357,7 +357,9 @@ def round(a: Any, decimals: int = 0) -> Any:
 
 @implements(np.nan_to_num)
 def nan_to_num(x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
-    ends = np.finfo(x.dtype)
+    if x.dtype.kind in "biu":  # which have neither
+        return +x
+    ends = ops.finfo(x.dtype)
     high, low = ends.max if posinf is None else posinf, ends.min if neginf is None else neginf
     x = ops.where(ops.isnan(x), ops.full_like(x, nan), x)
     return ops.where(ops.isinf(x), ops.where(x > 0, ops.full_like(x, high), ops.full_like(x, low)), x)

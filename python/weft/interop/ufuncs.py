@@ -62,7 +62,8 @@ def raw(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.numpy()
     if isinstance(value, (list, tuple)):
-        return type(value)([raw(part) for part in value])
+        parts = [raw(part) for part in value]
+        return parts if isinstance(value, list) else tuple(parts)
     return {key: raw(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 

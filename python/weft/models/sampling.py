@@ -61,7 +61,7 @@ def generate(
     pad = getattr(config, "pad_token_id", None) if pad_token_id is None else pad_token_id
     pad = (int(end_ids[0]) if end_ids.size else 0) if pad is None else pad
     reader = Reader(model, tokens.astype(np.int64), attention_mask, use_cache)
-    training = model.training
+    modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
         with no_grad():
@@ -71,7 +71,8 @@ def generate(
             source = generator or default_generator
             return one_by_one(reader, max_new_tokens, (temperature, top_k, top_p), end_ids, pad, source)
     finally:
-        model.train(training)
+        for m, mode in modes:
+            m.training = mode
 
 
 def check_arguments(

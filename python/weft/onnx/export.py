@@ -100,7 +100,7 @@ def as_input(x: Any) -> Any:
 def named_inputs(module: Module, args: Any, named: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
     """Every argument by its name: the one that is given, or that of forward's parameter."""
     if names is not None:
-        if named or len(names) != len(args):
+        if named or len(names) != len(args) or len(set(names)) != len(names):
             raise ValueError(f"onnx.export: expected {len(args)} input_names for inputs by position, got {list(names)}")
         return dict(zip(names, args))
     parameters = list(inspect.signature(module.forward).parameters.values())
@@ -175,6 +175,9 @@ class Writer:
         for value in self.inputs:
             self.to.watch(value)
         for name, _ in module._state():
+            if name in given:
+                raise ValueError(f"onnx.export: expected names of inputs that no parameter has, got {name!r}; "
+                                 "pass input_names")  # fmt: skip
             self.to.names.add(name)
 
     def write(self, first: Trace, second: Trace, out: Any, other_out: Any, names: Sequence[str] | None) -> Any:

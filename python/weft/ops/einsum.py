@@ -16,7 +16,8 @@ def parse(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], st
     """The letters of each operand and of the result. Axes under an ellipsis get letters of their own."""
     given, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = given.split(",")
-    bad = [c for c in given.replace("...", "") + result.replace("...", "") if not (c.isalpha() or c == ",")]
+    plain = given.replace("...", "") + result.replace("...", "")
+    bad = [c for c in plain if not (c.isascii() and c.isalpha() or c == ",")]
     if bad or any(term.count("...") > 1 for term in (*terms, result)):
         raise ValueError(f"einsum: expected letters, commas, one '...' per operand and '->', got {subscripts!r}")
     if len(terms) != len(shapes):

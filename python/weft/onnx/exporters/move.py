@@ -71,7 +71,7 @@ def flip(to: Emitter, x: Any, *, axis: Any = None) -> Any:
 
 @exports("roll")
 def roll(to: Emitter, x: Any, *, shift: Any, axis: Any = None) -> Any:
-    shifts, axes = ((shift,), (axis,)) if isinstance(shift, int) else (shift, axis)
+    shifts, axes = ((shift,), (axis,)) if isinstance(shift, (int, Sym)) else (shift, axis)
     out, ndim = x, x.ndim
     if axis is None:
         out, axes, ndim = to.reshape(x, None, [-1]), (0,) * len(shifts), 1
@@ -186,17 +186,20 @@ def indexed(to: Emitter, x: Any, index: Any) -> Any:
             raise UnsupportedError(f"expected an index of integers and slices, got {kind_of(item)}")
         axis += 1
     if arrays:
+        where = arrays[0][0]
+        picked = sorted([a for a, _, _ in arrays] + dropped)  # NumPy puts first what stands apart
         if (
             added
+            or (picked[-1] - picked[0] >= len(picked) and where > sum(d < where for d in dropped))
             or len(arrays) > 1
             and (dropped or [a for a, _, _ in arrays] != list(range(arrays[0][0], arrays[-1][0] + 1)))
         ):
             raise UnsupportedError("expected arrays of indices that stand together, with no new axes between")
         if len(arrays) == 1:
-            where, item, _ = arrays[0]
+            item = arrays[0][1]
             if any(d > where for d in dropped) and item.ndim != 1:
+                where -= sum(d < where for d in dropped)
                 out, dropped = to.squeeze(out, *dropped), []
-                where -= sum(d < arrays[0][0] for d in dropped)
             out = to.node("Gather", out, item, axis=where)
         else:
             out = gathered(to, out, x.ndim, arrays)
