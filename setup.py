@@ -100,14 +100,14 @@ class BuildNative(build_ext):
 
 
 class BuildPython(build_py):
-    """Copies what lives outside python/ but belongs to the package, CUDA sources and C++ headers, and writes stubs."""
+    """Copies what lives outside python/ but belongs to the package (CUDA and C++ sources, examples); writes stubs."""
 
     def run(self):
         super().run()
         if self.editable_mode:
             return  # found in the checkout
         package = Path(self.build_lib) / "weft"
-        for source, patterns in (("kernels", ("*.cu", "*.cuh")), ("csrc", ("*.h", "*.inc"))):
+        for source, patterns in (("kernels", ("*.cu", "*.cuh")), ("csrc", ("*.h", "*.inc")), ("examples", ("*.py",))):
             for pattern in patterns:
                 for file in sorted((ROOT / source).rglob(pattern)):
                     target = package / file.relative_to(ROOT)

@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "classify images with a trained run",
     "generate": "write text with a trained run",
     "export": "write a trained run's model as ONNX",
+    "example": "run one of the examples of what deep learning does, or list them",
     "data": "fetch a data set, or say which are here",
     "doctor": "look at CPU, BLAS, extension, driver and CUDA wheels, and say what mends each fault",
     "bench": "run the benchmarks of a checkout",

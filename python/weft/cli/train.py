@@ -54,7 +54,7 @@ def names() -> list[str]:
     """The recipes that come with Weft."""
     import weft.recipes
 
-    return sorted(m.name for m in pkgutil.iter_modules(weft.recipes.__path__) if m.name not in ("common",))
+    return sorted(m.name for m in pkgutil.iter_modules(weft.recipes.__path__) if m.name not in ("common", "example"))
 
 
 def find_recipe(name: str) -> ModuleType:
@@ -66,6 +66,11 @@ def find_recipe(name: str) -> ModuleType:
         raise ValueError(f"expected one of {', '.join(names())}, or the path of a .py file, got {name!r}")
     if not path.is_file():
         raise FileNotFoundError(f"expected a recipe in {path}, got no such file")
+    return load_file(path, "run(device, epochs, seed, data, out, resume, ...)")
+
+
+def load_file(path: Path, wanted: str) -> ModuleType:
+    """The module in a file of a user's own; ValueError if it has no function `run`, told as `wanted`."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"expected a Python file, got {path}")
@@ -73,7 +78,7 @@ def find_recipe(name: str) -> ModuleType:
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     if not callable(getattr(module, "run", None)):
-        raise ValueError(f"expected a function run(device, epochs, seed, data, out, resume, ...) in {path}, got none")
+        raise ValueError(f"expected a function {wanted} in {path}, got none")
     return module
 
 

@@ -1,0 +1,67 @@
+"""Every example runs in its short form: each figure holds its bar, and a picture is drawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from policy import DATA, STRICT, needs
+from weft.cli import main
+from weft.cli.example import folder, is_example, title
+from weft.recipes.example import Example, Figure
+
+EXAMPLES = {path.stem: path for path in sorted(folder().glob("*.py")) if is_example(path)}
+
+
+@needs("matplotlib", "sklearn")
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_short_form(name, tmp_path):
+    # A process of its own, as a user starts it: nothing that other tests have set is there.
+    command = [sys.executable, str(EXAMPLES[name]), "--short", "--out", str(tmp_path), "--data", str(DATA)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == os.EX_NOINPUT and not STRICT:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / name / "figures.json").read_text())
+    assert record["figures"] and record["pictures"]
+    for picture in record["pictures"]:
+        assert (tmp_path / name / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_has_a_title_that_a_list_can_show():
+    for path in EXAMPLES.values():
+        assert 10 < len(title(path)) < 110 and title(path).endswith("."), path
+
+
+def test_the_command_lists_and_runs_them(tmp_path, capsys):
+    assert main(["example"]) == 0
+    assert all(name in capsys.readouterr().out for name in EXAMPLES)
+    assert main(["example", "no_such"]) == 1
+    assert "expected one of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "value,low,high,holds",
+    [(2, 1, None, True), (1, 1, None, True), (0.9, 1, None, False), (2, None, 1, False), (float("nan"), 1, None, False),
+     (float("nan"), None, 1, False), (1.5, 1, 2, True), (float("nan"), None, None, True)],
+)  # fmt: skip
+def test_bars(value, low, high, holds):
+    assert Figure(value, "%", low, high, {}).holds is holds
+
+
+def test_a_figure_that_falls_short_fails_the_run(tmp_path, capsys):
+    example = Example("none", "short", out=tmp_path)
+    example.figure("good", 2, at_least=1)
+    assert example.conclude(0.0, 0.0)
+    example.figure("bad", 0.5, "%", at_least=1, beside={"majority": 0.2})
+    assert not example.conclude(0.0, 0.0)
+    printed = capsys.readouterr()
+    assert "bad: 0.5% (FALLS SHORT OF >= 1); beside it majority 0.2" in printed.out and "bad" in printed.err
+    with pytest.raises(ValueError, match="one figure named 'bad'"):
+        example.figure("bad", 1)
+    assert Example("none", "full", out=tmp_path).choose(short=1, default=2) == 2
+    assert list(Example("none", "full", out=tmp_path, seed=4).seeds()) == [4, 5, 6]
