@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-AVERAGES = ("macro", "micro", "weighted", None)
+AVERAGES = ("macro", "micro", "weighted", "binary", None)
 
 
 def confusion_matrix(labels: Any, predictions: Any, classes: int | None = None) -> Array:
@@ -40,11 +40,24 @@ def accuracy(labels: Any, predictions: Any) -> float:
     return float((labels == predictions).mean()) if labels.size else float("nan")
 
 
+def balanced_accuracy(labels: Any, predictions: Any) -> float:
+    """The mean of the recalls of the classes that occur among the labels, 0 to 1; NaN without samples.
+
+    >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
+    0.5
+    """
+    matrix = confusion_matrix(labels, predictions)
+    counts = matrix.sum(axis=1)
+    present = counts > 0
+    return float((np.diag(matrix)[present] / counts[present]).mean()) if present.any() else float("nan")
+
+
 def precision(labels: Any, predictions: Any, average: str | None = "macro", zero_division: float = 0.0) -> Any:
     """Of what was predicted as a class, the share that is it, 0 to 1.
 
-    average: "macro" (mean over classes), "weighted" (mean by number of labels), "micro" (over all predictions), or None
-    for an array (C,). A class counts if it occurs in labels or predictions; zero_division stands for 0 / 0.
+    average: "macro" (mean over classes), "weighted" (mean by number of labels), "micro" (over all predictions),
+    "binary" (of class 1 alone, where the classes are 0 and 1), or None for an array (C,). A class counts if it occurs
+    in labels or predictions; zero_division stands for 0 / 0.
 
     >>> round(precision([0, 0, 1, 1], [0, 1, 1, 1]), 4)
     0.8333
@@ -78,17 +91,12 @@ def top_k_accuracy(labels: Any, scores: Any, k: int = 5) -> float:
     >>> top_k_accuracy([0, 2], [[0.1, 0.5, 0.4], [0.2, 0.3, 0.5]], k=2)
     0.5
     """
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
-        raise ValueError("top_k_accuracy: expected labels (N,) and scores (N, C), "
-                         f"got {labels.shape} and {scores.shape}")  # fmt: skip
+    scores = np.asarray(scores)
+    labels = class_labels("top_k_accuracy", labels, scores)
     if not 1 <= k <= scores.shape[1]:
         raise ValueError(f"top_k_accuracy: expected 1 <= k <= {scores.shape[1]}, got {k}")
     if not labels.size:
         return float("nan")
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= scores.shape[1]:
-        raise ValueError(f"top_k_accuracy: expected integer labels in [0, {scores.shape[1]}), "
-                         f"got {labels.dtype} {labels.min()} to {labels.max()}")  # fmt: skip
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     behind = scores < own  # so that a NaN, on either side, never makes a label right
     return float(((~behind).sum(axis=1) <= k).mean())
@@ -97,7 +105,11 @@ def top_k_accuracy(labels: Any, scores: Any, k: int = 5) -> float:
 def from_matrix(kind: str, matrix: Array, average: str | None, zero_division: float = 0.0) -> Any:
     """`kind` (precision, recall or f1) of a confusion matrix (C, C), averaged over its classes."""
     if average not in AVERAGES:
-        raise ValueError(f"{kind}: expected average out of macro, micro, weighted, None, got {average!r}")
+        raise ValueError(f"{kind}: expected average out of macro, micro, weighted, binary, None, got {average!r}")
+    if average == "binary":
+        if len(matrix) > 2:
+            raise ValueError(f"{kind}: expected classes 0 and 1 with average='binary', got {len(matrix)} classes")
+        matrix = np.pad(matrix, (0, 2 - len(matrix)))
     right, labels, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     if average == "micro":  # each sample has one label and one prediction, so the three figures are one: the accuracy
         return float(right.sum() / matrix.sum()) if matrix.sum() else zero_division
@@ -105,12 +117,35 @@ def from_matrix(kind: str, matrix: Array, average: str | None, zero_division: fl
     each = np.divide(right, over, out=np.full(len(right), float(zero_division)), where=over > 0)
     if average is None:
         return each
+    if average == "binary":
+        return float(each[1])
     present = labels + predicted > 0
     if not present.any():
         return zero_division
     if average == "macro":
         return float(each[present].mean())
     return float((each * labels).sum() / labels.sum())
+
+
+def averaged(name: str, each: Array, counts: Array, average: str | None) -> Any:
+    """A figure per class (C,), NaN where it is not defined, averaged over the others, by `counts` (C,) if weighted."""
+    if average is None:
+        return each
+    defined = ~np.isnan(each)
+    if not defined.any():
+        raise ValueError(f"{name}: expected at least two classes among the labels, got {int((counts > 0).sum())}")
+    return float(np.average(each[defined], weights=counts[defined] if average == "weighted" else None))
+
+
+def class_labels(name: str, labels: Any, scores: Array) -> Array:
+    """Labels (N,) of scores (N, C) as int64; ValueError unless they are integers in [0, C)."""
+    labels = np.asarray(labels)
+    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        raise ValueError(f"{name}: expected labels (N,) and scores (N, C), got {labels.shape} and {scores.shape}")
+    if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= scores.shape[1]):
+        raise ValueError(f"{name}: expected integer labels in [0, {scores.shape[1]}), "
+                         f"got {labels.dtype} {labels.min()} to {labels.max()}")  # fmt: skip
+    return labels.astype(np.int64)
 
 
 def check_pair(name: str, labels: Any, predictions: Any) -> tuple[Array, Array]:
