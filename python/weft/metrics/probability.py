@@ -11,7 +11,11 @@ from weft.metrics.ranking import numbers, zeros_and_ones
 
 
 class CalibrationCurve(NamedTuple):
-    """Bins that hold a sample, by predicted probability."""
+    """Bins that hold a sample, by predicted probability.
+
+    >>> calibration_curve([0, 1], [0.2, 0.7]).counts.tolist()
+    [1, 1]
+    """
 
     predicted: Array  # mean probability of each bin's samples
     observed: Array  # how often it came true

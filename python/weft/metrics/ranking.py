@@ -13,7 +13,11 @@ AVERAGES = ("macro", "micro", "weighted", None)
 
 
 class RocCurve(NamedTuple):
-    """Shares at each threshold, highest threshold first; the first is infinity, where nothing is predicted 1."""
+    """Shares at each threshold, highest threshold first; the first is infinity, where nothing is predicted 1.
+
+    >>> roc_curve([0, 1], [0.2, 0.7]).thresholds.tolist()
+    [inf, 0.7, 0.2]
+    """
 
     false_positive_rate: Array  # of the 0s, the share that is predicted 1
     true_positive_rate: Array  # of the 1s
@@ -21,7 +25,11 @@ class RocCurve(NamedTuple):
 
 
 class PrecisionRecallCurve(NamedTuple):
-    """Precision and recall where scores >= threshold are predicted 1, lowest threshold first; then precision 1 at 0."""
+    """Precision and recall where scores >= threshold are predicted 1, lowest threshold first; then precision 1 at 0.
+
+    >>> precision_recall_curve([0, 1], [0.2, 0.7]).thresholds.tolist()
+    [0.2, 0.7]
+    """
 
     precision: Array  # (n + 1,)
     recall: Array  # (n + 1,)
