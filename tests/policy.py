@@ -3,10 +3,11 @@
     from policy import needs
 
     @needs("torch")                      # a module, "native" (the C++ extension), "emulator", "nvrtc", "cuobjdump",
-    def test_against_torch(): ...        # "g++", "cuda.h", "gpu", "cupy", or "data/mnist"
+    def test_against_torch(): ...        # "g++", "cuda.h", "gpu", "cupy", "node", "chromium", "npm/tfjs", "data/mnist"
 
 With WEFT_DATA set or CI=true nothing that this project can install or was given may be missing: the test fails. A GPU
-is never a failure, nor CuPy, which only a GPU needs, nor an extension that WEFT_NATIVE=0 turns off.
+is never a failure, nor CuPy, which only a GPU needs, nor an extension that WEFT_NATIVE=0 turns off, nor what Python's
+package index has not: node, a browser, and the libraries that pages fetch from npm (tools/browser.sh gets them all).
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ def cuda_headers() -> Path | None:
     return None
 
 
+def chromium() -> str | None:
+    """The path of Chromium or of a browser made of it."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 def needs(*names: str) -> pytest.MarkDecorator:
     """The mark of a test that needs every one of `names`."""
     return pytest.mark.needs(*names)
@@ -94,6 +100,18 @@ def missing(name: str) -> tuple[str, bool] | None:
     elif name == "cuobjdump":
         if tool("cuobjdump") is None or tool("nvdisasm") is None:
             return "cuobjdump and nvdisasm are not installed (pip install 'weft[test]')", not x86_linux()
+    elif name == "node":
+        if shutil.which("node") is None:
+            return "node is not installed (on Debian: apt-get install nodejs)", True
+    elif name == "chromium":
+        if chromium() is None:
+            return "no Chromium on this machine (on Debian: apt-get install chromium)", True
+    elif name.startswith("npm/"):
+        from weft.browser import runtime
+
+        engine = name.removeprefix("npm/")
+        if not runtime.is_here(engine):
+            return f"{runtime.PACKAGES[engine].source.path} was not fetched (tools/browser.sh)", True
     elif name.startswith("data/"):
         if not (DATA / name.removeprefix("data/")).exists():
             return f"no {name.removeprefix('data/')} in {DATA} (set WEFT_DATA)", False

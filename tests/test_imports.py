@@ -35,7 +35,8 @@ LAYERS = (
     ("models",),
     ("train", "sklearn"),
     ("recipes",),
-    ("onnx",),
+    ("onnx", "tfjs"),
+    ("browser",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

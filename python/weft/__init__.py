@@ -47,7 +47,9 @@ from weft.ops import __array_namespace_info__  # noqa: F401
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-_LAZY = set("nn linalg fft models onnx optim data train metrics io random testing recipes sklearn cli cuda".split())
+_LAZY = set(
+    "nn linalg fft models onnx tfjs browser optim data train metrics io random testing recipes sklearn cli cuda".split()
+)
 _LAZY_NAMES = {
     "save": "io",
     "load": "io",

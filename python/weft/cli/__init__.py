@@ -15,7 +15,7 @@ COMMANDS = {
     "train": "train one or more recipes: digits, dates, mnist, fashion, cifar10, shakespeare, or a file of yours",
     "predict": "classify images with a trained run",
     "generate": "write text with a trained run",
-    "export": "write a trained run's model as ONNX",
+    "export": "write a trained run's model as ONNX or for TensorFlow.js",
     "example": "run one of the examples of what deep learning does, or list them",
     "data": "fetch a data set, or say which are here",
     "doctor": "look at CPU, BLAS, extension, driver and CUDA wheels, and say what mends each fault",

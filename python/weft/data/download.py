@@ -99,7 +99,7 @@ def digest(path: Path) -> str:
 def fetch(source: Source, target: Path, progress: bool, opener: Callable[..., Any] | None = None) -> None:
     """One file into a temporary one beside `target`, renamed over it once its SHA-256 is the pinned one."""
     if not source.url.startswith("https://"):
-        raise DownloadError(f"data get: expected an https:// address, got {source.url}")
+        raise DownloadError(f"download: expected an https:// address, got {source.url}")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     known = hashlib.sha256()
@@ -118,13 +118,13 @@ def fetch(source: Source, target: Path, progress: bool, opener: Callable[..., An
             os.fsync(file.fileno())
         if got != source.size or known.hexdigest() != source.sha256:
             what = "more" if got > source.size else f"{got} bytes with SHA-256 {known.hexdigest()}"
-            raise DownloadError(f"data get: expected {source.size} bytes with SHA-256 {source.sha256}, got {what}, "
+            raise DownloadError(f"download: expected {source.size} bytes with SHA-256 {source.sha256}, got {what}, "
                                 f"from {source.url}; nothing was kept")  # fmt: skip
         os.replace(partial, target)
     except DownloadError:
         raise
     except OSError as error:
-        raise DownloadError(f"data get: could not fetch {source.url}: {error}") from error
+        raise DownloadError(f"download: could not fetch {source.url}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -134,7 +134,7 @@ class HttpsOnly(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not newurl.startswith("https://"):
-            raise DownloadError(f"data get: expected a redirect to https://, got {newurl}")
+            raise DownloadError(f"download: expected a redirect to https://, got {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
