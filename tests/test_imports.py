@@ -32,6 +32,7 @@ LAYERS = (
     ("captured",),
     ("io",),
     ("metrics", "data"),
+    ("vision",),
     ("models",),
     ("train", "sklearn"),
     ("recipes",),

@@ -12,7 +12,7 @@ import weft
 
 NAMESPACES = """
     weft weft.nn weft.nn.functional weft.optim weft.data weft.train weft.metrics weft.io weft.models weft.linalg
-    weft.fft weft.random weft.testing weft.nn.init weft.optim.lr_scheduler
+    weft.fft weft.random weft.testing weft.nn.init weft.optim.lr_scheduler weft.vision
 """.split()
 WITHOUT_EXAMPLES = {"weft.models"}  # those of a configuration's size
 

@@ -9,6 +9,7 @@ from weft.metrics.classification import (
     recall,
     top_k_accuracy,
 )
+from weft.metrics.detection import box_iou, mean_average_precision, mean_iou
 from weft.metrics.groups import Figures, by_group, per_class, purity
 from weft.metrics.probability import CalibrationCurve, brier_score, calibration_curve, calibration_error, log_loss
 from weft.metrics.ranking import (
@@ -26,7 +27,8 @@ from weft.metrics.running import F1, Accuracy, ConfusionMatrix, Metric, Precisio
 __all__ = [
     "F1", "MAE", "MSE", "R2", "RMSE", "Accuracy", "CalibrationCurve", "ConfusionMatrix", "Figures", "Metric",
     "Precision", "PrecisionRecallCurve", "Recall", "RocCurve", "TopK", "accuracy", "average_precision",
-    "balanced_accuracy", "best_threshold", "brier_score", "by_group", "calibration_curve", "calibration_error",
-    "confusion_matrix", "f1", "log_loss", "mae", "mape", "mse", "per_class", "precision", "precision_recall_curve",
-    "purity", "r2", "recall", "rmse", "roc_auc", "roc_curve", "top_k_accuracy",
+    "balanced_accuracy", "best_threshold", "box_iou", "brier_score", "by_group", "calibration_curve",
+    "calibration_error", "confusion_matrix", "f1", "log_loss", "mae", "mape", "mean_average_precision", "mean_iou",
+    "mse", "per_class", "precision", "precision_recall_curve", "purity", "r2", "recall", "rmse", "roc_auc",
+    "roc_curve", "top_k_accuracy",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ import weft
 from weft.onnx.operators import operator
 from weft.onnx.operators.common import axes_of, flag, host, ints, is_float, like, number, one_of
 from weft.ops.index import getitem, put
+from weft.vision import suppress
 
 Array = np.ndarray[Any, Any]
 
@@ -308,20 +309,11 @@ def non_max_suppression(
         middle, size = corners[..., :2], corners[..., 2:]
         corners = np.concatenate([middle - size / 2, middle + size / 2], axis=-1)
     low, high = np.minimum(corners[..., :2], corners[..., 2:]), np.maximum(corners[..., :2], corners[..., 2:])
-    area = np.prod(high - low, axis=-1)
+    corners = np.concatenate([low, high], axis=-1)
     for b, c in itertools.product(*map(range, scores.shape[:2])):
         values = host(scores)[b, c]
-        kept: list[int] = []
-        for i in np.argsort(-values, kind="stable"):
-            others = np.asarray(kept, int)
-            if len(kept) >= count or (least is not None and values[i] <= least):
-                break
-            sides = np.maximum(np.minimum(high[b, i], high[b, others]) - np.maximum(low[b, i], low[b, others]), 0)
-            shared = np.prod(sides, axis=-1)
-            union = area[b, i] + area[b, others] - shared
-            if not (shared > limit * np.where(union > 0, union, np.inf)).any():
-                kept.append(int(i))
-        found += [(b, c, i) for i in kept]
+        able = np.arange(len(values)) if least is None else np.flatnonzero(values > least)
+        found += [(b, c, able[i]) for i in suppress(corners[b, able], values[able], limit, count)]
     return like(np.asarray(found, np.int64).reshape(-1, 3), scores)
 
 
