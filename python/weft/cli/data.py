@@ -10,7 +10,7 @@ from typing import Any
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "weft data [get NAME...] [--data DIR]"
     parser.add_argument("action", nargs="?", choices=["get"], help="fetch; without it, only look")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion, cifar10, shakespeare, gpt2-bpe")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="as the list says that comes without them")
     parser.add_argument("--data", metavar="DIR", help="where to look, or to put it (default: a cache folder)")
 
 
@@ -27,11 +27,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def look(data: str | None) -> int:
-    from weft.data import catalog, download
+    from weft.data import catalog, corpora, download, series
 
     readers: dict[str, Callable[..., Any]] = {
         "mnist": catalog.mnist, "fashion": catalog.fashion_mnist, "shakespeare": catalog.tiny_shakespeare,
-        "gpt2-bpe": catalog.gpt2_tokenizer,
+        "gpt2-bpe": catalog.gpt2_tokenizer, "sst2": corpora.sst2, "sms": corpora.sms_spam, "names": corpora.first_names,
+        "temperatures": series.daily_temperatures, "passengers": series.airline_passengers,
+        "sunspots": series.sunspots,
     }  # fmt: skip
     for name, read in readers.items():
         try:

@@ -15,6 +15,11 @@ FASHION = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/maste
 SHAKESPEARE = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 GPT2 = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 CIFAR = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+GITHUB = "https://raw.githubusercontent.com/"
+SST2 = GITHUB + "clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2/"
+SMS = GITHUB + "saurabh1105/Spam-classfication-/5cab5fa12d31d4766924638084ae0eed4353cb81/smsspamcollection/"
+NAMES = GITHUB + "karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4/names.txt"
+SERIES = GITHUB + "jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/"
 CHUNK = 1 << 18
 
 
@@ -62,6 +67,34 @@ SOURCES = {
         Source(CIFAR, "cifar10/cifar-10-binary.tar.gz", 170_052_171,
                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     ],
+    "sst2": [
+        Source(SST2 + "train.tsv", "text/sst2-train.tsv", 720_259,
+               "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920"),
+        Source(SST2 + "dev.tsv", "text/sst2-dev.tsv", 92_057,
+               "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359"),
+        Source(SST2 + "test.tsv", "text/sst2-test.tsv", 188_749,
+               "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7"),
+    ],
+    "sms": [
+        Source(SMS + "SMSSpamCollection", "text/SMSSpamCollection.tsv", 477_907,
+               "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"),
+    ],
+    "names": [
+        Source(NAMES, "text/names.txt", 228_145,
+               "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"),
+    ],
+    "temperatures": [
+        Source(SERIES + "daily-min-temperatures.csv", "timeseries/daily-min-temperatures.csv", 67_921,
+               "8b9de63ed6789492bf497625e7f9beb96a63d367b4b0a21754006f749fa5e5da"),
+    ],
+    "passengers": [
+        Source(SERIES + "airline-passengers.csv", "timeseries/airline-passengers.csv", 2_180,
+               "8cb51be753a718d9be5d76d7e238cc224792754676adc21faa59e954b0201621"),
+    ],
+    "sunspots": [
+        Source(SERIES + "monthly-sunspots.csv", "timeseries/monthly-sunspots.csv", 45_039,
+               "c4ec8cc57d9f6fb6ecdb3e1f37f25b6f4badd5124c55931052b0cd2fc3bc71f3"),
+    ],
 }  # fmt: skip
 
 
@@ -72,7 +105,7 @@ class DownloadError(OSError):
 def get(name: str, data: Path | str | None = None, *, progress: bool = True) -> Path:
     """Fetch a data set into `data` (default: the cache folder) and return that folder; files already there are kept.
 
-    name: mnist, fashion, cifar10 or shakespeare. DownloadError if a mirror fails or a file differs from the pinned one.
+    name: one of `SOURCES`. DownloadError if a mirror fails or a file differs from the pinned one.
 
     >>> weft.data.download.get("mnist")                                                     # doctest: +SKIP
     """

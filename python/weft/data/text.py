@@ -1,7 +1,10 @@
-"""Text as characters: a vocabulary and the two parts of a corpus."""
+"""Text as characters or words: their vocabularies, and the two parts of a corpus."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +49,80 @@ class CharVocabulary:
             raise ValueError(f"CharVocabulary: expected tokens in [0, {len(self)}), "
                              f"got {tokens.min()} to {tokens.max()}")  # fmt: skip
         return text_of(self.points[tokens])
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text in lower case, numbers and marks by themselves; an apostrophe stays within its word.
+
+    >>> split_words("Don't call 07700 now!!")
+    ["don't", 'call', '07700', 'now', '!', '!']
+    """
+    return re.findall(r"\d+|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[^\w\s]|_", text.lower())
+
+
+class WordVocabulary:
+    """Words as numbers, the most frequent first: token 0 is padding, 1 any word that is not in the vocabulary.
+
+    texts: to take the words from: those to train on, so that a new word is as unknown as it will be. min_count: words
+    that come fewer times are left out; max_size: of the vocabulary, padding and unknown included. split: a text -> its
+    words. ValueError where no word is left.
+
+    >>> v = WordVocabulary(["the cat", "the dog sat"])
+    >>> v.words, v.encode("the bird sat").tolist()
+    (['<pad>', '<unk>', 'the', 'cat', 'dog', 'sat'], [2, 1, 5])
+    >>> v.batch(["a cat", "the dog sat"])
+    array([[1, 3, 0],
+           [2, 4, 5]])
+    """
+
+    PAD, UNKNOWN = 0, 1
+
+    def __init__(
+        self,
+        texts: Iterable[str],
+        *,
+        min_count: int = 1,
+        max_size: int | None = None,
+        split: Callable[[str], Sequence[str]] = split_words,
+    ):
+        if min_count < 1 or max_size is not None and max_size < 3:
+            raise ValueError(f"WordVocabulary: expected min_count >= 1 and max_size >= 3, got {min_count}, {max_size}")
+        if isinstance(texts, str):
+            raise TypeError("WordVocabulary: expected texts, got one text; put it into a list")
+        self.split = split
+        counts = Counter(word for text in texts for word in split(text))
+        likely = counts.most_common(None if max_size is None else max_size - 2)  # equals in the order they came in
+        self.words = ["<pad>", "<unk>", *(word for word, count in likely if count >= min_count)]
+        if len(self.words) == 2:
+            raise ValueError(f"WordVocabulary: expected a word that comes {min_count} times, got none")
+        self.tokens = {word: token for token, word in enumerate(self.words) if token > 1}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> Array:
+        """The tokens of a text, int64 (n,)."""
+        return np.array([self.tokens.get(word, self.UNKNOWN) for word in self.split(text)], np.int64)
+
+    def decode(self, tokens: Any) -> str:
+        """The words of tokens (n,) with spaces between them, without padding; ValueError if one is out of range."""
+        tokens = np.asarray(tokens)
+        if tokens.size and not (0 <= tokens.min() and tokens.max() < len(self)):
+            raise ValueError(f"WordVocabulary: expected tokens in [0, {len(self)}), "
+                             f"got {tokens.min()} to {tokens.max()}")  # fmt: skip
+        return " ".join(self.words[token] for token in tokens if token != self.PAD)
+
+    def batch(self, texts: Iterable[str], length: int | None = None) -> Array:
+        """Texts as rows of tokens, int64 (N, length), padded on the right; what is longer is cut.
+
+        length: by default that of the longest text.
+        """
+        rows = [self.encode(text) for text in texts]
+        length = max((len(row) for row in rows), default=0) if length is None else length
+        out = np.full((len(rows), length), self.PAD, np.int64)
+        for target, row in zip(out, rows):
+            target[: len(row)] = row[:length]
+        return out
 
 
 class Text(NamedTuple):
