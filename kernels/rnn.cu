@@ -1,5 +1,6 @@
 // The gates of LSTM and GRU after their matrix products, forwards and backwards: one launch is one step of a batch.
-// Gates lie side by side in a row, in PyTorch's order; activations are computed again in the backward pass, not stored.
+// Gates lie side by side in a row, in PyTorch's order. Activations are computed again in the backward pass, except in
+// an LSTM's layer, which keeps them in place of what they were made of (`active`).
 //
 //   lstm_cell, gru_cell, lstm_cell_backward, gru_cell_backward
 //
@@ -21,6 +22,7 @@ struct Cells {
   int hidden;        // H
   int vectors;       // 1: a thread has VECTOR units
   Division per_row;  // threads
+  int active;        // 1: the gates of an LSTM are kept, and read, after their activations
 
   // The first unit of this thread in an array (rows, H), or no unit at all; where it lies in one (rows, GATES * H).
   template <int N>
@@ -85,13 +87,15 @@ DEVICE_INLINE void activate_lstm(Real (&x)[4][N]) {
 // -- LSTM: Hochreiter and Schmidhuber, "Long short-term memory" (1997), with the forget gate of Gers et al. (2000) -----
 
 template <int N>
-DEVICE_INLINE void lstm(TYPE* h, TYPE* c_new, STATE* carry, const TYPE* gates, const STATE* c, const Cells& cells) {
+DEVICE_INLINE void lstm(TYPE* h, TYPE* c_new, STATE* carry, TYPE* gates, const STATE* c, const Cells& cells) {
   Index at;
   if (!cells.locate<N>(at)) return;
+  const Index gate = cells.gate<N, 4>(at);
   Real x[4][N], state[N], out[N];
-  load_gates(x, gates, cells.gate<N, 4>(at), cells.hidden);
+  load_gates(x, gates, gate, cells.hidden);
   load(state, c + at);
   activate_lstm(x);
+  if (cells.active) store_gates(gates, gate, cells.hidden, x);
 #pragma unroll
   for (int v = 0; v < N; v++) {
     state[v] = x[1][v] * state[v] + x[0][v] * x[2][v];
@@ -104,7 +108,7 @@ DEVICE_INLINE void lstm(TYPE* h, TYPE* c_new, STATE* carry, const TYPE* gates, c
 
 // gates (rows, 4H), c (rows, H) -> h, c_new (rows, H), and c_new in `carry`, which may be c, or null.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-    lstm_cell(TYPE* h, TYPE* c_new, STATE* carry, const TYPE* gates, const STATE* c, const Cells cells) {
+    lstm_cell(TYPE* h, TYPE* c_new, STATE* carry, TYPE* gates, const STATE* c, const Cells cells) {
   if (cells.vectors)
     lstm<VECTOR>(h, c_new, carry, gates, c, cells);
   else
@@ -125,7 +129,7 @@ DEVICE_INLINE void lstm_backward(TYPE* g_gates, STATE* g_c, const TYPE* gates, c
   accumulate(into_h, gy, at);
   accumulate(into_h, gh, at);
   accumulate(into_c, gc, at);
-  activate_lstm(x);
+  if (!cells.active) activate_lstm(x);
 #pragma unroll
   for (int v = 0; v < N; v++) {
     const Real i = x[0][v], f = x[1][v], g = x[2][v], o = x[3][v], t = tanh(after[v]);

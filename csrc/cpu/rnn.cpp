@@ -12,13 +12,14 @@
 namespace weft {
 
 void lstm_cell(const float* gates, const float* c, float* h, float* c_new, long N, long H) {
-  parallel_rows(N, 5 * H, [=](long a, long b) { WEFT_DISPATCH(lstm_rows, gates, c, h, c_new, a, b, H, 0, H); });
+  parallel_rows(N, 5 * H,
+                [=](long a, long b) { WEFT_DISPATCH(lstm_rows<false>, gates, c, h, c_new, nullptr, a, b, H, 0, H); });
 }
 
 void lstm_cell_backward(const float* gh, const float* more_gh, const float* gc, const float* gates, const float* c,
                         const float* c_new, float* ggates, float* gc_old, long N, long H) {
   parallel_rows(N, 5 * H, [=](long a, long b) {
-    WEFT_DISPATCH(lstm_rows_backward, gh, more_gh, gc, gates, c, c_new, ggates, gc_old, a, b, H, 0, H);
+    WEFT_DISPATCH(lstm_rows_backward<false>, gh, more_gh, gc, gates, c, c_new, ggates, gc_old, a, b, H, 0, H);
   });
 }
 
@@ -58,16 +59,26 @@ struct Steps {
   long T, N, H, gates, row_panels, blocks, row_parts, block_parts;
 
   Steps(const Sequence& s, long gates) : T(s.T), N(s.N), H(s.H), gates(gates) {
-    row_panels = WEFT_DISPATCH(row_panels, N), blocks = WEFT_DISPATCH(unit_blocks, H);
-    const double flops = 2.0 * double(N) * double(gates) * double(H) * double(H);
-    const long wanted = flops < 2e5 ? 1 : num_threads();
-    block_parts = std::min(wanted, blocks);
-    row_parts = std::min(wanted / block_parts, row_panels);
+    blocks = WEFT_DISPATCH(unit_blocks, H);
+    const double weights = double(gates) * double(H) * double(H);
+    const long wanted = 2 * double(N) * weights < 2e5 ? 1 : num_threads();
+    // Threads that share out the rows need not wait for each other. With few rows each, more time goes into the weights.
+    const bool by_rows = N >= 8 * wanted;
+    block_parts = by_rows ? 1 : std::min(wanted, blocks);
+    row_parts = std::min(wanted / block_parts, N);
+    row_panels = WEFT_DISPATCH(row_panels, N, row_parts);
   }
 
-  long parts() const { return row_parts * block_parts; }
+  // step(k, part) for the first k up to `count`, in order, by all parts.
+  template <class Step>
+  void run(long count, const Step& step) const {
+    if (block_parts > 1) return parallel_steps(count, row_parts * block_parts, step);
+    parallel_for(row_parts, [&](long part, int) {
+      for (long k = 0; k < count; k++) step(k, part);
+    });
+  }
   StepShare share(long part) const {
-    StepShare s{N, H, 0, 0, 0, 0};
+    StepShare s{N, H, row_panels, 0, 0, 0, 0};
     split(row_panels, part / block_parts, row_parts, s.p0, s.p1);
     split(blocks, part % block_parts, block_parts, s.b0, s.b1);
     return s;
@@ -93,7 +104,7 @@ struct Steps {
   // The same of states, the first one in its place.
   Operands states(const float* first) const {
     const Operands to = operands(H);
-    WEFT_DISPATCH(copy_rows, StepShare{N, H, 0, row_panels, 0, blocks}, first, H, 0, H, to.copy(0));
+    WEFT_DISPATCH(copy_rows, StepShare{N, H, row_panels, 0, row_panels, 0, blocks}, first, H, 0, H, to.copy(0));
     return to;
   }
   // The gradient of the first state: what comes through the gates of the first step, added to gh or in its place.
@@ -113,7 +124,7 @@ void lstm_layer(const Sequence& s, const float* x, const float* h0, const float*
   const Steps steps(s, 4);
   const float* weights = steps.pack_weights(w_hh);
   const Operands states = steps.states(h0);
-  parallel_steps(s.T, steps.parts(), [&](long k, long part) {
+  steps.run(s.T, [&](long k, long part) {
     const long t = s.at(k);
     const float *c = k ? cs + s.at(k - 1) * state : c0, *h = k ? hs + s.at(k - 1) * state : h0;
     WEFT_DISPATCH(lstm_step, steps.share(part), states.of(k, h), weights, gates + t * s.N * G, c, hs + t * state,
@@ -130,7 +141,7 @@ void lstm_layer_backward(const Sequence& s, const float* gates, const float* cs,
   const Steps steps(s, 4);
   const float* weights = steps.pack_weights_backward(w_hh);
   const Operands operands = steps.operands(G);
-  parallel_steps(s.T + 1, steps.parts(), [&](long step, long part) {
+  steps.run(s.T + 1, [&](long step, long part) {
     const long k = s.T - 1 - step, t = s.at(k);
     const float* after = step ? operands.of(step - 1, ggates + s.at(k + 1) * all) : nullptr;
     if (k < 0) return steps.last_product(part, after, weights, gh0, false);
@@ -148,7 +159,7 @@ void gru_layer(const Sequence& s, const float* x, const float* h0, const float* 
   const Steps steps(s, 3);
   const float* weights = steps.pack_weights(w_hh);
   const Operands states = steps.states(h0);
-  parallel_steps(s.T, steps.parts(), [&](long k, long part) {
+  steps.run(s.T, [&](long k, long part) {
     const long t = s.at(k), gate = t * s.N * G;
     const float* h = k ? hs + s.at(k - 1) * state : h0;
     WEFT_DISPATCH(gru_step, steps.share(part), states.of(k, h), weights, b_hh, inputs + gate, recurrents + gate, h,
@@ -165,7 +176,7 @@ void gru_layer_backward(const Sequence& s, const float* inputs, const float* rec
   const Steps steps(s, 3);
   const float* weights = steps.pack_weights_backward(w_hh);
   const Operands operands = steps.operands(G);
-  parallel_steps(s.T + 1, steps.parts(), [&](long step, long part) {
+  steps.run(s.T + 1, [&](long step, long part) {
     const long k = s.T - 1 - step, t = s.at(k);
     const float* after = step ? operands.of(step - 1, grecurrents + s.at(k + 1) * all) : nullptr;
     if (k < 0) return steps.last_product(part, after, weights, gh0, true);

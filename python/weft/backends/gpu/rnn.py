@@ -29,9 +29,11 @@ def same(least: int, most: int) -> str:
 
 
 class Step:
-    """A kernel of rnn.cu for rows of one size and arrays that lie like `arrays`: step(arrays) launches it."""
+    """A kernel of rnn.cu for rows of one size and arrays that lie like `arrays`: step(arrays) launches it.
 
-    def __init__(self, name: str, rows: int, hidden: int, state: np.dtype[Any], arrays: Any):
+    active: an LSTM's gates are kept, and read, after their activations."""
+
+    def __init__(self, name: str, rows: int, hidden: int, state: np.dtype[Any], arrays: Any, active: bool = False):
         given = [x for x in arrays if x is not None]
         vectors = hidden % VECTOR == 0 and not any(x.pointer % min(16, VECTOR * x.dtype.itemsize) for x in given)
         per_row = hidden // VECTOR if vectors else hidden
@@ -40,7 +42,7 @@ class Step:
             "rnn.cu", name, TYPE=STORAGE[given[0].dtype.char], STATE=STORAGE[state.char], WIDE=int(wide)
         )
         self.grid = (-(-rows * per_row // THREADS),)
-        self.cells = struct.pack("<qii3I4x", rows * per_row, hidden, vectors, *layout.division(per_row))
+        self.cells = struct.pack("<qii3Ii", rows * per_row, hidden, vectors, *layout.division(per_row), active)
 
     def __call__(self, *arrays: Any) -> None:
         if self.grid[0]:
@@ -118,7 +120,7 @@ def lstm_layer(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, bias: Any, *, rev
     hs, cs = empty_like(x, (length, rows, hidden)), empty_like(x, (length, rows, hidden))
     weight, h, c = swapped(ready(w_hh)), h0, widened(c0)
     carry = c if c.dtype != x.dtype else None  # a copy of c0 then
-    step = Step("lstm_cell", rows, hidden, c.dtype, (hs, cs, gates, c))
+    step = Step("lstm_cell", rows, hidden, c.dtype, (hs, cs, gates, c), active=True)
     for t in steps(length, reverse):
         gemm(h, weight, out=gates[t], beta=1.0)
         h, now = hs[t], cs[t]
@@ -137,7 +139,8 @@ def lstm_layer_backward(
     gh, gc, weight = widened(gh), widened(gc), ready(w_hh)
     g_gates, state = empty_like(gates), wide_type(c0.dtype)
     g_h, g_c = empty_like(c0, dtype=state), empty_like(c0, dtype=state)
-    step = Step("lstm_cell_backward", rows, hidden, state, (g_gates, g_h, g_c, gates, cs, c0, gy, gh, gc))
+    arrays = (g_gates, g_h, g_c, gates, cs, c0, gy, gh, gc)
+    step = Step("lstm_cell_backward", rows, hidden, state, arrays, active=True)
     for k in range(len(order) - 1, -1, -1):
         t = order[k]
         before = cs[order[k - 1]] if k else c0

@@ -1,7 +1,7 @@
 """One step of an LSTM and of a GRU after its matrix products, and layers of them over time, with their gradients.
 
 Gates lie side by side in the last axis, in PyTorch's order. The backward functions compute the activations again from
-the preactivations: cheaper than storing them.
+the preactivations, except the LSTM's layer, which keeps them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,27 @@ from weft.backends.reference.precision import computed_wide
 from weft.backends.registry import primitive
 
 
-def lstm_gates(gates: Any) -> tuple[Any, Any, Any, Any]:
-    """gates (N, 4H) -> input, forget, candidate, output (N, H) after their activations."""
+def lstm_gates(gates: Any, active: bool = False) -> tuple[Any, Any, Any, Any]:
+    """gates (N, 4H) -> input, forget, candidate, output (N, H) activated; `active` ones are already."""
     xp, n = namespace(gates), gates.shape[-1] // 4
     i, f, g, o = (gates[..., k * n : (k + 1) * n] for k in range(4))
-    return xp.sigmoid(i), xp.sigmoid(f), xp.tanh(g), xp.sigmoid(o)
+    return (i, f, g, o) if active else (xp.sigmoid(i), xp.sigmoid(f), xp.tanh(g), xp.sigmoid(o))
 
 
-@primitive
 @computed_wide
-def lstm_cell(gates: Any, c: Any) -> tuple[Any, Any]:
-    """gates (N, 4H) preactivations i, f, g, o; c (N, H) -> h, c_new (N, H)."""
-    i, f, g, o = lstm_gates(gates)
-    c_new = f * c + i * g
-    return o * namespace(gates).tanh(c_new), c_new
-
-
-@primitive
-@computed_wide
-def lstm_cell_backward(gh: Any, gc: Any, gates: Any, c: Any, c_new: Any) -> tuple[Any, Any]:
-    """gh, gc (N, H) or None (not both), gates (N, 4H), c, c_new (N, H) -> gradients of gates and c."""
+def lstm_step(gates: Any, c: Any) -> tuple[Any, Any, Any]:
+    """lstm_cell, and its gates (N, 4H) after their activations."""
     xp = namespace(gates)
-    i, f, g, o = lstm_gates(gates)
+    i, f, g, o = active = lstm_gates(gates)
+    c_new = f * c + i * g
+    return o * xp.tanh(c_new), c_new, xp.concat(active, axis=-1)
+
+
+@computed_wide
+def lstm_step_backward(gh: Any, gc: Any, gates: Any, c: Any, c_new: Any, *, active: bool) -> tuple[Any, Any]:
+    """lstm_cell_backward; active: from the gates after their activations."""
+    xp = namespace(gates)
+    i, f, g, o = lstm_gates(gates, active)
     t = xp.tanh(c_new)
     if gh is None:
         into_c, into_o = gc, xp.zeros_like(c)
@@ -44,6 +43,19 @@ def lstm_cell_backward(gh: Any, gc: Any, gates: Any, c: Any, c_new: Any) -> tupl
         into_o = gh * t * o * (1 - o)
     parts = (into_c * g * i * (1 - i), into_c * c * f * (1 - f), into_c * i * (1 - g * g), into_o)
     return xp.concat(parts, axis=-1), into_c * f
+
+
+@primitive
+def lstm_cell(gates: Any, c: Any) -> tuple[Any, Any]:
+    """gates (N, 4H) preactivations i, f, g, o; c (N, H) -> h, c_new (N, H)."""
+    h, c_new, _ = lstm_step(gates, c)
+    return h, c_new
+
+
+@primitive
+def lstm_cell_backward(gh: Any, gc: Any, gates: Any, c: Any, c_new: Any) -> tuple[Any, Any]:
+    """gh, gc (N, H) or None (not both), gates (N, 4H), c, c_new (N, H) -> gradients of gates and c."""
+    return lstm_step_backward(gh, gc, gates, c, c_new, active=False)
 
 
 def gru_gates(gi: Any, gh: Any) -> tuple[Any, Any, Any, Any]:
@@ -102,13 +114,13 @@ def projected(x: Any, weight: Any, bias: Any) -> Any:
 @primitive
 def lstm_layer(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, bias: Any, *, reverse: bool) -> tuple[Any, Any, Any]:
     """x (T, N, I), h0, c0 (N, H), w_ih (4H, I), w_hh (4H, H), bias (4H,)|None, T > 0 -> hs (T, N, H), gates (T, N, 4H)
-    before their activations, cs (T, N, H)."""
+    after their activations, cs (T, N, H)."""
     inputs = projected(x, w_ih, bias)
     hs, gates, cs = [], [], []
     h, c = h0, c0
     for t in steps(x.shape[0], reverse):
-        gates.append(inputs[t] + linear(h, w_hh, None))
-        h, c = lstm_cell(gates[-1], c)
+        h, c, active = lstm_step(inputs[t] + linear(h, w_hh, None), c)
+        gates.append(active)
         hs.append(h)
         cs.append(c)
     return over_time(hs, reverse), over_time(gates, reverse), over_time(cs, reverse)
@@ -126,7 +138,8 @@ def lstm_layer_backward(
         t = order[k]
         into_h = plus(gh, None if gy is None else gy[t])
         into_h = namespace(gates).zeros_like(c0) if into_h is None else into_h
-        part, gc = lstm_cell_backward(into_h, gc, gates[t], cs[order[k - 1]] if k else c0, cs[t])
+        before = cs[order[k - 1]] if k else c0
+        part, gc = lstm_step_backward(into_h, gc, gates[t], before, cs[t], active=True)
         gh = matmul(part, w_hh)
         parts.append(part)
     return over_time(parts, not reverse), gh, gc
