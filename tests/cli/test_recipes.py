@@ -15,11 +15,12 @@ import pytest
 import weft
 from policy import needs
 from weft.cli import main
-from weft.cli.train import find_recipe, names, table
+from weft.cli.train import find_recipe, names
 from weft.data import ArrayDataset
 from weft.data.catalog import CIFAR_CLASSES, FASHION_CLASSES, Loaded
 from weft.data.text import read_text
 from weft.recipes import cifar10, common, dates, digits, fashion, mnist, shakespeare
+from weft.train.progress import table
 
 
 def pictures(shape, classes, train=240, test=60):

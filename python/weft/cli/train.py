@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 DTYPES = {"bf16": "bfloat16", "f16": "float16"}
 
@@ -28,6 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from weft.train.progress import table
+
     given = {key: value for key, value in vars(options).items() if key != "recipes" and value is not None}
     if not options.resume:
         given.pop("resume")
@@ -80,21 +81,3 @@ def load_file(path: Path, wanted: str) -> ModuleType:
     if not callable(getattr(module, "run", None)):
         raise ValueError(f"expected a function {wanted} in {path}, got none")
     return module
-
-
-def table(results: list[dict[str, Any]]) -> str:
-    """Recipes down, figures across."""
-    columns = list(dict.fromkeys(key for result in results for key in result))
-    rows = [columns, *[[show(key, result.get(key)) for key in columns] for result in results]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
-
-
-def show(key: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.1f}" if key == "seconds" else f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -144,6 +144,7 @@ def perform(run: Callable[[Example], None], name: str, options: argparse.Namespa
 
     settings = {key: getattr(options, key) for key in ("form", "device", "seed", "data", "out")}
     example = Example(name, **settings)
+    weft.set_default_device(example.device)
     weft.random.seed(example.seed)
     begun, cpu = time.perf_counter(), time.process_time()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 HIDDEN = ("event", "seconds", "samples_per_second", "idle", "learning_rate", "epoch", "step")
@@ -64,3 +65,22 @@ def describe(record: dict[str, Any], goal: str) -> str:
         rate += f"  idle {record['idle']:.0%}"
     parts = [goal, train, f"validation: {checked}" if checked else "", f"{record['seconds']:.1f} s  {rate}"]
     return "  |  ".join(part for part in parts if part)
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Dicts as text: one row for each, the keys of all across."""
+    columns = list(dict.fromkeys(key for result in results for key in result))
+    rows = [columns, *[[show(key, result.get(key)) for key in columns] for result in results]]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def show(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        small = 0 < abs(value) < 0.01
+        return f"{value:.1f}" if key == "seconds" else f"{value:.3g}" if small else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
