@@ -75,8 +75,12 @@ def draw(example: Example, w, sums, truth, right: float) -> None:
     answers.plot(line, 1 / (1 + np.exp(-line)), color="#8a8a8a", zorder=0, label="sigmoid")
     for digit, colour in ((3, "#b2182b"), (8, "#2166ac")):
         own = sums[truth == digit]
-        answers.plot(own, 1 / (1 + np.exp(-own)), "o", color=colour, alpha=0.5, markersize=5, label=f"image of a {digit}")
-    answers.set(title=f"the neuron's answers: {right:.1f} % right", xlabel="sum(w * x) + b", ylabel="probability of an 8")
+        answers.plot(
+            own, 1 / (1 + np.exp(-own)), "o", color=colour, alpha=0.5, markersize=5, label=f"images of {digit}"
+        )
+    answers.set(
+        title=f"the neuron's answers: {right:.1f} % right", xlabel="sum(w * x) + b", ylabel="probability of an 8"
+    )
     answers.legend(frameon=False, fontsize=9)
     line = np.linspace(-4, 4, 200)
     for module, by_hand in BY_HAND.items():
