@@ -1,7 +1,7 @@
 """The gradient of every weight of a CNN equals finite differences.
 
-Each weight in turn is moved a little up and down, and the loss is measured: the slope must be what backpropagation says.
-The step must be neither large (the curve bends) nor small (the digits of the loss run out): the picture shows both.
+Each weight in turn is moved a little up and down, and the loss is measured: the slope must be what backpropagation
+says. The step must be neither large (the curve bends) nor small (the digits run out): the picture shows both.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ def run(example: Example) -> None:
     weft.testing.gradcheck(lambda x: model(x), [images.numpy()])  # raises where it fails
     figure, (scatter, bend) = example.canvas(11, 3.9, 2)
     scatter.axline((0, 0), slope=1, color="#8a8a8a", linewidth=0.8)
-    for (name, (ours, theirs)), colour in zip(pairs.items(), colours(len(pairs))):
+    for (ours, theirs), colour in zip(pairs.values(), colours(len(pairs))):
         scatter.plot(theirs, ours, "o", markersize=3, alpha=0.6, color=colour)
     scatter.set(title=f"{len(backward):,} weights, apart by {worst:.0e} at most", xlabel="slope by finite differences",
                 ylabel="gradient by backpropagation")  # fmt: skip
