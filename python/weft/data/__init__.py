@@ -1,5 +1,6 @@
 """Data: datasets, the loader, readers of real data sets, augmentation."""
 
+from weft.data.audio import Sound, log_mel, mel_filterbank, read_wav, spectrogram
 from weft.data.augment import Compose, Cutout, Normalize, RandomAffine, RandomCrop, RandomHorizontalFlip
 from weft.data.bpe import BPETokenizer
 from weft.data.catalog import (
@@ -17,15 +18,21 @@ from weft.data.dataset import ArrayDataset, Dataset, Subset, Windows, random_spl
 from weft.data.folder import ImageFolder, read_image
 from weft.data.loader import DataLoader
 from weft.data.readers import read_cifar, read_idx
+from weft.data.report import DataReport, Finding, data_report
 from weft.data.samplerandom import SampleRandom
 from weft.data.series import Series, airline_passengers, daily_temperatures, read_series, sunspots
+from weft.data.speech import SpokenDigits, spoken_digits
+from weft.data.tables import Preprocessor, Table, read_csv
+from weft.data.tabular import MovieLens, california_housing, iris, movielens, wine_quality
 from weft.data.text import CharVocabulary, Text, WordVocabulary, read_text, split_words
 
 __all__ = [
-    "ArrayDataset", "BPETokenizer", "CharVocabulary", "Compose", "Cutout", "DataLoader", "Dataset", "ImageFolder",
-    "LabelledTexts", "Loaded", "MissingDataError", "Normalize", "RandomAffine", "RandomCrop", "RandomHorizontalFlip",
-    "SampleRandom", "Series", "Splits", "Subset", "Text", "Windows", "WordVocabulary", "airline_passengers",
-    "cifar10", "daily_temperatures", "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "mnist",
-    "random_split", "read_cifar", "read_idx", "read_image", "read_labelled", "read_series", "read_text", "sms_spam",
-    "split_words", "sst2", "sunspots", "tiny_shakespeare",
+    "ArrayDataset", "BPETokenizer", "CharVocabulary", "Compose", "Cutout", "DataLoader", "DataReport", "Dataset",
+    "Finding", "ImageFolder", "LabelledTexts", "Loaded", "MissingDataError", "MovieLens", "Normalize", "Preprocessor",
+    "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "SampleRandom", "Series", "Sound", "Splits", "SpokenDigits",
+    "Subset", "Table", "Text", "Windows", "WordVocabulary", "airline_passengers", "california_housing", "cifar10",
+    "daily_temperatures", "data_report", "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "iris", "log_mel",
+    "mel_filterbank", "mnist", "movielens", "random_split", "read_cifar", "read_csv", "read_idx", "read_image",
+    "read_labelled", "read_series", "read_text", "read_wav", "sms_spam", "spectrogram", "split_words", "spoken_digits",
+    "sst2", "sunspots", "tiny_shakespeare", "wine_quality",
 ]  # fmt: skip

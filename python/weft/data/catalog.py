@@ -164,18 +164,24 @@ def find_all(root: Path, folders: list[str], files: list[list[str]]) -> list[Pat
     return None
 
 
-def locate(key: str, folders: list[str], files: list[list[str]], data: Path | str | None) -> list[Path]:
+def locate(
+    key: str, folders: list[str], files: list[list[str]], data: Path | str | None, origin: str | None = None
+) -> list[Path]:
     for root in search_roots(data):
         found = find_all(root, folders, files)
         if found:
             return found
-    raise missing(key, folders, files, data)
+    raise missing(key, folders, files, data, origin)
 
 
-def missing(key: str, folders: list[str], files: list[list[str]], data: Any) -> MissingDataError:
+def missing(
+    key: str, folders: list[str], files: list[list[str]], data: Any, origin: str | None = None
+) -> MissingDataError:
+    """What to say where a set is nowhere; origin: the page that has it, where `weft data get` does not fetch it."""
     wanted = ", ".join(names[0] for names in files)
     looked = ", ".join(str(root) for root in search_roots(data))
+    source = f"with: weft data get {key} " if origin is None else f"from {origin} "
     return MissingDataError(
         f"{key}: expected the files {wanted} (below {folders[0]}/), got none of them in {looked}. "
-        f"Get them with: weft data get {key}   or name their folder: --data DIR, data=, or WEFT_DATA"
+        f"Get them {source}  or name their folder: --data DIR, data=, or WEFT_DATA"
     )
