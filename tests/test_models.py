@@ -12,10 +12,16 @@ from weft import models
 GPT = {"vocabulary": 96, "length": 24, "layers": 2, "width": 32, "heads": 2}
 CASES = {
     "mnist_cnn": ({}, (3, 1, 28, 28)),
-    "resnet18": ({"classes": 10, "small": True}, (3, 3, 8, 8)),
+    "alexnet": ({"classes": 10, "small": True, "width": 8}, (3, 3, 32, 32)),
+    "resnet18": ({"classes": 10, "small": True, "width": 16}, (3, 3, 8, 8)),
     "resnet50": ({"classes": 7}, (2, 3, 64, 64)),
     "gpt2": (GPT, None),
 }
+
+
+def without_dropout(module):
+    if type(module).__name__ == "Dropout":
+        module.p = 0.0
 
 
 def batch(shape):
@@ -36,6 +42,7 @@ def test_a_step_is_pytorchs(name):
     state = {key: value.detach().numpy() for key, value in peer.state_dict().items()}
     assert {key: value.shape for key, value in model.state_dict().items()} == {k: v.shape for k, v in state.items()}
     model.load_state_dict(state)
+    peer.apply(without_dropout), model.apply(without_dropout)
     x = batch(shape)
     y = model(weft.asarray(x))
     want = peer(torch.from_numpy(x))
@@ -56,6 +63,22 @@ def test_residual_networks_have_torchvisions_names():
     model = models.resnet50()
     assert model.layer2[0].conv2.stride == (2, 2) and model.layer2[0].conv1.stride == (1, 1)
     assert sum(p.size for p in model.parameters()) == 25_557_032
+
+
+def test_alexnet_has_torchvisions_names_and_size():
+    """Of 224 pixels, as published; the shapes of a small one follow its width."""
+    model = models.alexnet()
+    assert sum(p.size for p in model.parameters()) == 61_100_840
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    assert {name.rsplit(".", 1)[0] for name in shapes} == {
+        *(f"features.{i}" for i in (0, 3, 6, 8, 10)), *(f"classifier.{i}" for i in (1, 4, 6))
+    }  # fmt: skip
+    assert shapes["features.0.weight"] == (64, 3, 11, 11) and shapes["classifier.1.weight"] == (4096, 9216)
+    small = models.alexnet(10, small=True, width=16).state_dict()
+    assert small["features.8.weight"].shape == (64, 96, 3, 3) and small["classifier.1.weight"].shape == (1024, 256)
+    for make in (models.alexnet, models.resnet18):
+        with pytest.raises(ValueError, match="expected width >= 1, got 0"):
+            make(width=0)
 
 
 def test_gpt2_has_its_size_and_one_matrix_for_words():

@@ -1,7 +1,28 @@
 """Data: datasets, the loader, readers of real data sets, augmentation."""
 
 from weft.data.audio import Sound, log_mel, mel_filterbank, read_wav, spectrogram
-from weft.data.augment import Compose, Cutout, Normalize, RandomAffine, RandomCrop, RandomHorizontalFlip
+from weft.data.augment import (
+    CenterCrop,
+    ColorJitter,
+    Compose,
+    CutMix,
+    Cutout,
+    GaussianBlur,
+    GaussianNoise,
+    MixUp,
+    Normalize,
+    RandomAffine,
+    RandomApply,
+    RandomChoice,
+    RandomCrop,
+    RandomErasing,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomPerspective,
+    RandomResizedCrop,
+    RandomVerticalFlip,
+    Resize,
+)
 from weft.data.bpe import BPETokenizer
 from weft.data.catalog import (
     Loaded,
@@ -27,12 +48,15 @@ from weft.data.tabular import MovieLens, california_housing, iris, movielens, wi
 from weft.data.text import CharVocabulary, Text, WordVocabulary, read_text, split_words
 
 __all__ = [
-    "ArrayDataset", "BPETokenizer", "CharVocabulary", "Compose", "Cutout", "DataLoader", "DataReport", "Dataset",
-    "Finding", "ImageFolder", "LabelledTexts", "Loaded", "MissingDataError", "MovieLens", "Normalize", "Preprocessor",
-    "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "SampleRandom", "Series", "Sound", "Splits", "SpokenDigits",
-    "Subset", "Table", "Text", "Windows", "WordVocabulary", "airline_passengers", "california_housing", "cifar10",
-    "daily_temperatures", "data_report", "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "iris", "log_mel",
-    "mel_filterbank", "mnist", "movielens", "random_split", "read_cifar", "read_csv", "read_idx", "read_image",
-    "read_labelled", "read_series", "read_text", "read_wav", "sms_spam", "spectrogram", "split_words", "spoken_digits",
-    "sst2", "sunspots", "tiny_shakespeare", "wine_quality",
+    "ArrayDataset", "BPETokenizer", "CenterCrop", "CharVocabulary", "ColorJitter", "Compose", "CutMix", "Cutout",
+    "DataLoader", "DataReport", "Dataset", "Finding", "GaussianBlur", "GaussianNoise", "ImageFolder",
+    "LabelledTexts", "Loaded", "MissingDataError", "MixUp", "MovieLens", "Normalize", "Preprocessor",
+    "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale",
+    "RandomHorizontalFlip", "RandomPerspective", "RandomResizedCrop", "RandomVerticalFlip", "Resize",
+    "SampleRandom", "Series", "Sound", "Splits", "SpokenDigits", "Subset", "Table", "Text", "Windows",
+    "WordVocabulary", "airline_passengers", "california_housing", "cifar10", "daily_temperatures", "data_report",
+    "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank", "mnist",
+    "movielens", "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled", "read_series",
+    "read_text", "read_wav", "sms_spam", "spectrogram", "split_words", "spoken_digits", "sst2", "sunspots",
+    "tiny_shakespeare", "wine_quality",
 ]  # fmt: skip

@@ -28,7 +28,8 @@ class DataLoader:
 
     dataset: a Dataset, or anything with a length and an index. shuffle: a new order each epoch, from `seed`.
     drop_last: leave out a smaller last batch. workers: threads that make batches ahead; 0 makes them when asked for.
-    transform: `transform(x, rng) -> x` over the first field of a whole batch (see `weft.data.augment`).
+    transform: `transform(x, rng) -> x` over the first field of a whole batch (see `weft.data.augment`). mix: after it,
+    `mix(x, labels, rng) -> (x, targets)` over the first two, such as `MixUp`.
     device: where the batches go, the default device unless one is given; samples are made on the CPU, in pinned memory
     for a GPU, and copied on a stream of their own. prefetch: batches on the way to a device ahead of the one in use,
     and made ahead by each worker.
@@ -52,6 +53,7 @@ class DataLoader:
         workers: int = 0,
         seed: int = 0,
         transform: Callable[[Array, SampleRandom], Array] | None = None,
+        mix: Callable[[Array, Array, SampleRandom], tuple[Array, Array]] | None = None,
         prefetch: int = 2,
         device: str | None = None,
     ):
@@ -61,7 +63,8 @@ class DataLoader:
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(f"DataLoader: expected a dataset with a length and an index, got {type(dataset).__name__}")
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
-        self.workers, self.seed, self.transform, self.prefetch = workers, seed, transform, prefetch
+        self.workers, self.seed, self.prefetch = workers, seed, prefetch
+        self.transform, self.mix = transform, mix
         self.device = None if device is None else check_device(device)
         self.epoch = 0
         self.position = 0  # batches of this epoch that were handed out
@@ -169,8 +172,13 @@ class DataLoader:
                 self.dataset.batch(indices, batch)
             else:
                 self.fill(epoch, indices, batch)
+            rng = SampleRandom(self.seed, epoch, indices)
             if self.transform is not None:
-                batch[0] = self.transform(batch[0], SampleRandom(self.seed, epoch, indices))
+                batch[0] = self.transform(batch[0], rng)
+            if self.mix is not None:
+                if len(batch) < 2:
+                    raise ValueError("DataLoader: expected samples of an image and a label to mix, got one field")
+                batch[:2] = self.mix(batch[0], batch[1], rng)
         except Exception as error:
             error.add_note(f"DataLoader: in batch {number} of epoch {epoch}, samples {shorten(indices)}")
             raise

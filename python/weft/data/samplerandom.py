@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from weft.backends import reference as K
 from weft.backends.reference.random import LOW, philox4x32
 from weft.random import fold
 
@@ -33,6 +36,18 @@ class SampleRandom:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def only(self, chosen: Array) -> SampleRandom:
+        """Random numbers for some of the samples, `chosen` (n,) their places, independent of those drawn here.
+
+        >>> SampleRandom(0, 0, np.arange(5)).only(np.array([1, 3])).uniform().shape
+        (2,)
+        """
+        own = copy.copy(self)
+        key = fold(self.key[0] | self.key[1] << 32, self.drawn)
+        own.key, own.indices, own.drawn = (key & LOW, key >> 32), self.indices[chosen], 0
+        self.drawn += 1
+        return own
+
     def words(self, n: int) -> Array:
         """`n` random 32-bit words per sample, uint64 (N, n)."""
         blocks = -(-n // 4)
@@ -47,12 +62,20 @@ class SampleRandom:
     def uniform(self, low: float = 0.0, high: float = 1.0, size: Sequence[int] = ()) -> Array:
         """Uniforms in [low, high), float32 (N, *size)."""
         shape = (len(self), *size)
-        unit = (self.words(int(np.prod(size))) >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
+        unit = (self.words(math.prod(size)) >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
         return (unit * np.float32(high - low) + np.float32(low)).reshape(shape)
 
     def integers(self, low: int, high: int, size: Sequence[int] = ()) -> Array:
         """Integers in [low, high), int64 (N, *size); the range must be smaller than 2**32."""
         if not 0 < high - low < 2**32:
             raise ValueError(f"integers: expected low < high, less than 2**32 apart, got {low} and {high}")
-        scaled = self.words(int(np.prod(size))) * np.uint64(high - low) >> np.uint64(32)
+        scaled = self.words(math.prod(size)) * np.uint64(high - low) >> np.uint64(32)
         return (scaled.astype(np.int64) + low).reshape((len(self), *size))
+
+    def normal(self, size: Sequence[int] = ()) -> Array:
+        """Standard normals, float32 (N, *size): of each sample the stream of a seed that is drawn for it."""
+        low, high = self.words(2).T
+        out = np.empty((len(self), *size), np.float32)
+        for row, seed in zip(out.reshape(len(self), math.prod(size)), (low | high << np.uint64(32)).tolist()):
+            K.random_normal(row, seed=seed, offset=0)
+        return out

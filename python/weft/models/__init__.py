@@ -3,9 +3,9 @@
 `from_pretrained(folder)` reads GPT-2, BERT, Llama, ViT and ResNet from config.json and safetensors, by the names in the
 files; `save_pretrained` of each writes what transformers reads. `generate` continues texts.
 
-`mnist_cnn`, `resnet18`, `resnet50` and `gpt2` are trained from scratch and benchmarked. Each is written once and built
-of any framework's layers that have PyTorch's names; Weft's by default. So a benchmark compares the same model, and its
-weights go from one to the other by `state_dict`.
+`mnist_cnn`, `alexnet`, `resnet18`, `resnet50` and `gpt2` are trained from scratch and benchmarked. Each is written
+once and built of any framework's layers that have PyTorch's names; Weft's by default. So a benchmark compares the same
+model, and its weights go from one to the other by `state_dict`.
 
 >>> from weft import models
 >>> sum(p.size for p in models.mnist_cnn().parameters())
@@ -19,7 +19,7 @@ from weft.models.parts import Cache
 from weft.models.pretrained import from_pretrained
 from weft.models.resnet import ResNetConfig, ResNetForImageClassification
 from weft.models.sampling import generate
-from weft.models.vision import mnist_cnn, resnet18, resnet50
+from weft.models.vision import alexnet, mnist_cnn, resnet18, resnet50
 from weft.models.vit import ViTConfig, ViTForImageClassification
 
 CLASSES = (
@@ -30,5 +30,5 @@ CLASSES = (
 __all__ = [
     "BertConfig", "BertForMaskedLM", "BertForSequenceClassification", "BertModel", "Cache", "GPT2Config",
     "GPT2LMHeadModel", "LlamaConfig", "LlamaForCausalLM", "ResNetConfig", "ResNetForImageClassification", "ViTConfig",
-    "ViTForImageClassification", "from_pretrained", "generate", "gpt2", "mnist_cnn", "resnet18", "resnet50",
+    "ViTForImageClassification", "alexnet", "from_pretrained", "generate", "gpt2", "mnist_cnn", "resnet18", "resnet50",
 ]  # fmt: skip

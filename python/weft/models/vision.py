@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from typing import Any
 
 import weft
@@ -24,20 +25,59 @@ def mnist_cnn(framework: Any = weft) -> Any:
     )  # fmt: skip
 
 
-def resnet18(classes: int = 1000, *, small: bool = False, framework: Any = weft) -> Any:
+def alexnet(classes: int = 1000, *, small: bool = False, width: int = 64, framework: Any = weft) -> Any:
+    """Five convolutions and three linear layers with dropout between them.  (N, 3, H, W) -> (N, classes)
+
+    small: a stem for images of about 32 pixels: 3x3 kernels and pools of 2 where 224 pixels have 11x11 and 5x5 kernels
+    and pools of 3. width: channels of the first convolution, to which all layers are in proportion. Parameters have
+    torchvision's names and shapes. framework: weft or torch. Krizhevsky, "One weird trick for parallelizing
+    convolutional neural networks" (2014), the one-tower form of AlexNet.
+
+    >>> weft.models.alexnet(classes=10, small=True, width=8).eval()(weft.ones((2, 3, 32, 32))).shape
+    (2, 10)
+    """
+    nn = framework.nn
+    if width < 1:
+        raise ValueError(f"alexnet: expected width >= 1, got {width}")
+    first, second, third, last, hidden = width, 3 * width, 6 * width, 4 * width, 64 * width
+
+    def pool() -> Any:
+        return nn.MaxPool2d(2) if small else nn.MaxPool2d(3, stride=2)
+
+    side = 2 if small else 6
+    stem = nn.Conv2d(3, first, 3, stride=2, padding=1) if small else nn.Conv2d(3, first, 11, stride=4, padding=2)
+    after = nn.Conv2d(first, second, 3, padding=1) if small else nn.Conv2d(first, second, 5, padding=2)
+    features = nn.Sequential(
+        stem, nn.ReLU(), pool(),
+        after, nn.ReLU(), pool(),
+        nn.Conv2d(second, third, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(third, last, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(last, last, 3, padding=1), nn.ReLU(), pool(),
+    )  # fmt: skip
+    classifier = nn.Sequential(
+        nn.Dropout(), nn.Linear(last * side * side, hidden), nn.ReLU(),
+        nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes),
+    )  # fmt: skip
+    return nn.Sequential(OrderedDict(
+        features=features, avgpool=nn.AdaptiveAvgPool2d(side), flatten=nn.Flatten(), classifier=classifier
+    ))  # fmt: skip
+
+
+def resnet18(classes: int = 1000, *, small: bool = False, width: int = 64, framework: Any = weft) -> Any:
     """A residual network of 18 layers.  (N, 3, H, W) -> (N, classes)
 
-    small: a stem for images of about 32 pixels, without the stride and the pooling that 224 pixels allow. Parameters
-    have torchvision's names and shapes. framework: weft or torch. He et al., "Deep residual learning" (2015).
+    small: a stem for images of about 32 pixels, without the stride and the pooling that 224 pixels allow. width:
+    channels of the first stage; each further stage has twice as many. Parameters have torchvision's names and, with
+    the paper's width of 64, shapes. framework: weft or torch. He et al., "Deep residual learning" (2015).
 
-    >>> weft.models.resnet18(classes=10, small=True)(weft.ones((2, 3, 8, 8))).shape
+    >>> weft.models.resnet18(classes=10, small=True, width=16)(weft.ones((2, 3, 8, 8))).shape
     (2, 10)
     """
     kinds = residual(framework)
-    return kinds["ResNet"](kinds["Basic"], (2, 2, 2, 2), classes, small)
+    return kinds["ResNet"](kinds["Basic"], (2, 2, 2, 2), classes, small, width)
 
 
-def resnet50(classes: int = 1000, *, small: bool = False, framework: Any = weft) -> Any:
+def resnet50(classes: int = 1000, *, small: bool = False, width: int = 64, framework: Any = weft) -> Any:
     """A residual network of 50 layers; the stride of a block is at its 3x3 convolution.  (N, 3, H, W) -> (N, classes)
 
     Arguments and source as `resnet18`.
@@ -45,7 +85,7 @@ def resnet50(classes: int = 1000, *, small: bool = False, framework: Any = weft)
     >>> model = weft.models.resnet50()  # doctest: +SKIP
     """
     kinds = residual(framework)
-    return kinds["ResNet"](kinds["Bottleneck"], (3, 4, 6, 3), classes, small)
+    return kinds["ResNet"](kinds["Bottleneck"], (3, 4, 6, 3), classes, small, width)
 
 
 @functools.cache
@@ -106,17 +146,19 @@ def residual(framework: Any) -> dict[str, Any]:
     class ResNet(nn.Module):  # type: ignore[misc, name-defined]
         """A stem, four stages of blocks, the mean over all pixels, and a linear layer."""
 
-        def __init__(self, block: Any, blocks: tuple[int, ...], classes: int, small: bool):
+        def __init__(self, block: Any, blocks: tuple[int, ...], classes: int, small: bool, width: int):
             super().__init__()
-            self.conv1 = convolution(3, 64, 3 if small else 7, 1 if small else 2)
-            self.bn1 = nn.BatchNorm2d(64)
+            if width < 1:
+                raise ValueError(f"ResNet: expected width >= 1, got {width}")
+            self.conv1 = convolution(3, width, 3 if small else 7, 1 if small else 2)
+            self.bn1 = nn.BatchNorm2d(width)
             self.maxpool = None if small else nn.MaxPool2d(3, stride=2, padding=1)
-            inputs, stages = 64, []
+            inputs, stages = width, []
             for stage, count in enumerate(blocks):
-                width, layers = 64 << stage, []
+                channels, layers = width << stage, []
                 for i in range(count):
-                    layers.append(block(inputs, width, 2 if stage and not i else 1))
-                    inputs = width * block.expansion
+                    layers.append(block(inputs, channels, 2 if stage and not i else 1))
+                    inputs = channels * block.expansion
                 stages.append(nn.Sequential(*layers))
             self.layer1, self.layer2, self.layer3, self.layer4 = stages
             self.avgpool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
