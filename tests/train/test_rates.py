@@ -94,14 +94,12 @@ def test_groups_keep_the_ratio_of_their_rates():
     np.testing.assert_allclose(curve.rates[1:] / curve.rates[:-1], (0.1 / 1e-6) ** (1 / 19))
 
 
-def test_the_suggestion_is_the_steepest_descent_before_the_lowest_point():
+def test_the_suggestion_is_a_tenth_of_the_rate_of_the_lowest_loss():
     rates = np.geomspace(1e-4, 1, 41)
-    smoothed = 2 - np.tanh(2 * (np.log10(rates) + 2))  # falls fastest at 0.01
-    smoothed[33:] += np.linspace(0, 3, 8)  # and rises from there on
-    curve = RateCurve(rates, smoothed, smoothed, None)
-    assert curve.suggestion == pytest.approx(0.01, rel=0.3) and curve.lowest == pytest.approx(
-        rates[np.argmin(smoothed)]
-    )
+    smoothed = 2 - np.tanh(2 * (np.log10(rates) + 2))
+    smoothed[33:] += np.linspace(0.1, 3, 8)
+    curve = RateCurve(rates, smoothed[::-1], smoothed, None)
+    assert curve.lowest == rates[32] and curve.suggestion == pytest.approx(rates[32] / 10)
     rising = curve._replace(smoothed=np.arange(41.0))
     assert curve.falls and not rising.falls
     with pytest.raises(ValueError, match="begin with a lower rate"):

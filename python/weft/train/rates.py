@@ -41,18 +41,11 @@ class RateCurve(NamedTuple):
 
     @property
     def suggestion(self) -> float:
-        """The rate at which the smoothed loss falls fastest with the logarithm of the rate, before its lowest point.
-
-        The slope is that of a line through a fifth of those points, so that one lucky batch does not make it.
-        """
-        end = int(np.argmin(self.smoothed)) + 1
+        """A tenth of `lowest`: the climb shows the harm of a rate late, by its momentum and the running mean."""
         if not self.falls:
             raise ValueError("suggestion: expected a loss that falls as the rate climbs, got one that is lowest at "
-                             f"{self.lowest:.2g}, step {end}: begin with a lower rate, or take more steps")  # fmt: skip
-        width = max(3, end // 5)
-        windows = np.lib.stride_tricks.sliding_window_view(self.smoothed[:end], width)  # (end - width + 1, width)
-        slopes = windows @ (np.arange(width) - (width - 1) / 2)  # of the lines, up to a positive factor
-        return float(self.rates[int(np.argmin(slopes)) + width // 2])
+                             f"{self.lowest:.2g}: begin with a lower rate, or take more steps")  # fmt: skip
+        return self.lowest / 10
 
     def draw(self, axis: Any) -> None:
         """The curve on a matplotlib axis, with the suggestion and the point of divergence."""
