@@ -38,6 +38,7 @@ from weft.data.corpora import LabelledTexts, Splits, first_names, read_labelled,
 from weft.data.dataset import ArrayDataset, Dataset, Subset, Windows, random_split
 from weft.data.folder import ImageFolder, read_image
 from weft.data.loader import DataLoader
+from weft.data.photos import cifar10_sample, sign_digits
 from weft.data.readers import read_cifar, read_idx
 from weft.data.report import DataReport, Finding, data_report
 from weft.data.samplerandom import SampleRandom
@@ -54,9 +55,9 @@ __all__ = [
     "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale",
     "RandomHorizontalFlip", "RandomPerspective", "RandomResizedCrop", "RandomVerticalFlip", "Resize",
     "SampleRandom", "Series", "Sound", "Splits", "SpokenDigits", "Subset", "Table", "Text", "Windows",
-    "WordVocabulary", "airline_passengers", "california_housing", "cifar10", "daily_temperatures", "data_report",
-    "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank", "mnist",
-    "movielens", "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled", "read_series",
-    "read_text", "read_wav", "sms_spam", "spectrogram", "split_words", "spoken_digits", "sst2", "sunspots",
-    "tiny_shakespeare", "wine_quality",
+    "WordVocabulary", "airline_passengers", "california_housing", "cifar10", "cifar10_sample", "daily_temperatures",
+    "data_report", "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank",
+    "mnist", "movielens", "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled",
+    "read_series", "read_text", "read_wav", "sign_digits", "sms_spam", "spectrogram", "split_words",
+    "spoken_digits", "sst2", "sunspots", "tiny_shakespeare", "wine_quality",
 ]  # fmt: skip

@@ -31,7 +31,8 @@ def read_jpegs(archive: Path, labels: Path, classes: list[str]) -> tuple[ArrayDa
                 if part not in parts or name not in classes or not 0 < member.size < MAX_JPEG:
                     raise ValueError(f"cifar10: expected train/<class>/<n>.jpg in {archive}, got {member.name!r}")
                 source = tar.extractfile(member)
-                parts[part][classes.index(name)].append((path.name, decode(source.read() if source else b"", path)))
+                image = decode(source.read() if source else b"", path, 32, "cifar10")
+                parts[part][classes.index(name)].append((path.name, image))
     in_order: dict[str, list[Any]] = {}
     for part, by_class in parts.items():
         for found in by_class.values():
@@ -46,13 +47,14 @@ def read_jpegs(archive: Path, labels: Path, classes: list[str]) -> tuple[ArrayDa
     return ArrayDataset(train, order), ArrayDataset(np.stack(in_order["test"]), test_labels)
 
 
-def decode(content: bytes, path: PurePosixPath) -> Any:
+def decode(content: bytes, path: PurePosixPath, side: int, name: str) -> Any:
+    """A JPEG file of `side` x `side` pixels as uint8 (3, side, side); ValueError, naming the data set, for others."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-            if image.size != (32, 32):
+            if image.size != (side, side):
                 raise ValueError(f"{image.width} x {image.height} pixels")
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
     except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"cifar10: expected a JPEG of 32 x 32 pixels in {path}, got {error}") from None
+        raise ValueError(f"{name}: expected a JPEG of {side} x {side} pixels in {path}, got {error}") from None
