@@ -48,8 +48,8 @@ __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
 _LAZY = set(
-    """nn linalg fft models onnx tfjs browser optim data train metrics vision io random testing recipes sklearn cli
-    cuda""".split()
+    """nn linalg fft models onnx tfjs browser optim data train metrics explain vision io random testing recipes sklearn
+    cli cuda""".split()
 )
 _LAZY_NAMES = {
     "save": "io",

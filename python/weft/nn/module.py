@@ -6,6 +6,7 @@ Modules; nothing else is registered anywhere. What a call costs is therefore the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -393,6 +394,19 @@ def nearest(name: str, shape: tuple[int, ...], others: Mapping[str, tuple[int, .
 
         ends = difflib.get_close_matches(name, same[:100], 1)  # it compares with each, slowly
     return f" (nearest: {ends[0]} {others[ends[0]]})" if ends else ""
+
+
+@contextlib.contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """A block in which a module is in evaluation mode; each of its modules is as it was afterwards."""
+    modes = [(m, m.training) for m in model.modules()] if isinstance(model, Module) else []
+    try:
+        if modes:
+            model.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def zero_grad(parameters: Any, set_to_none: bool = True) -> None:

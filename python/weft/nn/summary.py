@@ -6,7 +6,7 @@ from typing import Any
 
 from weft import ops
 from weft.autograd import no_grad
-from weft.nn.module import Module
+from weft.nn.module import Module, evaluating
 
 
 def summary(module: Module, *inputs: Any) -> str:
@@ -24,19 +24,15 @@ def summary(module: Module, *inputs: Any) -> str:
     def note(layer: Module, args: Any, out: Any) -> None:
         rows[id(layer)][1] = shapes(out)
 
-    modes = [(layer, layer.training) for layer in module.modules()]
     handles = [layer.register_forward_hook(note) for layer in module.modules()]
     try:
-        module.eval()
-        with no_grad():
+        with evaluating(module), no_grad():
             first = next(iter(module.parameters()), None)
             device = None if first is None else first.device
             module(*[ops.zeros(x, device=device) if isinstance(x, tuple) else x for x in inputs])
     finally:
         for handle in handles:
             handle.remove()
-        for layer, mode in modes:
-            layer.training = mode
     total = sum(p.size for p in module.parameters())
     trained = sum(p.size for p in module.parameters() if p.requires_grad)
     table = [("layer", "output", "parameters"), *[(name, shape, f"{n:,}") for name, shape, n in rows.values()]]

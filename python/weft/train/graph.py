@@ -31,16 +31,12 @@ def graph_of(model: Any, *inputs: Any) -> bytes:
     places: WeakKeyDictionary[Node, Any] = WeakKeyDictionary()
     given = [x if isinstance(x, Tensor) else Tensor(x) for x in inputs]
     given = [Tensor(x.data, x.dtype.kind not in "biu") for x in given]  # so that what has no parameters is recorded
-    modes = [(layer, layer.training) for layer in model.modules()]
     outer, modules.watch = modules.watch, Calls(places)
     try:
-        model.eval()
-        with autograd.enable_grad():
+        with modules.evaluating(model), autograd.enable_grad():
             out = tensors(model(*given))
     finally:
         modules.watch = outer
-        for layer, mode in modes:
-            layer.training = mode
     if not out:
         raise TypeError(f"add_graph: expected a model that returns Tensors, got {type(model).__name__}")
     paths = {id(layer): path for path, layer in model.named_modules()}
