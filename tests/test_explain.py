@@ -145,7 +145,7 @@ def test_a_model_of_one_score(rng):
         (
             lambda m, x: explain.integrated_gradients(m, x, baseline=np.ones((5, 2, 6, 7), "f")),
             ValueError,
-            "broadcasts",
+            "fits",
         ),
         (lambda m, x: explain.grad_cam(m, x, "4"), ValueError, r"gives \(N, C, h, w\), got output \(2, 3\)"),
         (lambda m, x: explain.grad_cam(m, x, nn.ReLU()), ValueError, "expected a layer of the model"),
