@@ -62,9 +62,15 @@ def cifar10_sample(data: Path | str | None = None) -> Loaded:
 
     >>> train, test, classes, name = weft.data.cifar10_sample()                             # doctest: +SKIP
     """
-    files = [["cifar10-train-first4000.bin.gz", "data_batch_1.bin"], ["cifar10-test-first1000.bin.gz", "test_batch.bin"]]
-    parts = []
-    for path, count in zip(locate("cifar10", CIFAR_FOLDERS, files, data), (4000, 1000)):
-        images, labels = read_cifar(path)
-        parts.append(ArrayDataset(images[:count], labels[:count]))
-    return Loaded(*parts, CIFAR_CLASSES, "CIFAR-10 (first 4,000 and 1,000 images)")
+    files = [[f"cifar10-{part}.bin.gz", f"{whole}.bin"] for part, whole in (
+        ("train-first4000", "data_batch_1"), ("test-first1000", "test_batch")
+    )]  # fmt: skip
+    train_path, test_path = locate("cifar10", CIFAR_FOLDERS, files, data)
+    train, test = first(train_path, 4000), first(test_path, 1000)
+    return Loaded(train, test, CIFAR_CLASSES, "CIFAR-10 (first 4,000 and 1,000 images)")
+
+
+def first(path: Path, count: int) -> ArrayDataset:
+    """The first images of a file in CIFAR-10's binary layout, and their labels."""
+    images, labels = read_cifar(path)
+    return ArrayDataset(images[:count], labels[:count])
