@@ -57,6 +57,7 @@ _LAZY_NAMES = {
     "generate": "models",
     "nanguard": "guard",
     "profile": "profiling",
+    "plan": "planning",
     "autocast": "casting",
     "GradScaler": "optim",
     "capture": "captured",
