@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from policy import DATA, STRICT, needs
 from weft.cli import main
 from weft.cli.example import folder, is_example, title
-from weft.recipes.example import Example, Figure
+from weft.recipes.example import Example, Figure, tiles
 
 EXAMPLES = {path.stem: path for path in sorted(folder().glob("*.py")) if is_example(path)}
 
@@ -39,7 +40,8 @@ def test_each_has_a_title_that_a_list_can_show():
 
 def test_the_command_lists_and_runs_them(tmp_path, capsys):
     assert main(["example"]) == 0
-    assert all(name in capsys.readouterr().out for name in EXAMPLES)
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in EXAMPLES)
     assert main(["example", "no_such"]) == 1
     assert "expected one of" in capsys.readouterr().err
 
@@ -65,3 +67,14 @@ def test_a_figure_that_falls_short_fails_the_run(tmp_path, capsys):
         example.figure("bad", 1)
     assert Example("none", "full", out=tmp_path).choose(short=1, default=2) == 2
     assert list(Example("none", "full", out=tmp_path, seed=4).seeds()) == [4, 5, 6]
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+def test_tiles_lie_in_rows(channels):
+    images = np.random.default_rng(0).random((5, *channels, 4, 6))
+    sheet = tiles(images, columns=3, gap=1, paper=0.5)
+    assert sheet.shape == (9, 20, 3) if channels == (3,) else (9, 20)
+    for i in range(6):
+        row, column = 5 * (i // 3), 7 * (i % 3)
+        want = 0.5 if i == 5 else np.moveaxis(images[i], 0, -1) if channels == (3,) else images[i].reshape(4, 6)
+        assert np.allclose(sheet[row : row + 4, column : column + 6], want)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 Choice = TypeVar("Choice")
 FORMS = ("short", "default", "full")
 
@@ -116,6 +118,25 @@ class Example:
         if short:
             print(f"{self.name}: falls short: {', '.join(short)}", file=sys.stderr)
         return not short
+
+
+def tiles(images: Any, columns: int, gap: int = 2, paper: float = 1.0) -> np.ndarray[Any, Any]:
+    """One picture of many: images (N, H, W) or (N, C, H, W) in 0..1 -> (rows, columns) of them as imshow takes it.
+
+    C is 1 or 3. Between them and where the last row is not full lies `paper`, 0 black to 1 white.
+
+    >>> tiles(np.zeros((5, 3, 28, 28)), columns=3).shape
+    (58, 88, 3)
+    """
+    images = np.asarray(images)
+    n, (height, width) = len(images), images.shape[-2:]
+    pixels = np.moveaxis(images.reshape(n, -1, height, width), 1, -1)  # (N, H, W, C)
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, pixels.shape[-1]), paper, np.float32)
+    for i, image in enumerate(pixels):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet[..., 0] if sheet.shape[-1] == 1 else sheet
 
 
 def shown(value: float) -> str:
