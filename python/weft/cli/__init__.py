@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train one or more recipes: digits, dates, mnist, fashion, cifar10, shakespeare, or a file of yours",
     "predict": "classify images with a trained run",
     "generate": "write text with a trained run",
+    "serve": "draw on a page of this machine and see a trained run answer, computed in the browser",
     "export": "write a trained run's model as ONNX or for TensorFlow.js",
     "example": "run one of the examples of what deep learning does, or list them",
     "data": "fetch a data set, or say which are here",

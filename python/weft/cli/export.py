@@ -21,6 +21,8 @@ def run(options: argparse.Namespace) -> int:
     if options.to == "tfjs" and options.opset is not None:
         raise ValueError("expected --opset with --to onnx, got it with --to tfjs")
     recipe, _, model = open_run(options.run, "example")
+    if options.out is None:
+        Path(options.run).mkdir(exist_ok=True)  # that of a pretrained model is made by its first export
     inputs, axes = recipe.example()
     if options.to == "tfjs":
         return to_tfjs(model, inputs, Path(options.out or Path(options.run) / "tfjs"))

@@ -10,16 +10,23 @@ from weft.cli.train import find_recipe
 
 
 def open_run(folder: Path | str, needed: str) -> tuple[ModuleType, dict[str, Any], Any]:
-    """(recipe, settings, model in eval mode) of a run; ValueError if its recipe has no function `needed`."""
+    """(recipe, settings, model in eval mode) of a run, or of a pretrained model by its name.
+
+    ValueError if the recipe has no function `needed`.
+    """
     import weft
+    from weft.models.shipped import RECIPES, pretrained
     from weft.recipes.common import read_config
 
+    shipped = pretrained(str(folder)) if str(folder) in RECIPES and not Path(folder).exists() else None
     folder = Path(folder)
-    settings = read_config(folder)
+    settings = {"recipe": shipped.card["recipe"], **shipped.card["settings"]} if shipped else read_config(folder)
     recipe = find_recipe(settings["recipe"])
     for name in ("build", needed):
         if not callable(getattr(recipe, name, None)):
             raise ValueError(f"{folder}: expected a run whose recipe has {name}(), got one of {settings['recipe']}")
+    if shipped:
+        return recipe, settings, shipped.model
     model = recipe.build(**settings.get("model", {}))
     weights = folder / "model.safetensors"
     if not weights.is_file():

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import weft
 from weft import ops
 from weft.models.config import Config, activation
+from weft.models.huggingface import Pretrained
 from weft.models.parts import embedding, integers, linear, merge, padding_mask, places, split
-from weft.models.pretrained import Pretrained
 from weft.nn import Dropout, LayerNorm, Module, ModuleList, Parameter, init
 from weft.nn import functional as F
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import weft
 from weft.models.config import Config, activation
+from weft.models.huggingface import Pretrained
 from weft.models.parts import Cache, Sight, integers, padding_mask, places
-from weft.models.pretrained import Pretrained
 from weft.nn import functional as F
 
 

@@ -9,8 +9,8 @@ from weft import ops
 from weft.autograd import Tensor
 from weft.backends.device import beside
 from weft.models.config import Config, activation
+from weft.models.huggingface import Pretrained
 from weft.models.parts import Cache, Sight, embedding, integers, linear, merge, padding_mask, places, split
-from weft.models.pretrained import Pretrained
 from weft.models.rotary import check_rope, rotary_tables
 from weft.nn import Module, ModuleList, RMSNorm
 from weft.nn import functional as F

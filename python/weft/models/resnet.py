@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 from weft.models.config import Config, activation
-from weft.models.pretrained import Pretrained
+from weft.models.huggingface import Pretrained
 from weft.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,

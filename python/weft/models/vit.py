@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from weft import ops
 from weft.models.config import Config, activation
+from weft.models.huggingface import Pretrained
 from weft.models.parts import linear, merge, split
-from weft.models.pretrained import Pretrained
 from weft.nn import Conv2d, Dropout, LayerNorm, Module, ModuleList, Parameter, init
 from weft.nn import functional as F
 

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,23 +101,60 @@ def read_config(folder: Path) -> dict[str, Any]:
     return settings
 
 
+class Ink(NamedTuple):
+    """What a drawing of one character must become for a net to know it: `size` pixels, of which `margin` stay free on
+    each side, ink bright and 0 to 1, and from that (x - mean) / std."""
+
+    size: int
+    margin: int
+    mean: float = 0.0
+    std: float = 1.0
+
+    def prepare(self, path: Path | str) -> Array:
+        """A photo or drawing as the net's input, float32 (1, size, size)."""
+        return self.scaled(prepare_ink(path, self.size, self.margin))
+
+    def scaled(self, images: Array) -> Array:
+        """Images (..., size, size), float32 in 0..1 or uint8, as the net's inputs."""
+        from weft.data import Normalize
+
+        flat = images.reshape(-1, 1, *images.shape[-2:])
+        return Normalize(self.mean, self.std)(flat).reshape(images.shape)
+
+    def affine(self) -> dict[str, float]:
+        """`scaled` as x * scale - shift, each rounded to float32 in that order."""
+        mean, std = np.float32(self.mean), np.float32(self.std)
+        return {"scale": float(1 / std), "shift": float(mean / std)}
+
+
 def prepare_ink(path: Path | str, size: int, margin: int) -> Array:
     """A photo or drawing of one character as the digit data sets show it: float32 (1, size, size), ink bright, 0 to 1.
 
+    ValueError if the picture is blank; otherwise as `center_ink`.
+    """
+    from weft.data import read_image
+
+    try:
+        return center_ink(read_image(path, channels=1)[0], size, margin)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def center_ink(grey: Array, size: int, margin: int) -> Array:
+    """Shades uint8 (H, W) of one character as the digit data sets show it: float32 (1, size, size), ink bright, 0 to 1.
+
     Dark ink on bright paper is turned over, the ink is cut out, scaled to fit within `margin` pixels of the border, and
-    put in the middle. ValueError if the picture is blank.
+    put in the middle. ValueError if all is of one shade. browser/page/ink.js does the same.
     """
     from PIL import Image
 
-    from weft.data import read_image
-
-    grey = read_image(path, channels=1)[0].astype(np.float32)  # (H, W)
+    grey = grey.astype(np.float32)  # (H, W)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if np.median(border) > 127:
         grey = 255 - grey
     low, high = np.median(grey), grey.max()
     if high - low < 16:
-        raise ValueError(f"expected ink on paper in {path}, got a picture of one shade")
+        raise ValueError("expected ink on paper, got a picture of one shade")
     ink = np.clip((grey - low) / (high - low), 0, 1)
     rows, columns = np.nonzero((ink > 0.25).any(axis=1))[0], np.nonzero((ink > 0.25).any(axis=0))[0]
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -16,8 +16,10 @@ import weft
 from weft import nn
 from weft.data import DataLoader, RandomAffine, digits, random_split
 from weft.optim import AdamW, OneCycleLR
-from weft.recipes.common import Run, prepare_ink
+from weft.recipes.common import Ink, Run
 from weft.train import Trainer
+
+INK = Ink(size=8, margin=0)
 
 
 def layer(inputs: int, outputs: int) -> list[Any]:
@@ -45,7 +47,17 @@ def example() -> tuple[dict[str, Any], Any]:
 
 
 def prepare(path: Path | str) -> Any:
-    return prepare_ink(path, size=8, margin=0)
+    return INK.prepare(path)
+
+
+def load(data: str | None = None) -> Any:
+    return digits()
+
+
+def split(loaded: Any, seed: int) -> list[Any]:
+    """The images to train with, to validate and to test, out of what `load` gave."""
+    samples, _ = loaded
+    return random_split(samples, [0.7, 0.1, 0.2], seed=seed, stratify=samples.arrays[1])
 
 
 def run(
@@ -58,18 +70,18 @@ def run(
     steps: int | None = None,
     autocast: str | None = None,
 ) -> dict[str, Any]:
-    samples, classes = digits()
+    loaded = load(data)
+    classes = loaded[1]
     this = Run("digits", out, resume, epochs=epochs, steps=steps, autocast=autocast, seed=seed,
                model={"width": 32}, classes=classes)  # fmt: skip
     seed = this.seed
     weft.random.seed(seed)
-    train, validation, test = random_split(samples, [0.7, 0.1, 0.2], seed=seed, stratify=samples.arrays[1])
+    train, validation, test = split(loaded, seed)
     augment = RandomAffine(degrees=10, translate=(0.125, 0.125), scale=(0.9, 1.1))
     loader = DataLoader(train, 64, shuffle=True, drop_last=True, seed=seed, transform=augment)
 
     model = build(**this.settings["model"]).to(device)
-    split = f"{len(train):,} train, {len(validation)} validation, {len(test)} test, at random, stratified"
-    this.announce(split, model)
+    this.announce(f"{len(train):,} train, {len(validation)} validation, {len(test)} test, at random, stratified", model)
 
     optimizer = AdamW(model.parameters(), lr=3e-3)
     schedule = OneCycleLR(optimizer, max_lr=3e-3, total_steps=this.steps_of(loader))

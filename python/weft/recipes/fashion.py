@@ -56,6 +56,16 @@ def prepare(path: Path | str) -> Any:
     return SCALE(image[None])[0]
 
 
+def load(data: str | None = None) -> Any:
+    return fashion_mnist(data)
+
+
+def split(loaded: Any, seed: int) -> list[Any]:
+    """The images to train with, to validate and to test, out of what `load` gave."""
+    samples = loaded.train
+    return [*random_split(samples, [11 / 12, 1 / 12], seed=seed, stratify=samples.arrays[1]), loaded.test]
+
+
 def run(
     device: str | None = None,
     epochs: int = 6,
@@ -66,11 +76,12 @@ def run(
     steps: int | None = None,
     autocast: str | None = None,
 ) -> dict[str, Any]:
-    samples, test, classes, source = fashion_mnist(data)
+    loaded = load(data)
+    classes, source = loaded.classes, loaded.name
     this = Run("fashion", out, resume, epochs=epochs, steps=steps, autocast=autocast, seed=seed, classes=classes)
     seed = this.seed
     weft.random.seed(seed)
-    train, validation = random_split(samples, [11 / 12, 1 / 12], seed=seed, stratify=samples.arrays[1])
+    train, validation, test = split(loaded, seed)
     augment = Compose([RandomHorizontalFlip(), SCALE])
     loader = DataLoader(train, 64, shuffle=True, drop_last=True, seed=seed, workers=1, transform=augment)
 

@@ -15,10 +15,11 @@ import weft
 from weft import nn
 from weft.data import DataLoader, Normalize, mnist, random_split
 from weft.optim import AdamW, OneCycleLR
-from weft.recipes.common import Run, prepare_ink
+from weft.recipes.common import Ink, Run
 from weft.train import Trainer
 
-SCALE = Normalize(0.1307, 0.3081)  # mean and standard deviation of the training images
+INK = Ink(size=28, margin=4, mean=0.1307, std=0.3081)  # mean and standard deviation of the training images
+SCALE = Normalize(INK.mean, INK.std)
 
 
 def build() -> nn.Sequential:
@@ -49,7 +50,17 @@ def example() -> tuple[dict[str, Any], Any]:
 
 
 def prepare(path: Path | str) -> Any:
-    return SCALE(prepare_ink(path, size=28, margin=4)[None])[0]
+    return INK.prepare(path)
+
+
+def load(data: str | None = None) -> Any:
+    return mnist(data)
+
+
+def split(loaded: Any, seed: int) -> list[Any]:
+    """The images to train with, to validate and to test, out of what `load` gave."""
+    samples = loaded.train
+    return [*random_split(samples, [11 / 12, 1 / 12], seed=seed, stratify=samples.arrays[1]), loaded.test]
 
 
 def run(
@@ -62,11 +73,12 @@ def run(
     steps: int | None = None,
     autocast: str | None = None,
 ) -> dict[str, Any]:
-    samples, test, classes, source = mnist(data)
+    loaded = load(data)
+    classes, source = loaded.classes, loaded.name
     this = Run("mnist", out, resume, epochs=epochs, steps=steps, autocast=autocast, seed=seed, classes=classes)
     seed = this.seed
     weft.random.seed(seed)
-    train, validation = random_split(samples, [11 / 12, 1 / 12], seed=seed, stratify=samples.arrays[1])
+    train, validation, test = split(loaded, seed)
     loader = DataLoader(train, 64, shuffle=True, drop_last=True, seed=seed, workers=1, transform=SCALE)
 
     model = build().to(device)

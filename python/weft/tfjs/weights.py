@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,7 +100,12 @@ def load(path: Path | str, module: Module) -> Module:
 
     >>> weft.tfjs.load("downloads/model.json", model)                                       # doctest: +SKIP
     """
-    given = read(path)
+    fill(module, read(path), path)
+    return module
+
+
+def fill(module: Module, given: Mapping[str, Array], source: Any) -> None:
+    """`load` from arrays by name; `source` is what errors call it."""
     wanted, places = {}, {}
     for where, leaf in leaves(module):
         for weight in weights_of(leaf):
@@ -110,12 +115,11 @@ def load(path: Path | str, module: Module) -> Module:
             places[name] = (join(where, weight.attribute), weight, target.shape)
     lines = mismatches(wanted, {name: array.shape for name, array in given.items()})
     if lines:
-        raise ValueError(f"tfjs.load: expected the weights of this module in {path}, got\n  " + "\n  ".join(lines))
+        raise ValueError(f"tfjs.load: expected the weights of this module in {source}, got\n  " + "\n  ".join(lines))
     state = dict(module.state_dict())
     for name, (own, weight, shape) in places.items():
         state[own] = weight.to_module(given[name], shape).astype(state[own].dtype)
     module.load_state_dict(state)
-    return module
 
 
 def arrays(path: str, module: Module) -> list[tuple[str, Array]]:
