@@ -35,6 +35,7 @@ LAYERS = (
     ("vision",),
     ("models",),
     ("train", "sklearn"),
+    ("keras",),
     ("recipes",),
     ("onnx", "tfjs"),
     ("browser",),
@@ -104,6 +105,6 @@ def test_nothing_heavy_is_loaded(statement):
 
 def test_the_parts_load_on_first_use():
     loaded = loaded_by("import weft")
-    parts = "nn optim data train metrics io linalg fft cli".split()
+    parts = "nn optim data train metrics io linalg fft keras cli".split()
     assert not {f"weft.{part}" for part in parts} & loaded
     assert "weft.nn" in loaded_by("import weft; weft.nn")

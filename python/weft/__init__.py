@@ -49,7 +49,7 @@ __array_api_version__ = "2024.12"
 
 _LAZY = set(
     """nn linalg fft models onnx tfjs browser optim data train metrics explain vision io random testing recipes sklearn
-    cli cuda""".split()
+    keras cli cuda""".split()
 )
 _LAZY_NAMES = {
     "save": "io",
