@@ -62,6 +62,8 @@ def test_a_figure_that_falls_short_fails_the_run(tmp_path, capsys):
     example.figure("bad", 0.5, "%", at_least=1, beside={"majority": 0.2})
     assert not example.conclude(0.0, 0.0)
     printed = capsys.readouterr()
+    example.figure("none at all", float("nan"), at_most=1)
+    assert "none at all: nan (FALLS SHORT OF <= 1)" in capsys.readouterr().out
     assert "bad: 0.5% (FALLS SHORT OF >= 1); beside it majority 0.2" in printed.out and "bad" in printed.err
     with pytest.raises(ValueError, match="one figure named 'bad'"):
         example.figure("bad", 1)
