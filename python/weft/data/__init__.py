@@ -1,6 +1,14 @@
 """Data: datasets, the loader, readers of real data sets, augmentation."""
 
 from weft.data.audio import Sound, log_mel, mel_filterbank, read_wav, spectrogram
+from weft.data.audio_augment import (
+    SpecAugment,
+    normalise_frames,
+    pad_frames,
+    stretch_frames,
+    trim_silence,
+    warp_filters,
+)
 from weft.data.augment import (
     CenterCrop,
     ColorJitter,
@@ -50,14 +58,14 @@ from weft.data.text import CharVocabulary, Text, WordVocabulary, read_text, spli
 
 __all__ = [
     "ArrayDataset", "BPETokenizer", "CenterCrop", "CharVocabulary", "ColorJitter", "Compose", "CutMix", "Cutout",
-    "DataLoader", "DataReport", "Dataset", "Finding", "GaussianBlur", "GaussianNoise", "ImageFolder",
-    "LabelledTexts", "Loaded", "MissingDataError", "MixUp", "MovieLens", "Normalize", "Preprocessor",
-    "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale",
-    "RandomHorizontalFlip", "RandomPerspective", "RandomResizedCrop", "RandomVerticalFlip", "Resize",
-    "SampleRandom", "Series", "Sound", "Splits", "SpokenDigits", "Subset", "Table", "Text", "Windows",
-    "WordVocabulary", "airline_passengers", "california_housing", "cifar10", "cifar10_sample", "daily_temperatures",
-    "data_report", "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank",
-    "mnist", "movielens", "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled",
-    "read_series", "read_text", "read_wav", "sign_digits", "sms_spam", "spectrogram", "split_words",
-    "spoken_digits", "sst2", "sunspots", "tiny_shakespeare", "wine_quality",
+    "DataLoader", "DataReport", "Dataset", "Finding", "GaussianBlur", "GaussianNoise", "ImageFolder", "LabelledTexts",
+    "Loaded", "MissingDataError", "MixUp", "MovieLens", "Normalize", "Preprocessor", "RandomAffine", "RandomApply",
+    "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomPerspective",
+    "RandomResizedCrop", "RandomVerticalFlip", "Resize", "SampleRandom", "Series", "Sound", "SpecAugment", "Splits",
+    "SpokenDigits", "Subset", "Table", "Text", "Windows", "WordVocabulary", "airline_passengers", "california_housing",
+    "cifar10", "cifar10_sample", "daily_temperatures", "data_report", "digits", "fashion_mnist", "first_names",
+    "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank", "mnist", "movielens", "normalise_frames", "pad_frames",
+    "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled", "read_series", "read_text",
+    "read_wav", "sign_digits", "sms_spam", "spectrogram", "split_words", "spoken_digits", "sst2", "stretch_frames",
+    "sunspots", "tiny_shakespeare", "trim_silence", "warp_filters", "wine_quality",
 ]  # fmt: skip
