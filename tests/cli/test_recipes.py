@@ -19,7 +19,7 @@ from weft.cli.train import find_recipe, names
 from weft.data import ArrayDataset
 from weft.data.catalog import CIFAR_CLASSES, FASHION_CLASSES, Loaded
 from weft.data.text import read_text
-from weft.recipes import cifar10, common, dates, digits, fashion, mnist, shakespeare
+from weft.recipes import cifar10, cifar10_resnet18, common, dates, digits, fashion, mnist, shakespeare
 from weft.train.progress import table
 
 
@@ -43,6 +43,8 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(mnist, "mnist", pictures((1, 28, 28), [str(i) for i in range(10)]))
     monkeypatch.setattr(fashion, "fashion_mnist", pictures((1, 28, 28), FASHION_CLASSES))
     monkeypatch.setattr(cifar10, "cifar10", pictures((3, 32, 32), CIFAR_CLASSES, train=320))
+    monkeypatch.setattr(cifar10_resnet18, "cifar10", pictures((3, 32, 32), CIFAR_CLASSES, train=320))
+    monkeypatch.setattr(cifar10_resnet18, "build", partial(cifar10_resnet18.build, width=2))
     monkeypatch.setattr(dates, "make_dates", partial(dates.make_dates, train=128, validation=20, test=30))
     (tmp_path / "text").write_text("What light through yonder window breaks? It is the east.\n" * 40)
     monkeypatch.setattr(shakespeare, "tiny_shakespeare", lambda data: read_text(tmp_path / "text"))
@@ -61,6 +63,7 @@ WRITTEN = ("config.json", "figures.json", "metrics.jsonl", "model.safetensors", 
         ("mnist", "confusion.png"),
         ("fashion", "confusion.png"),
         ("cifar10", "confusion.png"),
+        ("cifar10_resnet18", "confusion.png"),
         ("dates", "attention.png"),
         ("shakespeare", None),
     ],
@@ -78,7 +81,7 @@ def test_a_recipe_trains_and_writes_its_folder(name, picture, tiny, capsys):
 
 
 def test_every_recipe_is_listed_and_tested():
-    assert names() == ["cifar10", "dates", "digits", "fashion", "mnist", "shakespeare"]
+    assert names() == ["cifar10", "cifar10_resnet18", "dates", "digits", "fashion", "mnist", "shakespeare"]
 
 
 @needs("sklearn")
@@ -173,7 +176,7 @@ def test_a_copied_recipe_is_a_recipe(tmp_path, capsys):
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(ValueError, match="expected a function run"):
         find_recipe(str(tmp_path / "empty.py"))
-    with pytest.raises(ValueError, match="expected one of cifar10, dates"):
+    with pytest.raises(ValueError, match="expected one of cifar10, cifar10_resnet18, dates"):
         find_recipe("imagenet")
     with pytest.raises(FileNotFoundError, match="no such file"):
         find_recipe(str(tmp_path / "none.py"))

@@ -14,7 +14,7 @@ from weft import nn, optim
 from weft.data import ArrayDataset, DataLoader
 from weft.io import load
 from weft.metrics import TopK
-from weft.train import Callback, EarlyStopping, NonFiniteError, Trainer, draw_confusion, draw_curves
+from weft.train import Callback, EarlyStopping, NonFiniteError, Trainer, draw_confusion, draw_curves, draw_images
 
 rng = np.random.default_rng(1)
 X = rng.standard_normal((40, 5)).astype("f")
@@ -220,6 +220,25 @@ def test_pictures(tmp_path):
         draw_confusion(np.eye(3), ["a", "b"], tmp_path / "c.png")
     with pytest.raises(ValueError, match="with a loss, got none"):
         draw_curves([], tmp_path / "c.png")
+
+
+@needs("matplotlib")
+def test_images_are_drawn_as_tiles_with_captions():
+    from weft.train.plots import new_figure
+
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 20, 30), dtype=np.uint8)
+    figure, (axis,) = new_figure(4, 3)
+    draw_images(axis, images, 3, list("abcde"), ["red"] * 5, room=0.5)
+    sheet = np.asarray(axis.images[0].get_array())
+    assert sheet.shape == (60, 96, 3) and [text.get_text() for text in axis.texts] == list("abcde")
+    np.testing.assert_allclose(sheet[30:50, 32:62], np.repeat(images[4, 0, :, :, None] / 255, 3, axis=2))
+    assert (sheet[:, 64:][30:] == 1).all(), "nothing where there is no image"
+    colour = np.random.default_rng(1).random((2, 3, 8, 8))
+    draw_images(axis, colour, 1)
+    np.testing.assert_allclose(np.asarray(axis.images[1].get_array())[8:16, :8], colour[1].transpose(1, 2, 0))
+    for wrong in ((images[0], 3), (images, 0), (images, 3, ["a"]), (images, 3, (), ["red"])):
+        with pytest.raises(ValueError, match="draw_images: expected"):
+            draw_images(axis, *wrong)
 
 
 def test_without_matplotlib(tmp_path, monkeypatch, capsys):

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
-    "train": "train one or more recipes: digits, dates, mnist, fashion, cifar10, shakespeare, or a file of yours",
+    "train": "train one or more recipes: digits, dates, mnist, fashion, cifar10, cifar10_resnet18, shakespeare, or a "
+    "file of yours",
     "predict": "classify images with a trained run",
     "generate": "write text with a trained run",
     "serve": "draw on a page of this machine and see a trained run answer, computed in the browser",

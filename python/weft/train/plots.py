@@ -93,3 +93,35 @@ def draw_confusion(matrix: Any, classes: Sequence[str], path: Path | str, title:
     accuracy = f"{right:,} of {total:,} right, {right / max(total, 1):.2%}"
     axis.set_title(f"{title}  {accuracy}".strip(), fontsize=11, color=INK, loc="left")
     figure.savefig(path, format="png")
+
+
+def draw_images(
+    axis: Any, images: Any, columns: int, captions: Sequence[str] = (), colours: Sequence[str] = (), room: float = 0.3
+) -> None:
+    """Images side by side on a matplotlib axis, row by row, each with its caption below.
+
+    images (N, C, H, W) of 1 or 3 channels: uint8, or numbers that are shown from 0 to 1. captions, colours: one per
+    image, or none. room: for a caption, as a part of an image's height. ValueError where the numbers do not fit.
+
+    >>> draw_images(axis, test.arrays[0][:10], columns=5, captions="0123456789")            # doctest: +SKIP
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or columns < 1:
+        raise ValueError("draw_images: expected images (N, 1, H, W) or (N, 3, H, W) and columns >= 1, "
+                         f"got {images.shape} and {columns}")  # fmt: skip
+    if len(captions) not in (0, len(images)) or len(colours) not in (0, len(images)):
+        raise ValueError(f"draw_images: expected {len(images)} captions and colours or none, "
+                         f"got {len(captions)} and {len(colours)}")  # fmt: skip
+    n, _, height, width = images.shape
+    unit = images / 255 if images.dtype == np.uint8 else np.clip(images, 0, 1)
+    down, across = round(height * (1 + (room if captions else 0.06))), round(width * 1.06)
+    rows = -(-n // columns)
+    sheet = np.ones((rows * down, columns * across, 3))
+    for i, image in enumerate(unit):
+        top, left = i // columns * down, i % columns * across
+        sheet[top : top + height, left : left + width] = np.broadcast_to(image, (3, height, width)).transpose(1, 2, 0)
+        if captions:
+            axis.text(left + width / 2, top + height * 1.03, captions[i], ha="center", va="top", fontsize=8,
+                      color=colours[i] if colours else INK)  # fmt: skip
+    axis.imshow(sheet, interpolation="nearest")
+    axis.axis("off")
