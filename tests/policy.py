@@ -53,11 +53,6 @@ def cuda_headers() -> Path | None:
     return None
 
 
-def chromium() -> str | None:
-    """The path of Chromium or of a browser made of it."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 def needs(*names: str) -> pytest.MarkDecorator:
     """The mark of a test that needs every one of `names`."""
     return pytest.mark.needs(*names)
@@ -104,7 +99,9 @@ def missing(name: str) -> tuple[str, bool] | None:
         if shutil.which("node") is None:
             return "node is not installed (on Debian: apt-get install nodejs)", True
     elif name == "chromium":
-        if chromium() is None:
+        from weft.browser import chromium
+
+        if chromium.find() is None:
             return "no Chromium on this machine (on Debian: apt-get install chromium)", True
     elif name.startswith("npm/"):
         from weft.browser import runtime

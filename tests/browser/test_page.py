@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import weft
-from chrome import Chrome
 from policy import needs
+from weft.browser.chromium import Chromium
 from weft.cli import serve
 from weft.cli.runs import open_run
 from weft.models import pretrained
@@ -27,7 +27,7 @@ def page(name, engine, folder, **options):
     server = serve.start(name, engine, None, 0)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        with Chrome(folder, **options) as chrome:
+        with Chromium(folder, **options) as chrome:
             chrome.open(server.url)
             chrome.wait("document.body && document.body.dataset.ready")
             yield chrome
@@ -90,18 +90,11 @@ def test_mnist_agrees_with_python_on_100_of_100_digits(engine, tmp_path, monkeyp
         agrees_with_python(chrome, "mnist-cnn")
 
 
-def box(chrome):
-    script = (
-        "(() => { const b = document.getElementById('paper').getBoundingClientRect(); return [b.x, b.y, b.width]; })()"
-    )
-    return chrome.value(script)
-
-
 @needs("npm/tfjs")
 def test_what_is_drawn_is_seen_and_said(digits):
     digits.value("document.getElementById('clear').click()")
     digits.wait(f"{TEXT.format('best')} === '–'")
-    x, y, width = box(digits)
+    x, y, width = digits.value("weft.paper()")
     digits.mouse([(x + width * 0.5, y + width * t) for t in np.linspace(0.1, 0.9, 12)])
     digits.wait(f"{TEXT.format('best')} !== '–'")
     side = digits.value("document.getElementById('paper').width")

@@ -14,9 +14,8 @@ import pytest
 
 import weft
 from policy import needs
-from weft.browser import runtime, site
+from weft.browser import runtime
 from weft.cli import main, serve
-from weft.cli.runs import open_run
 from weft.models import pretrained
 
 pytestmark = needs("sklearn", "PIL")
@@ -143,13 +142,13 @@ def test_weights_that_do_not_fit_are_named(server, body):
     assert status == 400 and "expected" in json.loads(answer)["error"]
 
 
-def test_without_data_there_is_a_page_without_digits(tmp_path, monkeypatch):
+def test_without_data_there_is_a_page_without_digits(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WEFT_DATA", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(runtime, "get", lambda engine: tmp_path)
-    recipe, settings, model = open_run("mnist-cnn", "example")
-    made = site.make("mnist-cnn", recipe, settings, model)
-    assert json.loads(made.files["/tested.json"][1])["labels"] == []
+    with serve.start("mnist-cnn", None, None, 0) as server:
+        assert json.loads(server.files["/tested.json"][1])["labels"] == []
+    assert "weft data get mnist" in capsys.readouterr().out
 
 
 def test_runs_of_other_things_are_refused(capsys):

@@ -41,6 +41,7 @@ def start(name: str, engine: str | None, data: str | None, port: int) -> Any:
 
     from weft.browser import server, site
     from weft.cli.runs import open_run
+    from weft.data import MissingDataError
     from weft.models.shipped import RECIPES, pretrained
 
     recipe, settings, model = open_run(name, "example")
@@ -50,7 +51,17 @@ def start(name: str, engine: str | None, data: str | None, port: int) -> Any:
     figure = pretrained(name).card["test"] if shipped else None
     if not shipped and figures.is_file():
         figure = json.loads(figures.read_text()).get("test")
-    made = site.make(folder.name, recipe, settings, model, engine=engine, data=data, figure=figure)
+    if not hasattr(recipe, "INK"):
+        raise ValueError(f"serve: expected a run of drawn characters, whose recipe has INK (digits, mnist), got {name}")
+    (example,) = recipe.example()[0].values()
+    tested = remembered = None
+    try:
+        parts = recipe.split(recipe.load(data), settings["seed"])
+        tested, remembered = (site.even(part, len(settings["classes"])) for part in (parts[-1], parts[0]))
+    except MissingDataError as error:
+        print(f"serve: a page without digits to try: {error}")
+    made = site.make(folder.name, model, example, recipe.INK, settings["classes"], tested=tested,
+                     remembered=remembered, engine=engine, figure=figure)  # fmt: skip
     return server.Server(made, lambda body: keep(body, recipe.build(**settings.get("model", {})), model, folder), port)
 
 

@@ -272,5 +272,13 @@ async function begin() {
 
 begin().catch(fail);
 
-// For a test, or a console: what the page computes of any input.
-window.weft = { predict: (digits) => probabilitiesOf(digits), digits: () => tested, compare: () => compare(tested) };
+// For tests, and for a console: digits are {pixels}, of the shades 0 to 1 that the net sees.
+window.weft = {
+  predict: (digits) => probabilitiesOf(digits),
+  digits: () => tested,
+  weights: () => engine.teacher.weights(),
+  paper() {
+    const { x, y, width } = $("paper").getBoundingClientRect();
+    return [x, y, width];
+  },
+};

@@ -12,12 +12,11 @@ import base64
 import json
 import os
 import select
+import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
-
-from policy import chromium
 
 FLAGS = [
     "--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-extensions", "--disable-dev-shm-usage",
@@ -27,25 +26,36 @@ FLAGS = [
 SECONDS = 120  # the longest that an answer may take
 
 
-class Chrome:
+def find() -> str | None:
+    """The path of Chromium or of a browser made of it, None where there is none."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Chromium:
     """One browser with one page. `messages` are its faults, and what its policies stopped.
 
-    webgl: by a graphics card that the processor imitates, which takes seconds; without it there is none.
+    folder: where its profile may lie; width, height: of the window, in pixels; dark: the colour scheme it asks for.
+    webgl: on a graphics card that the processor imitates, which takes seconds; else there is none.
+    FileNotFoundError where there is no Chromium.
     """
 
     def __init__(self, folder: Path, width: int = 1000, height: int = 1000, *, dark: bool = False, webgl: bool = False):
+        program = find()
+        if program is None:
+            raise FileNotFoundError("Chromium: expected the command chromium, got none; on Debian: "
+                                    "apt-get install chromium")  # fmt: skip
         to_child, self.out = os.pipe()
         self.into, from_child = os.pipe()
         # A container's root has no sandbox to put a browser in; the pages here are this project's own.
         flags = [*FLAGS, *(["--no-sandbox"] if os.getuid() == 0 else []), f"--user-data-dir={folder / 'profile'}"]
         flags += ["--enable-unsafe-swiftshader"] if webgl else ["--disable-gpu", "--disable-software-rasterizer"]
-        program = f'exec "$@" 3<&{to_child} 4>&{from_child}'
-        command = ["bash", "-c", program, "bash", str(chromium()), *flags, "about:blank"]
+        script = f'exec "$@" 3<&{to_child} 4>&{from_child}'
+        command = ["bash", "-c", script, "bash", program, *flags, "about:blank"]
         self.process = subprocess.Popen(command, pass_fds=(to_child, from_child), stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)  # fmt: skip
         os.close(to_child)
         os.close(from_child)
-        self.count, self.rest, self.session = 0, b"", None
+        self.count, self.rest, self.session = 0, b"", ""
         self.messages: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -55,7 +65,7 @@ class Chrome:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def __enter__(self) -> Chrome:
+    def __enter__(self) -> Chromium:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,7 +77,7 @@ class Chrome:
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of one command of the protocol; RuntimeError if there is an error in its place."""
         self.count += 1
-        asked = {"id": self.count, "method": method, "params": params}
+        asked: dict[str, Any] = {"id": self.count, "method": method, "params": params}
         if self.session:
             asked["sessionId"] = self.session
         os.write(self.out, json.dumps(asked).encode() + b"\0")
@@ -76,7 +86,8 @@ class Chrome:
             if answer.get("id") == self.count:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
-                return answer["result"]
+                result: dict[str, Any] = answer["result"]
+                return result
             self.note(answer)
 
     def next(self) -> dict[str, Any]:
@@ -89,7 +100,8 @@ class Chrome:
                 raise RuntimeError(f"Chromium ended with {self.process.wait(5)}")
             self.rest += got
         text, _, self.rest = self.rest.partition(b"\0")
-        return json.loads(text)
+        event: dict[str, Any] = json.loads(text)
+        return event
 
     def note(self, event: dict[str, Any]) -> None:
         params = event.get("params", {})
