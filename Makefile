@@ -6,11 +6,12 @@ WEFT := .venv/bin/weft
 # A file of tests stays in one process: its kernels are compiled once.
 PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help train test test-full fuzz bench gpu lint format native clean
+.PHONY: help train test test-full conformance fuzz bench gpu lint format native clean
 
 help:
 	@echo "make train      set up, then train a CNN on handwritten digits and a transformer on dates (5 minutes)"
 	@echo "make test       set up, then run the test suite; make test-full adds the slow cases"
+	@echo "make conformance SUITE=DIR  set up, then run the array API's public suite from a clone of it (2 minutes)"
 	@echo "make fuzz       set up, then read thousands of damaged files, and fuzz the readers of files (10 minutes)"
 	@echo "make bench      set up, then run the benchmarks (against PyTorch)"
 	@echo "make gpu        on a machine with an NVIDIA GPU, 9 minutes, no network: build, tests, golden vectors, benchmarks"
@@ -28,6 +29,10 @@ test:
 test-full:
 	@tools/setup.sh examples test gpu peers
 	$(PYTEST) --full $(ARGS)
+
+conformance:
+	@tools/setup.sh test
+	tools/conformance.sh "$(SUITE)" $(ARGS)
 
 FUZZ_SECONDS := 600
 fuzz:

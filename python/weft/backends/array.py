@@ -98,8 +98,6 @@ from numpy import (  # noqa: F401
     stack,
     swapaxes,
     take_along_axis,
-    tan,
-    tanh,
     tile,
     tril,
     triu,
@@ -254,8 +252,26 @@ def expm1(x: Any) -> Any:
     y = np.expm1(x)
     if y.dtype.kind != "c":
         return y
+    y = y + 0.0  # the standard has 0 + 0j of -0 + 0j too
     odd = ~np.isfinite(x)  # exp has the values that infinities and NaN should have
     return np.where(odd, of_parts(np.exp(x).real - 1, np.exp(x).imag, y.dtype), y) if odd.any() else y
+
+
+def tanh(x: Any) -> Any:
+    """tanh; at an infinite real part the standard has the zero of the imaginary part with the sign of that of x."""
+    y = np.tanh(x)
+    if y.dtype.kind != "c":
+        return y
+    far = np.isinf(x.real) & np.isfinite(x.imag)  # C99's zero has the sign of sin(2 imag)
+    return np.where(far, of_parts(np.sign(x.real), np.copysign(0.0, x.imag), y.dtype), y) if far.any() else y
+
+
+def tan(x: Any) -> Any:
+    """tan; of complex numbers -1j * tanh(1j * x), as the standard asks, with all signs."""
+    if x.dtype.kind != "c":
+        return np.tan(x)
+    y = tanh(of_parts(-x.imag, x.real, x.dtype))
+    return of_parts(y.imag, -y.real, x.dtype)
 
 
 def log1p(x: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -227,9 +228,11 @@ def repeat(x: Any, /, repeats: Any, *, axis: int | None = None) -> Tensor:
         raise ValueError(f"repeat: expected repeats of shape ({n},) for axis {axis} of {x.shape}, got {counts.shape}")
     if counts.size and counts.min() < 0:
         raise ValueError(f"repeat: expected repeats of 0 or more, got {counts.min()}")
+    if counts.size and counts.max() > sys.maxsize:
+        raise ValueError(f"repeat: expected repeats of at most {sys.maxsize}, got {counts.max()}")
     from weft.ops.index import take
 
-    return take(x, np.repeat(np.arange(n), counts), axis=axis)
+    return take(x, np.repeat(np.arange(n), counts.astype(np.int64)), axis=axis)  # NumPy takes no uint64
 
 
 @parametric
