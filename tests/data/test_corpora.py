@@ -11,6 +11,7 @@ from weft.data import (
     MissingDataError,
     WordVocabulary,
     airline_passengers,
+    batches_by_length,
     daily_temperatures,
     download,
     first_names,
@@ -21,6 +22,7 @@ from weft.data import (
     sst2,
     sunspots,
 )
+from weft.random import Generator
 
 SETS = {"sst2": (sst2, "sst2-train.tsv"), "sms": (sms_spam, "SMSSpamCollection.tsv"),
         "names": (first_names, "names.txt"), "temperatures": (daily_temperatures, "daily-min-temperatures.csv"),
@@ -154,3 +156,18 @@ def test_vocabulary_refuses():
     for wrong in ([-1], [3]):
         with pytest.raises(ValueError, match=r"tokens in \[0, 3\)"):
             WordVocabulary(["a"]).decode(wrong)
+
+
+@pytest.mark.parametrize("count,size,spread", [(1000, 8, 16), (37, 5, 3), (4, 9, 1), (0, 2, 2)])
+def test_batches_of_one_length(count, size, spread):
+    lengths = np.random.default_rng().integers(1, 40, count)
+    batches = batches_by_length(lengths, size, Generator(3), spread)
+    assert sorted(np.concatenate([*batches, np.zeros(0, int)])) == list(range(count)), "each sequence once"
+    assert all(0 < len(batch) <= size for batch in batches)
+    if count == 1000:
+        padding = sum((lengths[batch].max() - lengths[batch]).sum() for batch in batches)
+        assert padding < 0.15 * lengths.sum()
+        again, other = (batches_by_length(lengths, size, Generator(seed), spread) for seed in (3, 4))
+        assert all(map(np.array_equal, batches, again)) and not all(map(np.array_equal, batches, other))
+    with pytest.raises(ValueError, match="size and spread of at least 1"):
+        batches_by_length(lengths, 0, Generator(0))

@@ -54,7 +54,7 @@ from weft.data.series import Series, airline_passengers, daily_temperatures, rea
 from weft.data.speech import SpokenDigits, spoken_digits
 from weft.data.tables import Preprocessor, Table, read_csv
 from weft.data.tabular import MovieLens, california_housing, iris, movielens, wine_quality
-from weft.data.text import CharVocabulary, Text, WordVocabulary, read_text, split_words
+from weft.data.text import CharVocabulary, Text, WordVocabulary, batches_by_length, read_text, split_words
 
 __all__ = [
     "ArrayDataset", "BPETokenizer", "CenterCrop", "CharVocabulary", "ColorJitter", "Compose", "CutMix", "Cutout",
@@ -62,10 +62,10 @@ __all__ = [
     "Loaded", "MissingDataError", "MixUp", "MovieLens", "Normalize", "Preprocessor", "RandomAffine", "RandomApply",
     "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomPerspective",
     "RandomResizedCrop", "RandomVerticalFlip", "Resize", "SampleRandom", "Series", "Sound", "SpecAugment", "Splits",
-    "SpokenDigits", "Subset", "Table", "Text", "Windows", "WordVocabulary", "airline_passengers", "california_housing",
-    "cifar10", "cifar10_sample", "daily_temperatures", "data_report", "digits", "fashion_mnist", "first_names",
-    "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank", "mnist", "movielens", "normalise_frames", "pad_frames",
-    "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled", "read_series", "read_text",
-    "read_wav", "sign_digits", "sms_spam", "spectrogram", "split_words", "spoken_digits", "sst2", "stretch_frames",
-    "sunspots", "tiny_shakespeare", "trim_silence", "warp_filters", "wine_quality",
+    "SpokenDigits", "Subset", "Table", "Text", "Windows", "WordVocabulary", "airline_passengers", "batches_by_length",
+    "california_housing", "cifar10", "cifar10_sample", "daily_temperatures", "data_report", "digits", "fashion_mnist",
+    "first_names", "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank", "mnist", "movielens", "normalise_frames",
+    "pad_frames", "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled", "read_series",
+    "read_text", "read_wav", "sign_digits", "sms_spam", "spectrogram", "split_words", "spoken_digits", "sst2",
+    "stretch_frames", "sunspots", "tiny_shakespeare", "trim_silence", "warp_filters", "wine_quality",
 ]  # fmt: skip

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weft.random import Generator
+
 Array = np.ndarray[Any, Any]
 
 
@@ -158,6 +160,29 @@ def read_text(path: Path | str, validation: float = 0.1) -> Text:
     tokens = vocabulary.encode(text)
     cut = int(len(tokens) * (1 - validation))
     return Text(tokens[:cut], tokens[cut:], vocabulary, path)
+
+
+def batches_by_length(lengths: Any, size: int, rng: Generator, spread: int = 16) -> list[Array]:
+    """Indices of batches of `size` sequences of about one length, so that little is padding; all in random order.
+
+    lengths (N,): of the sequences. They are shuffled, and each `spread` batches' worth of them is sorted by length and
+    cut; only the last batch of such a stretch may be smaller.
+
+    >>> lengths = np.array([3, 9, 3, 9, 3])
+    >>> sorted(sorted(lengths[batch].tolist()) for batch in batches_by_length(lengths, 2, weft.random.Generator(0)))
+    [[3, 3], [3, 9], [9]]
+    """
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or size < 1 or spread < 1:
+        raise ValueError(f"batches_by_length: expected lengths (N,), size and spread of at least 1, "
+                         f"got {lengths.shape}, {size} and {spread}")  # fmt: skip
+    order = rng.permutation_array(len(lengths))
+    batches: list[Array] = []
+    for start in range(0, len(order), spread * size):
+        stretch = order[start : start + spread * size]
+        stretch = stretch[np.argsort(lengths[stretch], kind="stable")]
+        batches += [stretch[i : i + size] for i in range(0, len(stretch), size)]
+    return [batches[i] for i in rng.permutation_array(len(batches))]
 
 
 def code_points(text: str) -> Array:
