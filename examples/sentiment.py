@@ -1,4 +1,4 @@
-"""A transformer encoder reads film reviews and says whether they praise: SST-2, from scratch, beside a bag of bigrams.
+"""A transformer encoder tells praise from blame in film reviews (SST-2), beside a bag of word pairs.
 
 Nothing is known but the 6,920 sentences to train on: no vectors or weights from elsewhere. So little text asks for much
 noise (words left out, dropout) and a small model. The bag counts words and pairs, weighted by how much oftener praise

@@ -1,0 +1,141 @@
+"""Number words become digits: one GRU reads, one writes, and attention shows which word each digit came from.
+
+    four hundred and seven  ->  407
+
+Additive attention (Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to align and translate",
+2014): before each digit the writer scores every word that was read, and looks at their mean by these scores. Numbers
+below a million are drawn so that short ones are not rare; none of the tested ones was ever seen in training.
+"""
+
+import numpy as np
+
+import weft
+from weft import nn, optim
+from weft.data import WordVocabulary
+from weft.nn import functional as F
+from weft.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from weft.random import Generator
+from weft.recipes.example import Example, main
+
+ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen").split()  # fmt: skip
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+END, BEGIN, DIGITS, LONGEST = 10, 11, 12, 7  # tokens beside the digits; most digits of a number and its end
+
+
+def spoken(number: int) -> str:
+    """A number below a million in English words."""
+    if number < 20:
+        return ONES[number]
+    if number < 100:
+        return TENS[number // 10 - 2] + (f" {ONES[number % 10]}" if number % 10 else "")
+    if number < 1000:
+        return f"{ONES[number // 100]} hundred" + (f" and {spoken(number % 100)}" if number % 100 else "")
+    rest = number % 1000
+    after = f"{' and' if rest < 100 else ''} {spoken(rest)}" if rest else ""
+    return f"{spoken(number // 1000)} thousand{after}"
+
+
+def draw_numbers(rng: Generator, count: int) -> np.ndarray:
+    """Distinct numbers below a million, as many of each length as there can be."""
+    top = 10 ** rng.integers_array(1, 7, 3 * count)
+    found = np.unique((rng.uniform_array(3 * count, dtype=np.float64) * top).astype(np.int64))
+    return found[rng.permutation_array(len(found))[:count]]
+
+
+def digits(numbers: np.ndarray) -> np.ndarray:
+    """The digits of numbers, filled up with END, (N, LONGEST)."""
+    rows = np.full((len(numbers), LONGEST), END)
+    for row, number in zip(rows, numbers):
+        row[: len(str(number))] = [int(digit) for digit in str(number)]
+    return rows
+
+
+class Translator(nn.Module):
+    """Words (N, T), 0 for padding -> scores of each digit (N, LONGEST, DIGITS) and where it looked (N, LONGEST, T)."""
+
+    def __init__(self, words: int, width: int = 64):
+        self.word, self.digit = nn.Embedding(words, width), nn.Embedding(DIGITS, width)
+        self.reader = nn.GRU(width, width, batch_first=True, bidirectional=True)
+        self.writer = nn.GRUCell(3 * width, width)
+        self.from_words, self.from_state = nn.Linear(2 * width, width), nn.Linear(width, width, bias=False)
+        self.score = nn.Linear(width, 1, bias=False)
+        self.head = nn.Linear(3 * width, DIGITS)
+
+    def forward(self, words: weft.Tensor, digits: weft.Tensor | None = None):
+        """digits (N, LONGEST): those to be written; without them each likeliest digit is read on."""
+        lengths = (words != 0).sum(axis=1).numpy()
+        packed = pack_padded_sequence(self.word(words), lengths, batch_first=True, enforce_sorted=False)
+        read, _ = pad_packed_sequence(self.reader(packed)[0], batch_first=True, total_length=words.shape[1])
+        keys, empty = self.from_words(read), (words == 0)  # (N, T, C), (N, T)
+        state = weft.zeros((len(words), keys.shape[2]))
+        before = weft.full((len(words),), BEGIN, dtype="int64")
+        written, looked = [], []
+        for place in range(LONGEST):
+            match = self.score(weft.tanh(keys + self.from_state(state)[:, None]))[:, :, 0]  # (N, T)
+            look = F.softmax(weft.where(empty, -1e9, match), dim=1)
+            seen = (look[:, :, None] * read).sum(axis=1)  # (N, 2 C)
+            state = self.writer(weft.concat([self.digit(before), seen], axis=1), state)
+            written.append(self.head(weft.concat([state, seen], axis=1)))
+            looked.append(look)
+            before = digits[:, place] if digits is not None else weft.argmax(written[-1], axis=1)
+        return weft.stack(written, axis=1), weft.stack(looked, axis=1)
+
+
+def train(model: Translator, words: np.ndarray, targets: np.ndarray, epochs: int, rng: Generator) -> None:
+    optimizer = optim.AdamW(model.parameters(), lr=5e-3)
+    schedule = optim.OneCycleLR(optimizer, max_lr=5e-3, total_steps=epochs * (len(words) // 64), pct_start=0.1)
+    for _ in range(epochs):
+        for rows in rng.permutation_array(len(words))[: len(words) // 64 * 64].reshape(-1, 64):
+            target = weft.asarray(targets[rows])
+            scores, _ = model(weft.asarray(words[rows]), target)
+            loss = F.cross_entropy(scores.reshape(-1, DIGITS), target.reshape(-1))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+    model.eval()
+
+
+def exact(model: Translator, words: np.ndarray, targets: np.ndarray) -> float:
+    """The share of numbers all of whose digits are right, in %."""
+    with weft.no_grad():
+        return 100 * (model(weft.asarray(words))[0].numpy().argmax(-1) == targets).all(axis=1).mean()
+
+
+def run(example: Example) -> None:
+    count, epochs = example.choose(short=(2000, 3), default=(6000, 8))
+    reached = []
+    for seed in example.seeds():
+        weft.random.seed(seed)
+        rng = Generator(seed)
+        numbers = draw_numbers(rng, count + 2000)
+        vocabulary = WordVocabulary(map(spoken, numbers[:count]))
+        words, targets = vocabulary.batch(map(spoken, numbers)), digits(numbers)
+        model = Translator(len(vocabulary))
+        train(model, words[:count], targets[:count], epochs, rng)
+        print(f"validation: {exact(model, words[count:-1000], targets[count:-1000]):.1f} % exact")
+        reached.append(exact(model, words[-1000:], targets[-1000:]))
+    example.figure("numbers right in every digit", np.mean(reached), "%", at_least=example.choose(short=50, default=98))
+    draw(example, model, vocabulary)
+
+
+def draw(example: Example, model: Translator, vocabulary: WordVocabulary) -> None:
+    figure, axes = example.canvas(10, 4.6, 3)
+    for axis, number in zip(axes, (407, 16_080, 305_921)):
+        text = spoken(number)
+        with weft.no_grad():
+            scores, looked = (x.numpy()[0] for x in model(weft.asarray(vocabulary.batch([text]))))
+        written = scores.argmax(axis=1).tolist()
+        length = written.index(END) + 1 if END in written else LONGEST
+        axis.imshow(100 * looked[:length].T, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        axis.set_xticks(range(length), [str(digit) if digit < END else "end" for digit in written[:length]])
+        axis.set_yticks(range(len(text.split())), text.split())
+        axis.set(title=f"{number:,}", xlabel="written")
+    axes[0].set_ylabel("read (the darker, the more looked at)")
+    example.picture(figure)
+
+
+if __name__ == "__main__":
+    main(run)
