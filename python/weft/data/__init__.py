@@ -58,29 +58,17 @@ from weft.data.tabular import MovieLens, california_housing, iris, movielens, wi
 from weft.data.text import CharVocabulary, Text, WordVocabulary, batches_by_length, read_text, split_words
 
 __all__ = [
-<<<<<<< HEAD
-    "ArrayDataset", "BPETokenizer", "CenterCrop", "CharVocabulary", "ColorJitter", "Compose", "CutMix", "Cutout",
-    "DataLoader", "DataReport", "Dataset", "Finding", "GaussianBlur", "GaussianNoise", "ImageFolder", "LabelledTexts",
-    "Loaded", "MissingDataError", "MixUp", "MovieLens", "Normalize", "Preprocessor", "RandomAffine", "RandomApply",
-    "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomPerspective",
-    "RandomResizedCrop", "RandomVerticalFlip", "Resize", "SampleRandom", "Series", "Sound", "SpecAugment", "Splits",
-    "SpokenDigits", "Subset", "Table", "Text", "Windows", "WordVocabulary", "airline_passengers", "batches_by_length",
-    "california_housing", "cifar10", "cifar10_sample", "daily_temperatures", "data_report", "digits", "fashion_mnist",
-    "first_names", "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank", "mnist", "movielens", "normalise_frames",
-    "pad_frames", "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled", "read_series",
-    "read_text", "read_wav", "sign_digits", "sms_spam", "spectrogram", "split_words", "spoken_digits", "sst2",
-    "stretch_frames", "sunspots", "tiny_shakespeare", "trim_silence", "warp_filters", "wine_quality",
-=======
     "ArrayDataset", "BPETokenizer", "Canvases", "CenterCrop", "CharVocabulary", "ColorJitter", "Compose", "CutMix",
     "Cutout", "DataLoader", "DataReport", "Dataset", "Finding", "GaussianBlur", "GaussianNoise", "ImageFolder",
     "LabelledTexts", "Loaded", "MissingDataError", "MixUp", "MovieLens", "Normalize", "Preprocessor",
     "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop", "RandomErasing", "RandomGrayscale",
     "RandomHorizontalFlip", "RandomPerspective", "RandomResizedCrop", "RandomVerticalFlip", "Resize",
-    "SampleRandom", "Series", "Sound", "Splits", "SpokenDigits", "Subset", "Table", "Text", "Windows",
-    "WordVocabulary", "airline_passengers", "california_housing", "cifar10", "cifar10_sample", "daily_temperatures",
-    "data_report", "digit_canvases", "digits", "fashion_mnist", "first_names", "gpt2_tokenizer", "iris", "log_mel",
-    "mel_filterbank", "mnist", "movielens", "random_split", "read_cifar", "read_csv", "read_idx", "read_image",
-    "read_labelled", "read_series", "read_text", "read_wav", "sign_digits", "sms_spam", "spectrogram",
-    "split_words", "spoken_digits", "sst2", "sunspots", "tiny_shakespeare", "wine_quality",
->>>>>>> ca82ba8 (Examples: digits found on a canvas by a detector without anchors, and labelled pixel by pixel by a U-Net; the canvases as data)
+    "SampleRandom", "Series", "Sound", "SpecAugment", "Splits", "SpokenDigits", "Subset", "Table", "Text",
+    "Windows", "WordVocabulary", "airline_passengers", "batches_by_length", "california_housing", "cifar10",
+    "cifar10_sample", "daily_temperatures", "data_report", "digit_canvases", "digits", "fashion_mnist",
+    "first_names", "gpt2_tokenizer", "iris", "log_mel", "mel_filterbank", "mnist", "movielens", "normalise_frames",
+    "pad_frames", "random_split", "read_cifar", "read_csv", "read_idx", "read_image", "read_labelled",
+    "read_series", "read_text", "read_wav", "sign_digits", "sms_spam", "spectrogram", "split_words",
+    "spoken_digits", "sst2", "stretch_frames", "sunspots", "tiny_shakespeare", "trim_silence", "warp_filters",
+    "wine_quality",
 ]  # fmt: skip
