@@ -6,7 +6,7 @@ WEFT := .venv/bin/weft
 # A file of tests stays in one process: its kernels are compiled once.
 PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help train test test-full conformance fuzz bench gpu lint format native clean
+.PHONY: help train test test-full conformance fuzz bench gallery gpu lint format native clean
 
 help:
 	@echo "make train      set up, then train a CNN on handwritten digits and a transformer on dates (5 minutes)"
@@ -14,6 +14,7 @@ help:
 	@echo "make conformance SUITE=DIR  set up, then run the array API's public suite from a clone of it (2 minutes)"
 	@echo "make fuzz       set up, then read thousands of damaged files, and fuzz the readers of files (10 minutes)"
 	@echo "make bench      set up, then run the benchmarks (against PyTorch)"
+	@echo "make gallery    set up, then run every example and make docs/gallery.md with its pictures (30 minutes)"
 	@echo "make gpu        on a machine with an NVIDIA GPU, 9 minutes, no network: build, tests, golden vectors, benchmarks"
 	@echo "make lint       ruff, mypy, clang-format; make format applies what they can mend"
 	@echo "make native     build the C++ extension in place"
@@ -44,6 +45,11 @@ fuzz:
 bench:
 	@tools/setup.sh examples gpu peers
 	$(WEFT) bench $(ARGS)
+
+gallery:
+	@tools/setup.sh examples
+	.venv/bin/python benchmarks/bench_examples.py $(ARGS)
+	.venv/bin/python benchmarks/gallery.py
 
 # No network and no .venv: the machine's own Python has what it needs. ARGS="--device emulated" rehearses.
 gpu:

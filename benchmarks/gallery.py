@@ -1,0 +1,121 @@
+"""The gallery: docs/gallery.md and its pictures, made from what the examples reached when they were run.
+
+    python benchmarks/bench_examples.py && python benchmarks/gallery.py       # or: make gallery
+
+Reads benchmarks/results/examples.json (the default form) and the pictures of runs/examples. An example without a new
+picture keeps the one in docs/images/gallery.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import course
+from bench_examples import KEPT, said
+
+from weft.cli.example import folder, is_example, title
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, PICTURES = ROOT / "docs" / "gallery.md", ROOT / "docs" / "images" / "gallery"
+WIDTH, LARGEST, ALL = 1000, 60_000, 2_000_000  # pixels; bytes of a picture and of all
+FIGURES = 4  # so many are told of each example
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, default=Path("runs/examples"), help="default: %(default)s")
+    args = parser.parse_args()
+    found = json.loads(KEPT.read_text())["forms"]["default"]
+    files = {path.stem: path for path in sorted(folder().glob("*.py")) if is_example(path)}
+    rows = {row["example"]: row for row in found["rows"] if row["example"] in files}
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name, row in rows.items():
+        if row["pictures"] and (args.pictures / name / row["pictures"][0]).is_file():
+            shrink(args.pictures / name / row["pictures"][0], PICTURES / f"{name}.png")
+    for path in PICTURES.glob("*.png"):
+        if path.stem not in rows:
+            path.unlink()
+    size = sum(path.stat().st_size for path in PICTURES.glob("*.png"))
+    if size > ALL:
+        raise ValueError(f"gallery: expected pictures of at most {ALL:,} bytes, got {size:,}")
+    PAGE.write_text(page(rows, files, found["machine"]))
+    absent = [name for name in files if name not in rows]
+    print(f"{PAGE.relative_to(ROOT)}: {len(rows)} examples, {size:,} bytes of pictures"
+          + (f"; not run yet: {', '.join(absent)}" if absent else ""))  # fmt: skip
+    return 0
+
+
+def shrink(source: Path, target: Path) -> None:
+    """A picture at most WIDTH wide, in as many colours as fit into LARGEST bytes."""
+    from PIL import Image
+
+    with Image.open(source) as opened:
+        image = opened.convert("RGB")
+    width = WIDTH
+    while True:
+        small = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+        for colours in (128, 64, 32, 16):
+            out = io.BytesIO()
+            small.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+            if out.tell() <= LARGEST:
+                target.write_bytes(out.getvalue())
+                return
+        width = width * 4 // 5
+
+
+def page(rows: dict[str, Any], files: dict[str, Path], machine: dict[str, Any]) -> str:
+    """The whole of docs/gallery.md."""
+    busy = ", which other programs kept busy," if machine["load"] > machine["cores"] else ""
+    introduction = INTRODUCTION.format(cores=machine["cores"], cpu=machine["cpu"], busy=busy)
+    text = ["# Gallery", "", fill(introduction, 120), "", "## The course", "", TABLE]
+    text += [course_line(row, rows, files) for row in course.ROWS]
+    in_order = sorted(rows, key=lambda name: (course.row_of(name) or 99, name))
+    for name in in_order:
+        text += ["", *entry(name, rows[name], title(files[name]))]
+    return "\n".join(text) + "\n"
+
+
+def course_line(row: course.Row, rows: dict[str, Any], files: dict[str, Path]) -> str:
+    links = [f"[{name}](#{name})" if name in rows else f"[{name}](../examples/{name}.py)"
+             for name in row.examples if name in files]  # fmt: skip
+    links += [f"[{Path(path).name}]({link(path)})" for path in row.beside if (ROOT / path).exists()]
+    return f"| {row.number} | {row.promise} | {', '.join(links) or 'not yet'} |"
+
+
+def link(path: str) -> str:
+    return path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}"
+
+
+def entry(name: str, row: dict[str, Any], about: str) -> list[str]:
+    number = course.row_of(name)
+    lines = [
+        f"### {name}",
+        "",
+        f"{about} [Its file](../examples/{name}.py)" + (f", row {number}." if number else "."),
+        "",
+    ]
+    if (PICTURES / f"{name}.png").exists():
+        lines += [f"![{name}](images/gallery/{name}.png)", ""]
+    if "failed" in row:
+        return [*lines, f"`weft example {name}` did not run here: {row['failed']}"]
+    figures = list(row["figures"].items())
+    lines += [f"`weft example {name}`, {row['seconds']:.0f} s, {row['cpu_seconds']:.0f} s of CPU:", ""]
+    lines += [f"- {said(key, figure)}" for key, figure in figures[:FIGURES]]
+    return lines + ([f"- {len(figures) - FIGURES} more figures"] if len(figures) > FIGURES else [])
+
+
+INTRODUCTION = """\
+Each picture is what its example draws, and each figure what it reached, run as `weft example NAME` on {cores} cores of
+an {cpu}{busy} and kept in benchmarks/results/examples.json. In brackets stands the bar that fails the run when it is
+not held, behind it what others reach on the same data. `make gallery` runs all examples and makes this page;
+`weft example NAME --full` takes the means of several seeds or splits."""
+TABLE = "| row | what works | shown by |\n|---|---|---|"
+
+if __name__ == "__main__":
+    sys.exit(main())
