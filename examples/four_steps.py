@@ -1,4 +1,4 @@
-"""Forward, loss, backward, update: four steps that a user writes, or one call of fit, and the same weights to the bit.
+"""Forward, loss, backward, update: four steps by hand or one call of fit, and the same weights to the bit.
 
 The loop below is all of training. `Trainer.fit` is the same four lines with validation, records, checkpoints and
 refusals around them, so both nets end alike in every bit; the picture also tells what each step costs.
