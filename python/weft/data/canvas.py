@@ -13,7 +13,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Canvases(NamedTuple):
-    """Scenes of digits: `labels[i]` and `boxes[i]` belong to `images[i]`; a box is (x1, y1, x2, y2) in pixels."""
+    """Scenes of digits: `labels[i]` and `boxes[i]` belong to `images[i]`; a box is (x1, y1, x2, y2) in pixels.
+
+    >>> images, boxes, labels, masks = weft.data.digit_canvases(weft.data.mnist().train, 10)  # doctest: +SKIP
+    """
 
     images: Array  # uint8 (N, 1, size, size)
     boxes: list[Array]  # float32 (n, 4)
