@@ -217,10 +217,10 @@ def headers(folder: Path) -> int:
     return total
 
 
-def limit_memory() -> None:
-    """No more address space than the imports took, and ROOM."""
+def limit_memory(room: int = ROOM) -> None:
+    """No more address space than the imports took, and `room` bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room,) * 2)
 
 
 def main() -> int:

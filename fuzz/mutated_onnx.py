@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import sys
 import tempfile
 import tracemalloc
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mutated import limit_memory
 from onnx import TensorProto, helper, numpy_helper
 
 import weft
@@ -271,12 +271,6 @@ def prepare(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
 
 
-def limit_memory() -> None:
-    """No more address space than the imports took, and ROOM."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM,) * 2)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files", type=int, default=2_000)
@@ -286,7 +280,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     for seed in SEEDS[:4]:
         weft_onnx.OnnxModule(seed(random.Random(0)))  # what is loaded once is no file's
-    limit_memory()
+    limit_memory(ROOM)
     counts: dict[str, int] = {"refused": 0, "read": 0, "ran": 0}
     tracemalloc.start()
     with tempfile.TemporaryDirectory() as name:

@@ -49,6 +49,17 @@ def test_sinusoidal_is_its_papers(seed):
     assert not list(layer.state_dict())
 
 
+def test_sinusoids_are_those_of_each_call():
+    """The table that is kept is made anew for other lengths, starts, axes and dtypes."""
+    layer = nn.SinusoidalPositionalEncoding(4)
+    for shape, start, dtype in [((2, 3, 4), 0, "float32"), ((2, 3, 4), 0, "float32"), ((2, 3, 4), 7, "float32"),
+                                ((2, 5, 4), 7, "float32"), ((5, 4), 7, "float32"), ((5, 4), 7, "float64")]:  # fmt: skip
+        got = layer(weft.zeros(shape, dtype=dtype), start)
+        assert str(got.dtype) == dtype
+        table = layer.table(shape[-2], start)
+        np.testing.assert_allclose(got.numpy(), np.broadcast_to(table, shape), atol=1e-6 if dtype == "float32" else 0)
+
+
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions, of which a decoder is made."""
 

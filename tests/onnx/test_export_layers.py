@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnx_checks import check_export
+import weft
+from onnx_checks import check_export, session
 from policy import require
 from weft import nn
 
@@ -184,3 +185,20 @@ def test_a_layer_gives_the_same_in_onnxruntime(name, opset, tmp_path):
     module = build()
     perturb(module, rng)
     check_export(module, [make(rng, spec) for spec in specs], tmp_path / "model.onnx", opset, dynamic)
+
+
+class NearZero(nn.Module):
+    def forward(self, x):
+        return weft.expm1(x), weft.log1p(x)
+
+
+def test_small_numbers_keep_their_digits(tmp_path):
+    """Where x is small, expm1 and log1p are x to the last digits; at the ends they are what they should be."""
+    require("onnxruntime")
+    ends = [0.0, -0.0, np.inf, np.nan, 80.0, -0.999, 0.5, 0.49999997]
+    x = np.concatenate([np.geomspace(1e-30, 0.9, 200), -np.geomspace(1e-30, 0.9, 200), ends]).astype(np.float32)
+    path = tmp_path / "near.onnx"
+    weft.onnx.export(NearZero(), [x], path)
+    found = session(path).run(None, {"x": x})
+    for got, exact in zip(found, (np.expm1, np.log1p), strict=True):
+        np.testing.assert_allclose(got, exact(x.astype(np.float64)), rtol=1e-6)

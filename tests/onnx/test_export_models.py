@@ -48,6 +48,7 @@ MODELS = {
     "gpt2": (lambda: models.gpt2(96, length=24, layers=2, width=32, heads=2), lambda: [tokens(96, 2, 16)],
              {"input_ids": SEQUENCE}),
     "GPT2LMHeadModel": (lambda: of_files("GPT2LMHeadModel", GPT2), lambda: [tokens(97, 2, 9)], {"input_ids": SEQUENCE}),
+    "BertModel": (lambda: of_files("BertModel", BERT), lambda: [tokens(97, 2, 9)], {"input_ids": SEQUENCE}),
     "BertForMaskedLM": (lambda: of_files("BertForMaskedLM", BERT), lambda: [tokens(97, 2, 9)], {"input_ids": SEQUENCE}),
     "BertForSequenceClassification": (lambda: of_files("BertForSequenceClassification", BERT, num_labels=3),
                                       lambda: [tokens(97, 2, 9)], {"input_ids": SEQUENCE}),

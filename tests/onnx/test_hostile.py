@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -131,6 +132,9 @@ def test_external_data_that_is_where_it_should_be_is_read(folder):
 
     (folder / "model.onnx").write_bytes(external(folder, location="w.bin", offset="0", length="24").SerializeToString())
     assert weft.onnx.load(folder / "model.onnx").state_dict()["w"].tolist() == [[1.0] * 3] * 2
+    checksum = hashlib.sha1(FULL).hexdigest().upper()
+    (folder / "model.onnx").write_bytes(external(folder, location="w.bin", checksum=checksum).SerializeToString())
+    assert weft.onnx.load(folder / "model.onnx").w.shape == (2, 3)
     (folder / "sub").mkdir()
     (folder / "w.bin").rename(folder / "sub" / "w.bin")
     (folder / "model.onnx").write_bytes(external(folder, location="sub/w.bin").SerializeToString())
@@ -144,6 +148,7 @@ EXTERNAL = {
     "an offset of other digits": ({"location": "w.bin", "offset": "٣"}, "expected offset of external data as a number"),
     "a huge offset": ({"location": "w.bin", "offset": str(2**64)}, "expected offset of external data as a number"),
     "no location": ({"offset": "0"}, "external_data with location"),
+    "another checksum": ({"location": "w.bin", "checksum": "0" * 40}, "expected 'w.bin' of SHA-1 '0+', got "),
     "an unknown key": ({"location": "w.bin", "basepath": ".."}, "external_data with location"),
 }
 

@@ -165,6 +165,7 @@ class GPT2LMHeadModel(Pretrained):
         self.lm_head = None
         if not config.tie_word_embeddings:
             self.lm_head = weft.nn.Linear(config.n_embd, config.vocab_size, bias=False)
+            weft.nn.init.normal_(self.lm_head.weight, 0.0, config.initializer_range)
 
     def tied(self) -> tuple[tuple[str, str], ...]:
         return (("lm_head.weight", "transformer.wte.weight"),) if self.lm_head is None else ()

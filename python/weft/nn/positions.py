@@ -63,15 +63,19 @@ class SinusoidalPositionalEncoding(Module):
                 f"got {d_model}, {dropout} and {base}"
             )
         self.d_model, self.dropout, self.base, self.batch_first = d_model, dropout, base, batch_first
+        self._table: tuple[tuple[Any, ...], Tensor] | None = None
 
     def forward(self, x: Any, start: int = 0) -> Any:
         if x.ndim < 2 or x.shape[-1] != self.d_model:
             wanted = f"(..., T, {self.d_model})" if self.batch_first else f"(T, N, {self.d_model})"
             raise ValueError(f"SinusoidalPositionalEncoding: expected x {wanted}, got {x.shape}")
         T = x.shape[-2] if self.batch_first else x.shape[0]
-        table = self.table(T, start).astype(x.dtype)  # (T, d_model)
-        table = table if self.batch_first else table.reshape(T, *(1,) * (x.ndim - 2), self.d_model)
-        return F.dropout(x + Tensor(beside(table, x)), self.dropout, self.training)
+        key = (T, start, x.ndim, x.dtype, x.device)
+        if self._table is None or self._table[0] != key:
+            table = self.table(T, start).astype(x.dtype)  # (T, d_model)
+            table = table if self.batch_first else table.reshape(T, *(1,) * (x.ndim - 2), self.d_model)
+            self._table = key, Tensor(beside(table, x))
+        return F.dropout(x + self._table[1], self.dropout, self.training)
 
     def table(self, length: int, start: int = 0) -> Any:
         """(length, d_model) float64 on the host: what is added at positions start, start + 1, ..."""

@@ -57,7 +57,8 @@ def export(
     args, named = arguments(example_inputs)
     given = {name: x for name, x in named_inputs(module, args, named, input_names).items() if isinstance(x, Tensor)}
     axes = dynamic(given, dynamic_axes)
-    others = {name: other(x, axes.get(name, {}), sizes(given, axes)) for name, x in given.items()}
+    lengths = sizes(given, axes)
+    others = {name: other(x, axes.get(name, {}), lengths) for name, x in given.items()}
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
     try:

@@ -7,7 +7,7 @@ that nobody knows, attributes that an operator has not, nesting without end.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,8 @@ from weft.onnx.tensors import External, to_array
 
 MAX_DEPTH = 16  # graphs within graphs, and functions that call functions
 MAX_NODES = 20_000  # of functions, written out, beyond the nodes of the graph itself
-DOMAINS = ("", "ai.onnx.preview.training", "ai.onnx.preview", "ai.onnx.ml")
+#: opset domains, and the newest of each that was read
+NEWEST = {"": 28, "ai.onnx.ml": 5, "ai.onnx.preview.training": 1, "ai.onnx.preview": 1}
 
 
 class Model(NamedTuple):
@@ -118,8 +119,8 @@ class Plan:
             except UnicodeDecodeError as error:
                 raise ValueError(f"{label}: attribute {attribute.name!r}: {error}") from None
             attributes[attribute.name] = value
-            for plan in plans_in(value):
-                nested |= plan.outer
+            if isinstance(value, Plan):
+                nested |= value.outer
         version = self.model.opsets[domain]
         operator = find(domain, node.op_type, version)
         from weft.onnx.function import of_standard
@@ -191,11 +192,6 @@ def unique(names: list[str], what: str) -> list[str]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{what}: expected each name once, got {twice!r} twice")
     return names
-
-
-def plans_in(value: Any) -> Iterator[Plan]:
-    if isinstance(value, Plan):
-        yield value
 
 
 def bind(operator: Operator, attributes: dict[str, Any], node: Any, label: str) -> Callable[..., Any]:

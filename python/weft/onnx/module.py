@@ -17,11 +17,10 @@ from weft.nn.module import Module
 from weft.nn.parameter import Buffer, Parameter
 from weft.onnx.dtypes import code_of, dtype_of
 from weft.onnx.errors import UnsupportedError
-from weft.onnx.graph import DOMAINS, MAX_NODES, Model, Plan, read_initializers
+from weft.onnx.graph import MAX_NODES, NEWEST, Model, Plan, read_initializers
 from weft.onnx.tensors import External
 from weft.ops.creation import asarray
 
-NEWEST = {"": 28, "ai.onnx.ml": 5, "ai.onnx.preview.training": 1, "ai.onnx.preview": 1}  # opsets that were read
 KEPT = {"BatchNormalization": (3, 4)}  # inputs that are statistics, which no gradient moves
 
 
@@ -218,7 +217,7 @@ def plan_of(model: Any, folder: Path | str | None) -> Plan:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         if domain in opsets:
             raise ValueError(f"model: expected one opset_import of domain {domain!r}, got two")
-        if domain in DOMAINS and not 1 <= entry.version <= NEWEST[domain]:
+        if domain in NEWEST and not 1 <= entry.version <= NEWEST[domain]:
             raise UnsupportedError(
                 f"model: expected an opset of 1 to {NEWEST[domain]} for domain {domain!r}, got {entry.version}"
             )

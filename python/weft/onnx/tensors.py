@@ -6,6 +6,7 @@ either kind are refused, and no two tensors may claim the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import stat
@@ -35,6 +36,7 @@ class External:
     def __init__(self, folder: Path | str | None):
         self.folder = folder
         self.taken: dict[tuple[int, int], list[tuple[int, int]]] = {}  # (device, inode) -> [(begin, end)]
+        self.digests: dict[tuple[int, int], str] = {}  # (device, inode) -> SHA-1 of the file
 
     def read(self, tensor: Any, nbytes: int) -> bytes:
         """The bytes of a tensor that lies outside; ValueError unless its entry is exactly what is allowed."""
@@ -57,8 +59,11 @@ class External:
                 raise ValueError(
                     f"expected bytes {begin} to {begin + nbytes} of {entries['location']!r}, which has {found.st_size}"
                 )
-            self.claim((found.st_dev, found.st_ino), begin, begin + nbytes, entries["location"])
+            place = (found.st_dev, found.st_ino)
+            self.claim(place, begin, begin + nbytes, entries["location"])
             with os.fdopen(os.dup(descriptor), "rb") as file:
+                if "checksum" in entries:
+                    self.verify(place, file, entries["checksum"], entries["location"])
                 file.seek(begin)
                 data = file.read(nbytes)
         finally:
@@ -66,6 +71,14 @@ class External:
         if len(data) != nbytes:
             raise ValueError(f"expected {nbytes} bytes of {entries['location']!r}, got {len(data)}: it was cut")
         return data
+
+    def verify(self, place: tuple[int, int], file: Any, checksum: str, location: str) -> None:
+        """The whole file has the SHA-1 that the model gives; each file is read for it once."""
+        if place not in self.digests:
+            digest = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False))
+            self.digests[place] = digest.hexdigest()
+        if checksum.lower() != self.digests[place]:
+            raise ValueError(f"expected {location!r} of SHA-1 {checksum!r}, got {self.digests[place]}: it was changed")
 
     def claim(self, file: tuple[int, int], begin: int, end: int, location: str) -> None:
         """Bytes of a file belong to one tensor: a small file cannot fill the memory."""

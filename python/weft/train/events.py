@@ -6,6 +6,7 @@ Sources: protobuf.dev, "Encoding"; RFC 3720 B.4 (CRC32C); tensorflow/core/util/e
 
 from __future__ import annotations
 
+import functools
 import struct
 import threading
 from pathlib import Path
@@ -79,7 +80,10 @@ def after_zeros(n: int) -> np.ndarray[Any, Any]:
     return state
 
 
-JUMP = after_zeros(LANE)
+@functools.cache
+def jump() -> list[list[int]]:
+    """What a lane of zeros makes of each byte of a register, by its place. Made for the first long text."""
+    return after_zeros(LANE).tolist()
 
 
 def crc32c(text: bytes) -> int:
@@ -91,11 +95,11 @@ def crc32c(text: bytes) -> int:
         lanes = np.zeros(whole // LANE, np.uint32)
         for column in columns:
             lanes = TABLE[(lanes ^ column) & 255] ^ lanes >> 8
-        jump = JUMP.tolist()
+        table = jump()
         for lane in lanes.tolist():  # what came before goes through a lane of zeros, and the lane's own is added
             register = (
-                jump[0][register & 255] ^ jump[1][register >> 8 & 255] ^ jump[2][register >> 16 & 255]
-                ^ jump[3][register >> 24] ^ lane
+                table[0][register & 255] ^ table[1][register >> 8 & 255] ^ table[2][register >> 16 & 255]
+                ^ table[3][register >> 24] ^ lane
             )  # fmt: skip
         rest = text[whole:]
     for byte in rest:

@@ -149,23 +149,41 @@ def is_finite(to: Emitter, x: Any) -> Any:
     return to.node("Not", to.node("Or", is_nan(to, x), is_infinite(to, x)))
 
 
-def of_constant(kind: str, before: bool, inner: str, number: float) -> Any:
-    """inner(x) combined with a number, or inner of x combined with it."""
-
+def logarithm(base: float) -> Any:
     def write(to: Emitter, x: Any) -> Any:
-        dtype = to.outs[0].dtype
-        value = in_type(to, x)
-        if before:
-            return to.node(inner, to.node(kind, value, to.constant(number, dtype)))
-        return to.node(kind, to.node(inner, value), to.constant(number, dtype))
+        return to.node("Div", to.node("Log", in_type(to, x)), to.constant(math.log(base), to.outs[0].dtype))
 
     return write
 
 
-exports("expm1")(of_constant("Sub", False, "Exp", 1))
-exports("log1p")(of_constant("Add", True, "Log", 1))
-exports("log2")(of_constant("Div", False, "Log", math.log(2)))
-exports("log10")(of_constant("Div", False, "Log", math.log(10)))
+@exports("expm1")
+def expm1(to: Emitter, x: Any) -> Any:
+    """2 t / (1 - t) of t = tanh(x / 2) near 0, where exp(x) - 1 would lose its digits; ONNX has no Expm1."""
+    dtype, x = to.outs[0].dtype, in_type(to, x)
+    half, one, two = (to.constant(c, dtype) for c in (0.5, 1, 2))
+    t = to.node("Tanh", to.node("Mul", x, half))
+    near = to.node("Div", to.node("Mul", t, two), to.node("Sub", one, t))
+    return to.node("Where", is_near(to, x, dtype), near, to.node("Sub", to.node("Exp", x), one))
+
+
+@exports("log1p")
+def log1p(to: Emitter, x: Any) -> Any:
+    """log(u) x / (u - 1) of u = 1 + x near 0, in which the rounding of u cancels (Kahan); ONNX has no Log1p."""
+    dtype, x = to.outs[0].dtype, in_type(to, x)
+    one = to.constant(1, dtype)
+    u = to.node("Add", x, one)
+    log, rest = to.node("Log", u), to.node("Sub", u, one)
+    near = to.node("Mul", log, to.node("Div", x, rest))  # 0 / 0 where u is 1, and x is the value
+    near = to.node("Where", to.node("Equal", rest, to.constant(0, dtype)), x, near)
+    return to.node("Where", is_near(to, x, dtype), near, log)
+
+
+def is_near(to: Emitter, x: Any, dtype: Any) -> Any:
+    return to.node("Less", to.node("Abs", x), to.constant(0.5, dtype))
+
+
+exports("log2")(logarithm(2))
+exports("log10")(logarithm(10))
 
 
 @exports("square")

@@ -304,14 +304,14 @@ def non_max_suppression(
     """Of boxes (N, B, 4) with scores (N, C, B), the best that do not overlap: rows of (batch, class, box)."""
     count = 0 if most is None else number(most)
     limit, least = 0.0 if iou is None else number(iou), None if threshold is None else number(threshold)
-    corners, found = host(boxes).astype(np.float64), []
+    corners, all_scores, found = host(boxes).astype(np.float64), host(scores), []
     if flag("center_point_box", center_point_box):
         middle, size = corners[..., :2], corners[..., 2:]
         corners = np.concatenate([middle - size / 2, middle + size / 2], axis=-1)
     low, high = np.minimum(corners[..., :2], corners[..., 2:]), np.maximum(corners[..., :2], corners[..., 2:])
     corners = np.concatenate([low, high], axis=-1)
-    for b, c in itertools.product(*map(range, scores.shape[:2])):
-        values = host(scores)[b, c]
+    for b, c in itertools.product(*map(range, all_scores.shape[:2])):
+        values = all_scores[b, c]
         able = np.arange(len(values)) if least is None else np.flatnonzero(values > least)
         found += [(b, c, able[i]) for i in suppress(corners[b, able], values[able], limit, count)]
     return like(np.asarray(found, np.int64).reshape(-1, 3), scores)
