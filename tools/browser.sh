@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 if ! command -v chromium chromium-browser google-chrome > /dev/null; then
   if [[ $(id -u) == 0 ]] && command -v apt-get > /dev/null; then
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
+    { timeout 120 apt-get update -qq && DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -qq -y --no-install-recommends chromium; } \
       > /dev/null 2>&1 || echo "apt-get could not install Chromium"
   else
     echo "Chromium is missing; on Debian: sudo apt-get install -y chromium"

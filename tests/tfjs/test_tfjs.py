@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import weft
 from policy import needs
+from tfjs_checks import Asked, evaluate
 from weft import nn
-from weft.browser import runtime
 from weft.tfjs import files
 
 rng = np.random.default_rng()
@@ -88,22 +85,10 @@ def answers(tmp_path_factory):
     folder, asked = tmp_path_factory.mktemp("models"), []
     for number, (module, x, _) in enumerate(CASES.values()):
         path = weft.tfjs.export(module, x, folder / str(number))
-        model = json.loads(path.read_text())
-        group = model["weightsManifest"][0]
-        data = b"".join((path.parent / name).read_bytes() for name in group["paths"])
-        sizes = model["modelTopology"]["config"]["layers"][0]["config"]["batch_input_shape"][1:]
-        there = in_tfjs_order(x, channels=list(x.shape[1:]) != sizes or x.ndim == 4)
-        asked.append({
-            "topology": model["modelTopology"], "specs": group["weights"], "weights": base64.b64encode(data).decode(),
-            "input": {"data": base64.b64encode(there).decode(), "shape": there.shape, "dtype": str(there.dtype)},
-        })  # fmt: skip
-    (library,) = runtime.folder_of("tfjs").iterdir()
-    script = Path(__file__).with_name("evaluate.js")
-    done = subprocess.run(
-        ["node", script, library], input=json.dumps(asked), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(zip(CASES, json.loads(done.stdout)))
+        model = json.loads(path.read_text())["modelTopology"]
+        sizes = model["config"]["layers"][0]["config"]["batch_input_shape"][1:]
+        asked.append(Asked(path, in_tfjs_order(x, channels=list(x.shape[1:]) != sizes or x.ndim == 4)))
+    return dict(zip(CASES, evaluate(asked)))
 
 
 @needs("node", "npm/tfjs")

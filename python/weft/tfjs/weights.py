@@ -10,6 +10,7 @@ import numpy as np
 
 from weft import nn
 from weft.nn.module import Module, join, mismatches
+from weft.tfjs import keras
 from weft.tfjs.files import read
 
 Array = np.ndarray[Any, Any]
@@ -104,8 +105,14 @@ def load(path: Path | str, module: Module) -> Module:
     return module
 
 
-def fill(module: Module, given: Mapping[str, Array], source: Any) -> None:
+def fill(module: Any, given: Mapping[str, Array], source: Any) -> None:
     """`load` from arrays by name; `source` is what errors call it."""
+    if keras.is_keras(module):
+        layers = {name: weight for layer in keras.flat(module) for name, weight in keras.named_weights(layer)}
+        check({name: weight.shape for name, weight in layers.items()}, given, source)
+        by_identity = {id(weight): given[name] for name, weight in layers.items()}
+        module.set_weights([by_identity[id(weight)] for weight in module.weights])
+        return
     wanted, places = {}, {}
     for where, leaf in leaves(module):
         for weight in weights_of(leaf):
@@ -113,13 +120,17 @@ def fill(module: Module, given: Mapping[str, Array], source: Any) -> None:
             target = getattr(leaf, weight.attribute)
             wanted[name] = weight.to_layer(np.empty(target.shape, bool)).shape
             places[name] = (join(where, weight.attribute), weight, target.shape)
-    lines = mismatches(wanted, {name: array.shape for name, array in given.items()})
-    if lines:
-        raise ValueError(f"tfjs.load: expected the weights of this module in {source}, got\n  " + "\n  ".join(lines))
+    check(wanted, given, source)
     state = dict(module.state_dict())
     for name, (own, weight, shape) in places.items():
         state[own] = weight.to_module(given[name], shape).astype(state[own].dtype)
     module.load_state_dict(state)
+
+
+def check(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, Array], source: Any) -> None:
+    lines = mismatches(wanted, {name: array.shape for name, array in given.items()})
+    if lines:
+        raise ValueError(f"tfjs.load: expected the weights of this module in {source}, got\n  " + "\n  ".join(lines))
 
 
 def arrays(path: str, module: Module) -> list[tuple[str, Array]]:
