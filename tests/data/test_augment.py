@@ -127,6 +127,13 @@ def test_affine_is_scipys(degrees, scale, shear, fill):
         np.testing.assert_allclose(got, want, rtol=0, atol=2e-5)
 
 
+def test_affine_of_many_pixels_goes_part_by_part(monkeypatch):
+    transform = RandomAffine(20, (0.1, 0.1), (0.8, 1.2), shear=5)
+    whole = run(transform)
+    monkeypatch.setattr("weft.data.augment.geometry.PIXELS_AT_ONCE", 12 * 10 * 9 + 50)  # 9 of 64 images
+    assert np.array_equal(run(transform), whole)
+
+
 def test_affine_draws_within_its_ranges():
     middle = np.zeros((400, 1, 41, 41), "f")
     middle[:, :, 20, 20], middle[:, :, 20, 30] = 1, 0.5  # the centre, and a point 10 pixels to the right of it

@@ -236,6 +236,8 @@ def test_images_are_drawn_as_tiles_with_captions():
     colour = np.random.default_rng(1).random((2, 3, 8, 8))
     draw_images(axis, colour, 1)
     np.testing.assert_allclose(np.asarray(axis.images[1].get_array())[8:16, :8], colour[1].transpose(1, 2, 0))
+    draw_images(axis, images[:0], 3)
+    assert len(axis.images) == 2
     for wrong in ((images[0], 3), (images, 0), (images, 3, ["a"]), (images, 3, (), ["red"])):
         with pytest.raises(ValueError, match="draw_images: expected"):
             draw_images(axis, *wrong)

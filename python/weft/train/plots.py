@@ -112,6 +112,9 @@ def draw_images(
     if len(captions) not in (0, len(images)) or len(colours) not in (0, len(images)):
         raise ValueError(f"draw_images: expected {len(images)} captions and colours or none, "
                          f"got {len(captions)} and {len(colours)}")  # fmt: skip
+    axis.axis("off")
+    if not len(images):
+        return
     n, _, height, width = images.shape
     unit = images / 255 if images.dtype == np.uint8 else np.clip(images, 0, 1)
     down, across = round(height * (1 + (room if captions else 0.06))), round(width * 1.06)
@@ -124,4 +127,3 @@ def draw_images(
             axis.text(left + width / 2, top + height * 1.03, captions[i], ha="center", va="top", fontsize=8,
                       color=colours[i] if colours else INK)  # fmt: skip
     axis.imshow(sheet, interpolation="nearest")
-    axis.axis("off")

@@ -22,6 +22,7 @@ from weft.data.augment.base import (
 from weft.data.samplerandom import SampleRandom
 
 PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
+PIXELS_AT_ONCE = 1 << 15  # so that what is computed from them stays in cache
 MAX_LEAN = 89.0  # degrees; at 90 an image has no height
 
 
@@ -235,6 +236,10 @@ def check_fill(name: str, x: Array, fill: float) -> float:
 def sample_bilinear(x: Array, y: Array, z: Array, fill: float = 0.0) -> Array:
     """Values of images (N, C, H, W) at rows `y` and columns `z`, float32 (N, H', W'); `fill` outside."""
     n, channels, height, width = x.shape
+    step = max(1, PIXELS_AT_ONCE // (y.shape[1] * y.shape[2]))
+    if n > step:
+        parts = [slice(i, i + step) for i in range(0, n, step)]
+        return np.concatenate([sample_bilinear(x[part], y[part], z[part], fill) for part in parts])
     framed = np.full((n, height + 2, width + 2, channels), fill, np.float32)  # neighbours outside that exist
     framed[:, 1:-1, 1:-1] = x.transpose(0, 2, 3, 1)
     y, z = np.clip(y, -1, height) + 1, np.clip(z, -1, width) + 1

@@ -1,0 +1,106 @@
+"""A ResNet-18 of 16 channels learns CIFAR-10's photos on a CPU, an AlexNet-shaped net and a linear model beside it.
+
+All three see the same photos, mirrored and shifted anew in each epoch. An epoch costs AlexNet an eighth of ResNet's
+time in this size, so it gets three times as many. The full form takes 20,000 of the training photos of the copy as
+JPEG: its results cannot be compared with published ones. `weft train cifar10_resnet18` is the recipe for a GPU, of all
+photos and the full width.
+"""
+
+import time
+
+import numpy as np
+
+import weft
+from weft import models, nn, optim
+from weft.data import (
+    Compose,
+    DataLoader,
+    Normalize,
+    RandomCrop,
+    RandomHorizontalFlip,
+    Subset,
+    cifar10,
+    cifar10_sample,
+    random_split,
+)
+from weft.recipes.example import Example, main
+from weft.train import Trainer, draw_images
+
+SCALE = Normalize([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616])  # per channel, of the training images
+NETS = ("linear", "AlexNet-shaped", "ResNet-18")
+SHOWN = 32  # photos in the picture
+
+
+def build(name: str) -> nn.Module:
+    if name == "linear":
+        return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    make = models.resnet18 if name == "ResNet-18" else models.alexnet
+    return make(10, small=True, width=16)
+
+
+def learn(name: str, train, epochs: int, batch: int, seed: int, device: str | None) -> tuple[Trainer, float]:
+    """The trainer of a trained net, and the seconds that two quiet cores need for it."""
+    weft.random.seed(seed)
+    model, residual = build(name).to(device), name == "ResNet-18"
+    augment = Compose([RandomHorizontalFlip(), RandomCrop(4), SCALE])
+    loader = DataLoader(train, batch, shuffle=True, drop_last=True, seed=seed, transform=augment)
+    if residual:  # weights decay, the scales and shifts of batch norm do not
+        rate = 0.2 * batch / 128
+        groups = [{"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 5e-4},
+                  {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0}]  # fmt: skip
+        optimizer = optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    else:
+        rate, epochs = 1e-3, 3 * epochs
+        optimizer = optim.AdamW(model.parameters(), lr=rate)
+    schedule = optim.OneCycleLR(optimizer, max_lr=rate, total_steps=epochs * len(loader))
+    loss = nn.CrossEntropyLoss(label_smoothing=0.1)
+    trainer = Trainer(model, optimizer, loss, schedule=schedule, progress=False)
+    begun, cpu = time.perf_counter(), time.process_time()
+    trainer.fit(loader, epochs=epochs)
+    return trainer, min(time.perf_counter() - begun, (time.process_time() - cpu) / 2)
+
+
+def run(example: Example) -> None:
+    full = example.form == "full"
+    samples, test, classes, source = (cifar10 if full else cifar10_sample)(example.data)
+    count, epochs, batch = example.choose(short=(640, 1, 20), default=(4_000, 4, 64), full=(20_000, 3, 128))
+    share = [count / len(samples), 1 - count / len(samples)]
+    if example.form == "short":
+        test = Subset(test, range(200))
+    images, labels = (np.stack(field) for field in zip(*(test[i] for i in range(len(test)))))
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in NETS}
+    seconds = []
+    for seed in example.seeds():
+        train, _ = random_split(samples, share, seed=seed, stratify=samples.arrays[1])
+        for name in NETS:
+            trainer, taken = learn(name, train, epochs, batch, seed, example.device)
+            scores[name].append(trainer.predict(SCALE(images), batch_size=500))  # (N, 10)
+        seconds.append(taken)
+    reached = {name: float(np.mean([100 * (s.argmax(1) == labels).mean() for s in of])) for name, of in scores.items()}
+    beside = {name: reached[name] for name in NETS[:2]}
+    print(f"{source}: {count:,} photos to learn from, {len(labels):,} to test")
+    example.figure("ResNet-18, test accuracy", reached["ResNet-18"], "%",
+                   at_least=example.choose(short=12, default=40, full=55), beside=beside)  # fmt: skip
+    limit = example.choose(short=10, default=60, full=120)
+    example.figure("its training on two cores", float(np.mean(seconds)), "s", at_most=limit)
+    draw(example, images, labels, {name: of[-1] for name, of in scores.items()}, classes)
+
+
+def draw(example: Example, images, labels, scores, classes) -> None:
+    figure, (bars, photos) = example.canvas(12, 4.4, 2)
+    place = np.arange(10)
+    for i, (name, colour) in enumerate(zip(NETS, ("#c7c7c7", "#d95f0e", "#2166ac"))):
+        right = scores[name].argmax(1) == labels
+        each = [100 * right[labels == c].mean() for c in place]
+        bars.barh(place + 0.27 * (1 - i), each, 0.25, color=colour, label=f"{name}: {100 * right.mean():.1f} %")
+    bars.set(title="right on test photos", xlabel="% of the class", yticks=place, yticklabels=classes, ylim=(9.6, -0.6))
+    bars.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, -0.32), ncols=3)
+    said = scores["ResNet-18"].argmax(1)
+    colours = ["#222222" if said[i] == labels[i] else "#d95f0e" for i in range(SHOWN)]
+    draw_images(photos, images[:SHOWN], 8, [classes[c] for c in said[:SHOWN]], colours)
+    photos.set_title("what ResNet-18 says, orange where wrong", fontsize=11)
+    example.picture(figure)
+
+
+if __name__ == "__main__":
+    main(run)
