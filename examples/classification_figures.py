@@ -98,8 +98,8 @@ def draw(example, truth, chances, classes, groups, unheard) -> None:
     never = [100 * unheard.get(name, np.nan) for name in names]
     people.barh(rows + 0.2, never, 0.38, label="held out", color="#d95f0e")
     people.set(title="per speaker", xlabel="accuracy in %", yticks=rows, yticklabels=names, xlim=(0, 100))
-    people.invert_yaxis()
-    people.legend(loc="lower left", fontsize=8)
+    people.set_ylim(len(names) + 0.4, -0.6)
+    people.legend(loc="lower center", frameon=False, fontsize=8, ncols=2)
     curve = metrics.calibration_curve(truth, chances)
     honest.plot([0, 1], [0, 1], ":", color="#8a8a8a")
     honest.plot(curve.predicted, curve.observed, "o-", color="#2166ac")

@@ -44,10 +44,15 @@ def learn(x: np.ndarray, y: np.ndarray, *, width: int, epochs: int, seed: int) -
 def run(example: Example) -> None:
     table = california_housing(example.data)
     y = (table["median_house_value"] / 1e5).astype(np.float32)  # 100,000 dollars
-    per_household = {
-        f"{name} per household": table[name] / table["households"] for name in ("total_rooms", "population")
+    ratios = {
+        f"{part} per {whole}": np.log(table[part] / table[whole])
+        for part, whole in (
+            ("total_rooms", "households"),
+            ("population", "households"),
+            ("total_bedrooms", "total_rooms"),
+        )
     }
-    inputs = Table({**table.without("median_house_value").columns, **per_household})
+    inputs = Table({**table.without("median_house_value").columns, **ratios})
     place = waves(np.stack([table[name] - table[name].mean() for name in PLACE], axis=1))
     width, epochs = example.choose(short=64, default=128), example.choose(short=10, default=40)
     scores: dict[str, list[float]] = {"network": [], "linear": [], "gradient boosting": []}
@@ -55,13 +60,13 @@ def run(example: Example) -> None:
         order = np.random.default_rng(split).permutation(len(y))
         test, train = order[: len(y) // 5], order[len(y) // 5 :]
         prepare = Preprocessor(scale="quantile", unseen="ignore").fit(inputs.rows(train))
-        plain = prepare(inputs)
-        x = np.concatenate([plain, place], axis=1)
+        x = np.concatenate([prepare(inputs), place], axis=1)
         mean, deviation = y[train].mean(), y[train].std()
         model = learn(x[train], ((y[train] - mean) / deviation)[:, None], width=width, epochs=epochs, seed=split)
         with weft.no_grad():
             guess = model(weft.asarray(x[test])).numpy()[:, 0] * deviation + mean
         scores["network"].append(metrics.r2(y[test], guess))
+        plain = Preprocessor(unseen="ignore").fit(inputs.rows(train))(inputs)
         others = {"linear": LinearRegression(),
                   "gradient boosting": HistGradientBoostingRegressor(max_iter=200, random_state=split)}  # fmt: skip
         with threadpool_limits(1):  # its threads would wait for each other while the machine is busy

@@ -181,6 +181,22 @@ def test_running_regression_is_the_whole():
         assert np.isnan(metric.fresh().compute())
 
 
+def test_the_trainer_knows_them_by_name():
+    from weft import nn, optim
+    from weft.data import ArrayDataset, DataLoader
+    from weft.train import Trainer
+
+    x = rng.normal(size=(60, 3)).astype(np.float32)
+    y = x.sum(axis=1, keepdims=True)
+    model = nn.Linear(3, 1)
+    trainer = Trainer(model, optim.SGD(model.parameters(), lr=0.1), nn.MSELoss(), metrics=["mae", "rmse", "r2"],
+                      progress=False)  # fmt: skip
+    found = trainer.evaluate(DataLoader(ArrayDataset(x, y), 25))
+    guess = (x @ model.weight.numpy().T + model.bias.numpy()).astype(np.float64)
+    for name in ("mae", "rmse", "r2"):
+        assert found[name] == pytest.approx(float(getattr(metrics, name)(y, guess)), rel=1e-5)
+
+
 def test_groups():
     labels, guess = rng.integers(0, 3, 90), rng.integers(0, 3, 90)
     groups = np.array(["a", "b", "c"])[rng.integers(0, 3, 90)]

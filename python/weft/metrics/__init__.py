@@ -23,12 +23,13 @@ from weft.metrics.ranking import (
 )
 from weft.metrics.regression import MAE, MSE, R2, RMSE, mae, mape, mse, r2, rmse
 from weft.metrics.running import F1, Accuracy, ConfusionMatrix, Metric, Precision, Recall, TopK
+from weft.metrics.sequences import edit_distance, error_rate
 
 __all__ = [
-    "F1", "MAE", "MSE", "R2", "RMSE", "Accuracy", "CalibrationCurve", "ConfusionMatrix", "Figures", "Metric",
-    "Precision", "PrecisionRecallCurve", "Recall", "RocCurve", "TopK", "accuracy", "average_precision",
+    "Accuracy", "CalibrationCurve", "ConfusionMatrix", "F1", "Figures", "MAE", "MSE", "Metric", "Precision",
+    "PrecisionRecallCurve", "R2", "RMSE", "Recall", "RocCurve", "TopK", "accuracy", "average_precision",
     "balanced_accuracy", "best_threshold", "box_iou", "brier_score", "by_group", "calibration_curve",
-    "calibration_error", "confusion_matrix", "f1", "log_loss", "mae", "mape", "mean_average_precision", "mean_iou",
-    "mse", "per_class", "precision", "precision_recall_curve", "purity", "r2", "recall", "rmse", "roc_auc",
-    "roc_curve", "top_k_accuracy",
+    "calibration_error", "confusion_matrix", "edit_distance", "error_rate", "f1", "log_loss", "mae", "mape",
+    "mean_average_precision", "mean_iou", "mse", "per_class", "precision", "precision_recall_curve", "purity", "r2",
+    "recall", "rmse", "roc_auc", "roc_curve", "top_k_accuracy",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ import weft.random
 from weft.autograd import no_grad
 from weft.data import ArrayDataset, DataLoader
 from weft.io import CheckpointError, CheckpointWarning, load, save
-from weft.metrics import F1, Accuracy, ConfusionMatrix, Metric, Precision, Recall
+from weft.metrics import F1, MAE, MSE, R2, RMSE, Accuracy, ConfusionMatrix, Metric, Precision, Recall
 from weft.train.callbacks import Callback, improves, monitored
 from weft.train.idle import Idle
 from weft.train.journal import Journal, Record
@@ -30,7 +30,10 @@ from weft.train.step import Step
 from weft.train.stopping import Interrupted, NonFiniteError, Signals, StopNow
 from weft.train.tensorboard import TensorBoard
 
-METRICS = {"accuracy": Accuracy, "precision": Precision, "recall": Recall, "f1": F1}
+METRICS: dict[str, type[Metric]] = {
+    "accuracy": Accuracy, "precision": Precision, "recall": Recall, "f1": F1,
+    "mae": MAE, "mse": MSE, "rmse": RMSE, "r2": R2,
+}  # fmt: skip
 
 
 class Trainer:
@@ -39,9 +42,9 @@ class Trainer:
     A batch is (*inputs, targets): the loss is `loss(model(*inputs), targets)`, one number, the mean over the batch.
 
     schedule: stepped after every step, or every round (schedule_every="round"). metrics: names (accuracy, precision,
-    recall, f1) or a dict name -> Metric. out: folder for metrics.jsonl, checkpoints/, curves.png, model.safetensors and
-    `acknowledged`, the steps whose checkpoint is on the disk; None keeps everything in memory. clip_norm: largest norm
-    of all gradients together. accumulate: batches per step.
+    recall, f1, mae, mse, rmse, r2) or a dict name -> Metric. out: folder for metrics.jsonl, checkpoints/, curves.png,
+    model.safetensors and `acknowledged`, the steps whose checkpoint is on the disk; None keeps everything in memory.
+    clip_norm: largest norm of all gradients together. accumulate: batches per step.
     checkpoint_steps or checkpoint_seconds: how often to save; by default so often that it costs at most 1 % of the
     time, and the run prints both. restore_best: end with the weights of the round whose `monitor` (a key of the
     records) was best. log_every: a record every so many steps, too. describe: JSON to put into model.safetensors.
