@@ -6,7 +6,6 @@ compared with Weft's. Without Chromium, or without npm, onnxruntime computes ins
 """
 
 import json
-import tempfile
 import threading
 from pathlib import Path
 
@@ -51,9 +50,9 @@ def in_browser(model: nn.Module, digits, engine: str, folder: Path) -> tuple[np.
     """(probabilities of the digits, the model's weights) as a page in Chromium gives them."""
     classes = [str(digit) for digit in range(10)]
     made = site.make("browser", model, weft.ones((1, 1, 28, 28)), INK, classes, tested=digits, engine=engine)
-    with server.Server(made, keep=lambda body: "nowhere") as page, tempfile.TemporaryDirectory() as profile:
+    with server.Server(made, keep=lambda body: "nowhere") as page:
         threading.Thread(target=page.serve_forever, daemon=True).start()
-        with chromium.Chromium(Path(profile)) as browser:
+        with chromium.Chromium() as browser:
             browser.open(page.url)
             browser.wait("document.body && document.body.dataset.ready")
             browser.key("7", ord("7"))

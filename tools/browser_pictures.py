@@ -5,7 +5,6 @@ WEFT_DATA=... python tools/browser_pictures.py      # docs/images/browser.png an
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def smooth(corners: list[tuple[float, float]], steps: int = 12) -> list[tuple[fl
 
 
 def take(url: str, path: Path, strokes: list[list[tuple[float, float]]], dark: bool) -> None:
-    with tempfile.TemporaryDirectory() as folder, Chromium(Path(folder), dark=dark, webgl=True) as chrome:
+    with Chromium(dark=dark, webgl=True) as chrome:
         chrome.open(url)
         chrome.wait("document.body && document.body.dataset.ready")
         x, y, side = chrome.value("weft.paper()")

@@ -22,12 +22,12 @@ TEXT = "document.getElementById('{}').textContent"
 
 
 @contextmanager
-def page(name, engine, folder, **options):
+def page(name, engine, **options):
     """Chromium with the page of a run, ready, and the server."""
     server = serve.start(name, engine, None, 0)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        with Chromium(folder, **options) as chrome:
+        with Chromium(**options) as chrome:
             chrome.open(server.url)
             chrome.wait("document.body && document.body.dataset.ready")
             yield chrome
@@ -39,10 +39,9 @@ def page(name, engine, folder, **options):
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
     patch = pytest.MonkeyPatch()
-    patch.chdir(folder)
-    with page("digits-cnn", "tfjs", folder) as chrome:
+    patch.chdir(tmp_path_factory.mktemp("page"))  # where taught weights are written
+    with page("digits-cnn", "tfjs") as chrome:
         yield chrome
     patch.undo()
 
@@ -73,8 +72,8 @@ def test_tensorflow_js_agrees_with_python_on_100_of_100_digits(digits):
 
 
 @needs("npm/onnx", "onnx")
-def test_onnxruntime_web_agrees_with_python_on_100_of_100_digits(tmp_path):
-    with page("digits-cnn", "onnx", tmp_path) as chrome:
+def test_onnxruntime_web_agrees_with_python_on_100_of_100_digits():
+    with page("digits-cnn", "onnx") as chrome:
         agrees_with_python(chrome, "digits-cnn")
         assert chrome.value("document.getElementById('teaching').hidden")
 
@@ -82,11 +81,11 @@ def test_onnxruntime_web_agrees_with_python_on_100_of_100_digits(tmp_path):
 @pytest.mark.slow
 @needs("data/mnist", "npm/tfjs", "npm/onnx", "onnx")
 @pytest.mark.parametrize("engine", ["tfjs", "onnx"])
-def test_mnist_agrees_with_python_on_100_of_100_digits(engine, tmp_path, monkeypatch):
+def test_mnist_agrees_with_python_on_100_of_100_digits(engine, monkeypatch):
     from policy import DATA
 
     monkeypatch.setenv("WEFT_DATA", str(DATA))
-    with page("mnist-cnn", engine, tmp_path, webgl=True) as chrome:
+    with page("mnist-cnn", engine, webgl=True) as chrome:
         agrees_with_python(chrome, "mnist-cnn")
 
 
@@ -128,7 +127,7 @@ def test_the_keyboard_draws_and_chooses(digits):
 
 
 @needs("npm/tfjs")
-def test_what_is_taught_there_comes_back(digits, tmp_path):
+def test_what_is_taught_there_comes_back(digits):
     """A seven is taught to be a two; Weft, given the weights, sees a two as well, and still knows the other digits."""
     digits.value("document.getElementById('samples').children[7].click()")
     digits.wait(f"{TEXT.format('best')} === '7'")

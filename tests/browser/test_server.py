@@ -17,6 +17,7 @@ from policy import needs
 from weft.browser import runtime
 from weft.cli import main, serve
 from weft.models import pretrained
+from weft.tfjs.files import read_json
 
 pytestmark = needs("sklearn", "PIL")
 
@@ -149,6 +150,22 @@ def test_without_data_there_is_a_page_without_digits(tmp_path, monkeypatch, caps
     with serve.start("mnist-cnn", None, None, 0) as server:
         assert json.loads(server.files["/tested.json"][1])["labels"] == []
     assert "weft data get mnist" in capsys.readouterr().out
+
+
+def test_a_port_that_is_taken_is_named(server, capsys):
+    assert main(["serve", "digits-cnn", "--port", str(server.server_port)]) == 1
+    assert f"could not listen on port {server.server_port}" in capsys.readouterr().err
+
+
+def test_a_shard_beside_the_run_is_not_read_for_a_page(server, tmp_path):
+    """What a page sends holds its bytes itself; a name of a file in it is refused, though the file be there."""
+    pages = json.loads(weights_json(pretrained("digits-cnn").model))
+    (tmp_path / "w.bin").write_bytes(base64.b64decode(pages["weightData"]))
+    body = json.dumps({"weightsManifest": [{"paths": ["w.bin"], "weights": pages["weightSpecs"]}]})
+    assert read_json(body.encode(), tmp_path / "model.json").keys() == {spec["name"] for spec in pages["weightSpecs"]}
+    with pytest.raises(weft.tfjs.FileError, match="expected weightSpecs and weightData"):
+        read_json(body.encode(), tmp_path / "model.json", others=False)
+    assert "expected weightSpecs and weightData" in json.loads(post(server, body)[2])["error"]
 
 
 def test_runs_of_other_things_are_refused(capsys):

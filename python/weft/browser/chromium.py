@@ -14,6 +14,7 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,20 +35,22 @@ def find() -> str | None:
 class Chromium:
     """One browser with one page. `messages` are its faults, and what its policies stopped.
 
-    folder: where its profile may lie; width, height: of the window, in pixels; dark: the colour scheme it asks for.
+    width, height: of the window, in pixels; dark: the colour scheme it asks for.
     webgl: on a graphics card that the processor imitates, which takes seconds; else there is none.
     FileNotFoundError where there is no Chromium.
     """
 
-    def __init__(self, folder: Path, width: int = 1000, height: int = 1000, *, dark: bool = False, webgl: bool = False):
+    def __init__(self, *, width: int = 1000, height: int = 1000, dark: bool = False, webgl: bool = False):
         program = find()
         if program is None:
             raise FileNotFoundError("Chromium: expected the command chromium, got none; on Debian: "
                                     "apt-get install chromium")  # fmt: skip
+        # Its processes may still write there when it has ended.
+        self.profile = tempfile.TemporaryDirectory(prefix="weft-chromium-", ignore_cleanup_errors=True)
         to_child, self.out = os.pipe()
         self.into, from_child = os.pipe()
         # A container's root has no sandbox to put a browser in; the pages here are this project's own.
-        flags = [*FLAGS, *(["--no-sandbox"] if os.getuid() == 0 else []), f"--user-data-dir={folder / 'profile'}"]
+        flags = [*FLAGS, *(["--no-sandbox"] if os.getuid() == 0 else []), f"--user-data-dir={self.profile.name}"]
         flags += ["--enable-unsafe-swiftshader"] if webgl else ["--disable-gpu", "--disable-software-rasterizer"]
         script = f'exec "$@" 3<&{to_child} 4>&{from_child}'
         command = ["bash", "-c", script, "bash", program, *flags, "about:blank"]
@@ -73,6 +76,7 @@ class Chromium:
         self.process.wait(30)
         os.close(self.out)
         os.close(self.into)
+        self.profile.cleanup()
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of one command of the protocol; RuntimeError if there is an error in its place."""

@@ -56,13 +56,22 @@ def start(name: str, engine: str | None, data: str | None, port: int) -> Any:
     (example,) = recipe.example()[0].values()
     tested = remembered = None
     try:
+        if not hasattr(recipe, "split"):
+            raise MissingDataError(f"expected load() and split() in {recipe.__name__}, got neither")
         parts = recipe.split(recipe.load(data), settings["seed"])
         tested, remembered = (site.even(part, len(settings["classes"])) for part in (parts[-1], parts[0]))
     except MissingDataError as error:
         print(f"serve: a page without digits to try: {error}")
     made = site.make(folder.name, model, example, recipe.INK, settings["classes"], tested=tested,
                      remembered=remembered, engine=engine, figure=figure)  # fmt: skip
-    return server.Server(made, lambda body: keep(body, recipe.build(**settings.get("model", {})), model, folder), port)
+
+    def take(body: bytes) -> str:
+        return keep(body, recipe.build(**settings.get("model", {})), model, folder)
+
+    try:
+        return server.Server(made, take, port)
+    except OSError as error:
+        raise OSError(f"could not listen on port {port} ({error.strerror}); --port 0 takes a free one") from error
 
 
 def keep(body: bytes, copy: Any, model: Any, folder: Path) -> str:
@@ -75,7 +84,7 @@ def keep(body: bytes, copy: Any, model: Any, folder: Path) -> str:
     from weft.tfjs.weights import fill
 
     copy.load_state_dict(model.state_dict())
-    fill(copy, read_json(body, folder / "the page's weights"), "what the page sent")
+    fill(copy, read_json(body, Path("the page's weights"), others=False), "what the page sent")
     folder.mkdir(parents=True, exist_ok=True)
     taken = [int(number) for path in folder.glob("taught-*.safetensors") if (number := path.stem[7:]).isdigit()]
     path = folder / f"taught-{max(taken, default=0) + 1}.safetensors"

@@ -92,7 +92,7 @@ def pretrained(name: str) -> Shipped:
     Nothing is fetched. ValueError for another name, or if the weights are not those whose SHA-256 is written down.
 
     >>> digits = weft.models.pretrained("digits-cnn")
-    >>> digits.predict(numpy.zeros((2, 8, 8), "u1")).shape
+    >>> digits.predict(weft.zeros((2, 8, 8))).shape
     (2,)
     """
     if name not in RECIPES:

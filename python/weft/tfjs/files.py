@@ -62,8 +62,11 @@ def read(path: Path | str) -> dict[str, Array]:
     return read_json(path.read_bytes(), path)
 
 
-def read_json(text: bytes, path: Path) -> dict[str, Array]:
-    """The weights of model.json's text, whose shards lie beside `path`, or of a JSON that holds their bytes itself."""
+def read_json(text: bytes, path: Path, *, others: bool = True) -> dict[str, Array]:
+    """The weights of model.json's text, whose shards lie beside `path`, or of a JSON that holds their bytes itself.
+
+    others: false allows only the second, so that no other file is read.
+    """
     try:
         model = json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -76,6 +79,7 @@ def read_json(text: bytes, path: Path) -> dict[str, Array]:
             return unpack(check_specs(specs, path), base64.b64decode(data, validate=True), path)
         except binascii.Error as error:
             raise FileError(f"{path}: expected weightData in base 64: {error}") from None
+    expect(others, path, "weightSpecs and weightData", sorted(model))
     groups = model.get("weightsManifest")
     expect(isinstance(groups, list) and all(isinstance(group, dict) for group in groups), path,
            "a list weightsManifest of groups", groups)  # fmt: skip
