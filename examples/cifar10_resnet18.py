@@ -94,7 +94,7 @@ def draw(example: Example, images, labels, scores, classes) -> None:
         each = [100 * right[labels == c].mean() for c in place]
         bars.barh(place + 0.27 * (1 - i), each, 0.25, color=colour, label=f"{name}: {100 * right.mean():.1f} %")
     bars.set(title="right on test photos", xlabel="% of the class", yticks=place, yticklabels=classes, ylim=(9.6, -0.6))
-    bars.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, -0.32), ncols=3)
+    bars.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=3)
     said = scores["ResNet-18"].argmax(1)
     colours = ["#222222" if said[i] == labels[i] else "#d95f0e" for i in range(SHOWN)]
     draw_images(photos, images[:SHOWN], 8, [classes[c] for c in said[:SHOWN]], colours)

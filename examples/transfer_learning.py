@@ -113,10 +113,11 @@ def draw(example: Example, reached, images, labels, said) -> None:
         bars.text(place, np.mean(values) / 2, f"{np.mean(values):.1f} %", color="white", ha="center", fontsize=12)
     bars.set(title="after 100 photos of signs", ylabel="right on test photos, %", ylim=(0, 100))
     bars.set_xticks(range(len(reached)), list(reached))
-    helped = np.flatnonzero((said["transferred"] == labels) & (said["from scratch"] != labels))[:12]
-    captions = [f"{labels[i]}, from scratch: {said['from scratch'][i]}" for i in helped]
-    draw_images(tiles, images[helped], 4, captions)
-    tiles.set_title("signs that only the net which knew other photos reads", fontsize=11)
+    helped = np.flatnonzero((said["transferred"] == labels) & (said["from scratch"] != labels))
+    helped = helped[np.unique(np.linspace(0, len(helped) - 1, min(15, len(helped))).astype(int))]  # of all digits
+    captions = [f"{labels[i]}, not {said['from scratch'][i]}" for i in helped]
+    draw_images(tiles, images[helped], 5, captions)
+    tiles.set_title("signs that only the transferred net reads, and what the other said", fontsize=11)
     example.picture(figure)
 
 

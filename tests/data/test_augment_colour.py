@@ -217,6 +217,14 @@ def test_apply_and_choice():
             RandomChoice(kinds[:2], wrong)
 
 
+def test_numbers_of_some_samples_are_their_own():
+    rng, chosen = SampleRandom(3, 1, np.arange(9)), np.array([2, 7])
+    first, second, outer = rng.only(chosen).uniform(), rng.only(chosen).uniform(), rng.uniform()[chosen]
+    assert len({*first, *second, *outer}) == 6
+    assert np.array_equal(SampleRandom(3, 1, np.array([7])).only(np.array([0])).uniform(), first[1:])
+    assert rng.normal((2, 3)).shape == (9, 2, 3) and rng.normal().shape == (9,)
+
+
 # ---- all of them
 
 ALL = {
