@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
+import re
 import sys
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from policy import DATA, needs
-from weft.data import BPETokenizer, bpe, gpt2_tokenizer, read_text
+from weft.data import BPETokenizer, bpe, gpt2_tokenizer, read_text, tokenizer_json
 
 GPT2 = DATA / "gpt2-bpe"
 
@@ -188,3 +190,107 @@ def test_every_character_and_more_text(ours, theirs):
     rng = random.Random(1)
     for _ in range(20_000):
         same(ours, theirs, fuzzed(rng))
+
+
+# ---- tokenizer.json
+
+LLAMA3, QWEN2 = (pattern for pattern, name in tokenizer_json.CUTS.items() if name != "gpt2")
+WORDS = [
+    "the", "theatre", "Weft's", "WE'LL", "don't", "'S", "1234567", "x\u00b2", "na\u00efve", "nai\u0308ve",
+    "\u65e5\u672c", "\r\n", "\n\n ", "  ", "\t", "<|end|>", "<tool>", "<|end", "!?...\n", " (", "\u017f'\u017f", "\u00a0", "\u2003",
+    "\U0001f642\U0001f3fd", "e\u0301",
+]  # fmt: skip
+
+
+def trained(pattern, *, form=None, prefix=False, whole=False):
+    """A small tokenizer of the package `tokenizers`, as a file of its own would have it."""
+    import tokenizers as tk
+
+    made = tk.Tokenizer(tk.models.BPE(ignore_merges=whole))
+    steps, level = tk.pre_tokenizers, tk.pre_tokenizers.ByteLevel
+    made.pre_tokenizer = level(add_prefix_space=prefix) if pattern is None else steps.Sequence([
+        steps.Split(tk.Regex(pattern), "isolated"), level(add_prefix_space=False, use_regex=False)])  # fmt: skip
+    made.normalizer = form and getattr(tk.normalizers, form)()
+    made.decoder = tk.decoders.ByteLevel()
+    trainer = tk.trainers.BpeTrainer(vocab_size=420, initial_alphabet=level.alphabet(), show_progress=False)
+    made.train_from_iterator([" ".join(WORDS), "the theatre, the theatre's 1234 1234!"] * 3, trainer)
+    made.add_special_tokens(["<|end|>"])
+    made.add_tokens([tk.AddedToken("<tool>", normalized=False)])
+    return made
+
+
+KINDS = {
+    "gpt2": (None, {}),
+    "gpt2 with a space": (None, {"prefix": True}),
+    "llama3": (LLAMA3, {"whole": True}),
+    "qwen2": (QWEN2, {"form": "NFC"}),
+}
+
+
+@needs("tokenizers")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_file_cuts_and_merges_as_its_makers_do(kind, tmp_path):
+    pattern, options = KINDS[kind]
+    theirs = trained(pattern, **options)
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "vocab.json").write_text("not read")
+    ours = BPETokenizer.from_folder(tmp_path)
+    assert len(ours) == theirs.get_vocab_size()
+    draw = random.Random(kind)
+    points = [*range(0x250), 0x300, 0x301, 0x3C3, 0x5D0, 0x661, 0x2160, 0x3042, 0xAC00, 0x212A, 0x1F600, 0x17F, 0x2028]
+    for _ in range(3000):
+        many = range(draw.randrange(9))
+        text = draw.choice(["", " "]).join(draw.choice([draw.choice(WORDS), chr(draw.choice(points))]) for _ in many)
+        wanted = theirs.encode(text).ids
+        assert ours.encode(text, special=True).tolist() == wanted, text
+        assert ours.decode(wanted) == theirs.decode(wanted, skip_special_tokens=False)
+
+
+@needs("tokenizers")
+def test_named_tokens_of_a_file(tmp_path):
+    trained(QWEN2).save(str(tmp_path / "tokenizer.json"))
+    ours = BPETokenizer.from_json(tmp_path / "tokenizer.json")
+    end, tool = ours.vocabulary["<|end|>"], ours.vocabulary["<tool>"]
+    found = ours.encode("a<|end|>b<tool>").tolist()
+    assert end not in found and found[-1] == tool  # what is special is text unless it is asked for
+    assert ours.encode("a<|end|>", special=True)[-1] == end and ours.decode([end, tool]) == "<|end|><tool>"
+    with pytest.raises(ValueError, match="expected no special= beside"):
+        BPETokenizer.from_folder(tmp_path, special=["<|end|>"])
+
+
+def changed(path, *keys):
+    return lambda fields: functools.reduce(lambda at, key: at[key], path, fields).update(*keys)
+
+
+WRONG = {
+    "another model": (changed(["model"], {"type": "Unigram"}), "byte-pair encoding with type 'BPE', got 'Unigram'"),
+    "bytes that fall back": (changed(["model"], {"byte_fallback": True}), "with byte_fallback None, got True"),
+    "no vocabulary": (changed(["model"], {"vocab": None}), "expected 'vocab' as an object, got NoneType"),
+    "merges of three": (changed(["model"], {"merges": ["a b c"]}), "expected merges of two tokens each, got 'a b c'"),
+    "no merges": (changed(["model"], {"merges": None}), "expected merges of two tokens each, got None"),
+    "another decoder": (changed([], {"decoder": {"type": "Metaspace"}}), "a ByteLevel decoder, got 'Metaspace'"),
+    "other cuts": (changed([], {"pre_tokenizer": {"type": "Whitespace"}}), "got a pre_tokenizer .*Whitespace"),
+    "lower case": (changed([], {"normalizer": {"type": "Lowercase"}}), "a normalizer of NFC, .* got 'Lowercase'"),
+    "a token that strips": (changed(["added_tokens", 0], {"lstrip": True}), "got lstrip of '<.endoftext.>'"),
+    "a token of two numbers": (changed(["added_tokens", 0], {"id": 7}), "number of their own, got '<.endoftext.>', 7"),
+    "a list of numbers": (changed([], {"added_tokens": [1]}), "expected 'added_tokens' as a list of objects"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_tokenizer_files_of_another_kind_are_refused(case, tmp_path):
+    words, pairs = tiny()
+    fields = {
+        "model": {"type": "BPE", "vocab": words, "merges": [list(pair) for pair in pairs]}, "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}, "decoder": {"type": "ByteLevel"},
+        "added_tokens": [{"id": 260, "content": "<|endoftext|>", "special": True}],
+    }  # fmt: skip
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(fields))
+    assert BPETokenizer.from_json(path).encode("the the").tolist() == [257, 258]
+    change, words = WRONG[case]
+    change(fields)
+    path.write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        BPETokenizer.from_json(path)
+    assert re.search(words, str(caught.value))

@@ -1,4 +1,4 @@
-"""Text as the tokens of GPT-2: pieces of words, found by merging pairs of bytes in a learned order."""
+"""Text as the tokens of GPT-2 and its like: pieces of words, found by merging pairs of bytes in a learned order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from weft.io.header import HeaderError, read_object
 
 Array = np.ndarray[Any, Any]
 LIMIT = 64_000_000  # bytes of a file; read as JSON, it takes several times as much memory
+JSON = "tokenizer.json"
 FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 END = "<|endoftext|>"
 REMEMBERED = 1 << 16  # pieces of text whose tokens are kept
@@ -33,14 +34,34 @@ LATER = {
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # the property White_Space
 
 
+# Rules for cutting text, in which L, N and S stand for letters, numbers and spaces: endings such as 's, words, numbers
+# and signs with a space before, spaces. Those of Llama 3 and Qwen 2 keep lines apart and take a sign with a word.
+LATE = r"(?i:'(?:[stmd]|re|ve|ll))|[^\r\n<L><N>]?[<L>]+|{}| ?[^<S><L><N>]+[\r\n]*|[<S>]*[\r\n]+|[<S>]+(?![^<S>])|[<S>]+"
+CUTS = {
+    "gpt2": r"'(?:[stmd]|re|ve|ll)| ?[<L>]+| ?[<N>]+| ?[^<S><L><N>]+|[<S>]+(?![^<S>])|[<S>]+",
+    "llama3": LATE.replace("{}", "[<N>]{1,3}"),
+    "qwen2": LATE.replace("{}", "[<N>]"),
+}
+
+
+class Rules(NamedTuple):
+    """How a text is prepared and cut before pairs are merged. The defaults are GPT-2's."""
+
+    cut: str = "gpt2"  # a name in CUTS
+    prefix_space: bool = False  # a space comes before a text that begins with none
+    normal_form: str | None = None  # of Unicode: "NFC"
+    whole: bool = False  # a piece that is a token is that token, whatever the merges make of it
+    always: tuple[str, ...] = ()  # tokens that stand for themselves in any text
+
+
+GPT2 = Rules()
+
+
 @functools.cache
-def pieces() -> re.Pattern[str]:
-    """GPT-2's rule for cutting text: endings such as 's, words, numbers and signs with a space before, spaces."""
-    letter, number = category("L"), category("N")
-    return re.compile(
-        rf"'(?:[stmd]|re|ve|ll)| ?[{letter}]+| ?[{number}]+| ?[^{SPACE}{letter}{number}]+"
-        rf"|[{SPACE}]+(?![^{SPACE}])|[{SPACE}]+"
-    )
+def pieces(cut: str) -> re.Pattern[str]:
+    """The rule of CUTS, compiled."""
+    classes = {"L": category("L"), "N": category("N"), "S": SPACE}
+    return re.compile(re.sub("<([LNS])>", lambda name: classes[name[1]], CUTS[cut]))
 
 
 def category(kind: str) -> str:
@@ -67,8 +88,9 @@ class BPETokenizer:
     """Text to tokens and back, byte-pair encoding over UTF-8 as GPT-2 does it: any text, nothing unknown.
 
     vocabulary: text of a token (in GPT-2's alphabet of bytes) -> its number. merges: pairs in the order in which they
-    were learned. special: tokens that stand for themselves. ValueError names an entry that does not fit. Sennrich,
-    Haddow, Birch, "Neural machine translation of rare words with subword units" (2016); Radford et al. (2019).
+    were learned. special: tokens that stand for themselves. rules: how text is cut. ValueError names an entry that does
+    not fit. Sennrich, Haddow, Birch, "Neural machine translation of rare words with subword units" (2016); Radford et
+    al. (2019).
 
     >>> tokenizer = BPETokenizer.from_folder("gpt2")                                        # doctest: +SKIP
     >>> tokenizer.encode("Hello world").tolist()                                            # doctest: +SKIP
@@ -76,14 +98,15 @@ class BPETokenizer:
     """
 
     def __init__(
-        self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Sequence[str] = ()
+        self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Sequence[str] = (),
+        rules: Rules = GPT2,
     ):  # fmt: skip
         for token, number in vocabulary.items():
             if type(number) is not int or not 0 <= number < 2**31:
                 raise ValueError(f"BPETokenizer: expected numbers from 0 to 2**31 - 1, got {number!r} for {token!r}")
         if len(set(vocabulary.values())) < len(vocabulary):
             raise ValueError("BPETokenizer: expected a number of its own for each token, got one twice")
-        for token in (*alphabet(), *special):
+        for token in (*alphabet(), *special, *rules.always):
             if token not in vocabulary:
                 raise ValueError(
                     f"BPETokenizer: expected every byte and special token in the vocabulary, not {token!r}"
@@ -96,11 +119,11 @@ class BPETokenizer:
                 raise ValueError(f"BPETokenizer: expected each pair once in the merges, got {a!r} and {b!r} twice")
             self.ranks[a, b] = rank
         self.vocabulary = dict(vocabulary)
-        self.special = tuple(special)
+        self.special, self.rules, self.named = tuple(special), rules, frozenset([*special, *rules.always])
         byte_of = {character: byte for byte, character in enumerate(alphabet())}
         self.bytes = {
             number: bytes(byte_of[c] for c in token)
-            if token not in special and all(c in byte_of for c in token)
+            if token not in self.named and all(c in byte_of for c in token)
             else token.encode("utf-8", "surrogatepass")
             for token, number in vocabulary.items()
         }
@@ -108,17 +131,33 @@ class BPETokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path | str, special: Sequence[str] | None = None) -> BPETokenizer:
-        """The tokenizer in a folder with vocab.json and merges.txt, or GPT-2's own encoder.json and vocab.bpe.
+        """The tokenizer in a folder with tokenizer.json, vocab.json and merges.txt, or GPT-2's encoder.json, vocab.bpe.
 
-        special: by default <|endoftext|> where the vocabulary has it. ValueError names the files and what is wrong in
-        them; FileNotFoundError if there are none.
+        The first that is there counts: tokenizer.json, which alone says how text is cut, is read by `from_json`; the
+        others are GPT-2's rule. special: by default <|endoftext|> where the vocabulary has it; tokenizer.json names its
+        own. ValueError names the files and what is wrong in them; FileNotFoundError if there are none.
         """
         folder = Path(folder)
+        if (folder / JSON).is_file():
+            if special is not None:
+                raise ValueError(f"BPETokenizer: expected no special= beside {folder / JSON}, which names them")
+            return cls.from_json(folder / JSON)
         for vocabulary, merges in FILES:
             if (folder / vocabulary).is_file() and (folder / merges).is_file():
                 return cls.from_files(folder / vocabulary, folder / merges, special)
         wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in FILES)
-        raise FileNotFoundError(f"BPETokenizer: expected {wanted} in {folder}, got neither")
+        raise FileNotFoundError(f"BPETokenizer: expected {JSON}, {wanted} in {folder}, got none")
+
+    @classmethod
+    def from_json(cls, path: Path | str) -> BPETokenizer:
+        """The tokenizer of a Hugging Face tokenizer.json of byte-level encodings, as of GPT-2, Llama 3, Qwen 2.
+
+        What such a file has beside it (a token of the beginning, truncation, padding) is left to the caller. ValueError
+        for a file that is wrong, or of another kind of tokenizer.
+        """
+        from weft.data.tokenizer_json import read_tokenizer
+
+        return read_tokenizer(Path(path))
 
     @classmethod
     def from_files(
@@ -149,8 +188,9 @@ class BPETokenizer:
         which UTF-8 cannot hold.
         """
         tokens: list[int] = []
-        if special and self.special:
-            names = "|".join(re.escape(name) for name in sorted(self.special, key=len, reverse=True))
+        named = (*self.rules.always, *(self.special if special else ()))
+        if named:
+            names = "|".join(re.escape(name) for name in sorted(named, key=len, reverse=True))
             for i, part in enumerate(re.split(f"({names})", text)):
                 if i % 2:
                     tokens.append(self.vocabulary[part])
@@ -161,8 +201,12 @@ class BPETokenizer:
         return np.array(tokens, np.int64)
 
     def encode_plain(self, text: str, tokens: list[int]) -> None:
-        characters = alphabet()
-        for match in pieces().finditer(text):
+        characters, rules = alphabet(), self.rules
+        if rules.normal_form:
+            text = unicodedata.normalize(rules.normal_form, text)
+        if rules.prefix_space and text and not text.startswith(" "):
+            text = " " + text
+        for match in pieces(rules.cut).finditer(text):
             piece = match.group()
             known = self.seen.get(piece)
             if known is None:
@@ -171,7 +215,10 @@ class BPETokenizer:
                 except UnicodeEncodeError as error:
                     raise ValueError(f"BPETokenizer: expected text that UTF-8 can hold, got {piece[error.start]!r} "
                                      f"at {match.start() + error.start}") from None  # fmt: skip
-                known = self.merge([characters[byte] for byte in data])
+                parts = [characters[byte] for byte in data]
+                token = "".join(parts)
+                whole = rules.whole and token in self.vocabulary and token not in self.named
+                known = [self.vocabulary[token]] if whole else self.merge(parts)
                 if len(self.seen) < REMEMBERED and len(piece) < 64:
                     self.seen[piece] = known
             tokens += known
