@@ -51,7 +51,7 @@ def gradients(model: nn.Module, images, labels) -> np.ndarray:
 
 
 def run(example: Example) -> None:
-    depth, epochs = example.choose(short=60, default=300), example.choose(short=3, default=6)
+    depth, epochs = example.choose(short=50, default=300), example.choose(short=3, default=6)
     samples, _ = digits()
     train, validation = random_split(samples, [0.8, 0.2], seed=example.seed, stratify=samples.arrays[1])
     images, labels = next(iter(DataLoader(train, 128)))
@@ -76,7 +76,7 @@ def run(example: Example) -> None:
         example.figure(f"{depth} hidden layers {kind}", reached, "%", **bar, beside={"chance": 10})
         if kind != "orthogonal":
             ratio = np.log10(max(norms[0], 1e-45) / norms[-1])
-            bar = {"at_most": -8.0} if kind == "as built" else {"at_least": -1.0}
+            bar = {"at_most": -6.0} if kind == "as built" else {"at_least": -1.0}
             example.figure(f"gradient of the first over the last, {kind}", ratio, "powers of ten", **bar)
     deepest(example, images[:4], labels[:4])
     flow.set(
@@ -90,7 +90,7 @@ def run(example: Example) -> None:
 
 def deepest(example: Example, images, labels) -> None:
     """One backward pass through far more layers than Python allows calls within calls."""
-    depth = example.choose(short=1000, default=10000)
+    depth = example.choose(short=500, default=10000)
     norms = gradients(build("residual", depth), images, labels)
     example.figure("layers with a gradient in one backward pass", np.count_nonzero(norms), at_least=depth)
 

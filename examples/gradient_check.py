@@ -35,13 +35,13 @@ def run(example: Example) -> None:
 
     loss().backward()
     slopes = {
-        name: differences(p, loss, example.choose(short=8, default=10**6)) for name, p in model.named_parameters()
+        name: differences(p, loss, example.choose(short=5, default=10**6)) for name, p in model.named_parameters()
     }
     pairs = {name: (p.grad.numpy().ravel()[slopes[name][0]], slopes[name][1]) for name, p in model.named_parameters()}
     backward, measured = (np.concatenate([pair[i] for pair in pairs.values()]) for i in (0, 1))
     largest = np.abs(backward).max()
     worst = np.abs(backward - measured).max() / largest
-    example.figure("weights compared", len(backward), at_least=example.choose(short=100, default=2000))
+    example.figure("weights compared", len(backward), at_least=example.choose(short=80, default=2000))
     example.figure("largest difference", worst, "of the largest gradient", at_most=1e-7)
 
     weft.testing.gradcheck(lambda x: model(x), [images.numpy()])  # raises where it fails
@@ -74,7 +74,7 @@ def differences(parameter, loss, most: int, step: float = STEP) -> tuple[np.ndar
 
 def draw_steps(axis, images, labels, model) -> None:
     """The error of the slope of one layer's weights against the step, in double and in single precision."""
-    steps = np.logspace(-9, -0.5, 12)
+    steps = np.logspace(-9, -1, 9)
     for dtype, colour in (("float64", "#2166ac"), ("float32", "#d95f0e")):
         cast, x = build(dtype), images.astype(dtype)
         cast.load_state_dict(model.state_dict())
@@ -83,7 +83,7 @@ def draw_steps(axis, images, labels, model) -> None:
         loss().backward()
         errors = []
         for step in steps:
-            places, slopes = differences(weight, loss, 4, step)
+            places, slopes = differences(weight, loss, 3, step)
             errors.append(np.abs(slopes - weight.grad.numpy().ravel()[places]).max())
         axis.loglog(steps, np.maximum(errors, 1e-17), "o-", color=colour, markersize=3.5, label=dtype)
     axis.set(

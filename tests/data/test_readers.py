@@ -19,6 +19,7 @@ from weft.data import (
     DataLoader,
     ImageFolder,
     MissingDataError,
+    catalog,
     cifar10,
     digits,
     download,
@@ -82,6 +83,22 @@ def test_shakespeare():
     text = tiny_shakespeare(DATA)
     assert len(text.vocabulary) == 65 and len(text.train) + len(text.validation) == 1_115_394
     assert len(text.validation) == 111_540 and text.vocabulary.decode(text.train[:13]) == "First Citizen"
+
+
+@needs("sklearn")
+def test_digits_are_those_of_scikit_learn_which_need_not_be_imported(monkeypatch):
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    for present in (True, False):  # the file where it lies today, and where another version has moved it
+        if not present:
+            monkeypatch.setattr(catalog.Path, "is_file", lambda path: path.name != "digits.csv.gz")
+        images, labels = digits()[0].arrays
+        assert np.array_equal(images[:, 0], (bunch.images / 16).astype("f")) and np.array_equal(labels, bunch.target)
+        assert images.dtype == np.float32 and labels.dtype == np.int64
+    monkeypatch.setattr(catalog.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDataError, match="pip install scikit-learn"):
+        digits()
 
 
 @needs("sklearn")

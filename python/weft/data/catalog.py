@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,14 +129,22 @@ def digits() -> tuple[ArrayDataset, list[str]]:
 
     >>> samples, classes = weft.data.digits()  # doctest: +SKIP
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
         raise MissingDataError("digits: expected scikit-learn, which holds the images; get it with: "
-                               "pip install scikit-learn") from None  # fmt: skip
-    bunch = load_digits()
-    images = (bunch.images / 16.0).astype(np.float32)[:, None]  # (1797, 1, 8, 8)
-    return ArrayDataset(images, bunch.target.astype(np.int64)), [str(digit) for digit in range(10)]
+                               "pip install scikit-learn")  # fmt: skip
+    # The file itself where it lies: importing scikit-learn would take longer than training on its digits.
+    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if path.is_file():
+        table = np.loadtxt(path, delimiter=",", dtype=np.float32)  # (1797, 65), the label last
+        grey, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+    else:
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        grey, labels = bunch.images, bunch.target
+    images = (grey / 16.0).astype(np.float32)[:, None]  # (1797, 1, 8, 8)
+    return ArrayDataset(images, labels.astype(np.int64)), [str(digit) for digit in range(10)]
 
 
 # ---- finding files
