@@ -197,8 +197,8 @@ def test_every_character_and_more_text(ours, theirs):
 LLAMA3, QWEN2 = (pattern for pattern, name in tokenizer_json.CUTS.items() if name != "gpt2")
 WORDS = [
     "the", "theatre", "Weft's", "WE'LL", "don't", "'S", "1234567", "x\u00b2", "na\u00efve", "nai\u0308ve",
-    "\u65e5\u672c", "\r\n", "\n\n ", "  ", "\t", "<|end|>", "<tool>", "<|end", "!?...\n", " (", "\u017f'\u017f", "\u00a0", "\u2003",
-    "\U0001f642\U0001f3fd", "e\u0301",
+    "\u65e5\u672c", "\r\n", "\n\n ", "  ", "\t", "<|end|>", "<tool>", "<|end", "!?...\n", " (", "\u017f'\u017f",
+    "\u00a0", "\u2003", "\U0001f642\U0001f3fd", "e\u0301",
 ]  # fmt: skip
 
 

@@ -9,13 +9,14 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from weft.io.header import HeaderError, read_object
 
 Array = np.ndarray[Any, Any]
+NormalForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 LIMIT = 64_000_000  # bytes of a file; read as JSON, it takes several times as much memory
 JSON = "tokenizer.json"
 FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -49,7 +50,7 @@ class Rules(NamedTuple):
 
     cut: str = "gpt2"  # a name in CUTS
     prefix_space: bool = False  # a space comes before a text that begins with none
-    normal_form: str | None = None  # of Unicode: "NFC"
+    normal_form: NormalForm | None = None  # of Unicode
     whole: bool = False  # a piece that is a token is that token, whatever the merges make of it
     always: tuple[str, ...] = ()  # tokens that stand for themselves in any text
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from weft.data.bpe import LIMIT, BPETokenizer, Rules
+from weft.data.bpe import LIMIT, BPETokenizer, NormalForm, Rules
 from weft.io.header import HeaderError, read_object
 
 # The expressions that cut text, as the files write them, and the names of bpe.CUTS.
@@ -95,10 +95,11 @@ def cutting(step: dict[str, Any]) -> tuple[str, bool]:
     raise ValueError(f"expected text cut as GPT-2, Llama 3 or Qwen 2 do, got a pre_tokenizer {str(step)[:200]}")
 
 
-def normal_form(step: Any) -> str | None:
+def normal_form(step: Any) -> NormalForm | None:
     if step is None or step == {"type": "Sequence", "normalizers": []}:
         return None
     kind = step.get("type") if isinstance(step, dict) else step
-    if kind not in ("NFC", "NFD", "NFKC", "NFKD"):
-        raise ValueError(f"expected a normalizer of NFC, NFD, NFKC, NFKD or none, got {kind!r}")
-    return str(kind)
+    for form in get_args(NormalForm):
+        if kind == form:
+            return form  # type: ignore[no-any-return]
+    raise ValueError(f"expected a normalizer of {', '.join(get_args(NormalForm))} or none, got {kind!r}")
