@@ -1,4 +1,4 @@
-"""A net that knows CIFAR-10's photos learns to read hand signs from 100 photos, beside the same net from scratch.
+"""A net that knows CIFAR-10 learns to read hand signs from 100 photos, the same net from scratch beside it.
 
 Transfer is three moves: take the weights that another task has made, swap the last layer for one of the new classes and
 train it while all others are frozen, then unfreeze them and fine-tune. Both nets get the same photos, the same
@@ -49,7 +49,7 @@ def pretrain(example: Example) -> dict:
         return weft.load(path)
     weft.random.seed(example.seed)
     samples, _, _, source = (cifar10 if example.form == "full" else cifar10_sample)(example.data)
-    count, epochs = example.choose(short=(320, 1), default=(4_000, 4), full=(20_000, 3))
+    count, epochs = example.choose(short=(320, 1), default=(4_000, 4), full=(20_000, 2))
     train, _ = random_split(samples, [count / len(samples), 1 - count / len(samples)], stratify=samples.arrays[1])
     model = models.resnet18(10, small=True, width=16).to(example.device)
     trainer = fit(model, train, Compose([RandomHorizontalFlip(), RandomCrop(4), SCALE]), 4e-3, epochs, 64, example.seed)
