@@ -73,7 +73,9 @@ def label(model: nn.Module, images: np.ndarray) -> np.ndarray:
 
 def run(example: Example) -> None:
     digits, test_digits, *_ = mnist(example.data)
-    n, batch, epochs, tested = example.choose(short=(900, 6, 1, 100), default=(4_000, 16, 2, 1_000))
+    n, batch, epochs, tested = example.choose(
+        short=(900, 6, 1, 100), default=(4_000, 16, 2, 1_000), full=(6_000, 16, 2, 1_000)
+    )
     test = digit_canvases(test_digits, tested, seed=1)
     scores = []
     for seed in example.seeds():

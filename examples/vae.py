@@ -115,7 +115,7 @@ def draw(example: Example, model: Autoencoder, mixture: GaussianMixture, codes: 
         mixture.means_[k] + 0.7 * rng.normal(size=(9, CODE)) @ np.linalg.cholesky(mixture.covariances_[k]).T
         for k in order
     ]
-    clusters.imshow(tiles(drawn(model, np.concatenate(cloud)), 9), cmap="gray_r")
+    clusters.imshow(tiles(drawn(model, np.concatenate(cloud)), 9, paper=0.0), cmap="gray_r")
     names = [f"{pure[k].argmax()}: {100 * pure[k].max() / max(pure[k].sum(), 1):.0f} %" for k in order]
     clusters.set_yticks(30 * np.arange(10) + 14, names)
     clusters.set(title="drawn from each cluster; its commonest digit", xticks=[])
@@ -123,7 +123,7 @@ def draw(example: Example, model: Autoencoder, mixture: GaussianMixture, codes: 
     starts, ends = codes[:10], codes[10:20]
     steps = np.linspace(0, 1, 9)[:, None]
     between = np.concatenate([(1 - steps) * start + steps * end for start, end in zip(starts, ends)])
-    walks.imshow(tiles(drawn(model, between), 9), cmap="gray_r")
+    walks.imshow(tiles(drawn(model, between), 9, paper=0.0), cmap="gray_r")
     walks.set(title="from one test image to another", xticks=[], yticks=[])
     for axis in (plane, clusters, walks):
         axis.spines[:].set_visible(False)
