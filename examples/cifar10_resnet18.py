@@ -1,9 +1,9 @@
 """A ResNet-18 of 16 channels learns CIFAR-10's photos on a CPU, an AlexNet-shaped net beside it.
 
-A linear model is there too. All see the same photos, mirrored and shifted anew in each epoch. An epoch costs AlexNet an eighth of ResNet's
-time in this size, so it gets three times as many. The full form takes 20,000 of the training photos of the copy as
-JPEG: its results cannot be compared with published ones. `weft train cifar10_resnet18` is the recipe for a GPU, of all
-photos and the full width.
+A linear model is there too. All see the same photos, mirrored and shifted anew in each epoch. An epoch costs AlexNet
+an eighth of ResNet's time in this size, so it gets three times as many. The full form takes 20,000 of the training
+photos of the copy as JPEG: its results cannot be compared with published ones. `weft train cifar10_resnet18` is the
+recipe for a GPU, of all photos and the full width.
 """
 
 import time
