@@ -116,6 +116,7 @@ def missing(name: str) -> tuple[str, bool] | None:
         extra = {
             "torch": "peers",
             "jax": "peers",
+            "keras.layers": "peers",
             "tokenizers": "peers",
             "transformers": "peers",
             "sklearn": "examples",

@@ -59,8 +59,11 @@ def as_array(x: Any) -> Any:
 def is_arrays(x: Any) -> bool:
     """Whether data are in arrays: one, or a structure of them."""
     if isinstance(x, (list, tuple, Mapping)):
-        return all(isinstance(item, (np.ndarray, Tensor, list, tuple, int, float)) or hasattr(item, "__array__")
-                   for item in (x.values() if isinstance(x, Mapping) else x))  # fmt: skip
+        items = list(x.values() if isinstance(x, Mapping) else x)
+        return all(
+            isinstance(next(leaves(item), 0), (int, float, np.generic)) if isinstance(item, (list, tuple))
+            else isinstance(item, (np.ndarray, Tensor, int, float)) or hasattr(item, "__array__") for item in items
+        )  # fmt: skip
     return isinstance(x, (np.ndarray, Tensor)) or (hasattr(x, "__array__") and not isinstance(x, Dataset))
 
 
@@ -100,7 +103,8 @@ class Batches:
                 raise ValueError(f"{by}: expected at least one sample, got none")
             self.structure = (x, y, weight)
             seed = int(random.default_generator.integers_array(0, 2**62)) if shuffle else 0
-            self.loader = DataLoader(ArrayDataset(*flat), batch_size or 32, shuffle, seed=seed)
+            batch_size = min(batch_size or 32, len(flat[0]))
+            self.loader = DataLoader(ArrayDataset(*flat), batch_size, shuffle, seed=seed)
             self.steps, self.samples = len(self.loader), len(flat[0])
             return
         if y is not None or sample_weight is not None:

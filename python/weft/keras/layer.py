@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from weft.autograd import Tensor, no_grad
 from weft.backends.device import host_copy
 from weft.keras import constraints, initializers, regularizers
 from weft.keras.masks import MASKS, mask_of, set_mask
-from weft.keras.registry import Configured, snake
+from weft.keras.registry import Configured, revive, snake, unique_name
 from weft.keras.symbols import Call, KerasTensor, leaves, mapped
 from weft.keras.variables import Statistic, Weight
 from weft.nn.module import Module, is_float
@@ -24,17 +23,11 @@ from weft.nn.module import Module, is_float
 class State(threading.local):
     training: bool = False
     losses: list[Any] | None = None  # where a step collects what layers add to the loss
+    scope: tuple[str, ...] = ()  # names of the layers that build or run around this one, for paths of weights
 
 
 state = State()
-counts: Counter[str] = Counter()
 OLD_SHAPES = ("input_shape", "batch_input_shape", "input_dim", "batch_shape")
-
-
-def unique_name(kind: str) -> str:
-    """A name where none was given: "dense", "dense_1" and so on."""
-    counts[kind] += 1
-    return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
 
 
 class Layer(Configured, Module):
@@ -71,7 +64,7 @@ class Layer(Configured, Module):
         self.name = unique_name(snake(type(self).__name__)) if name is None else name
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.dtype, self.autocast = checked_dtype(dtype), autocast
-        self.built = False
+        self.built = self._ran = False
         self._trainable = bool(trainable)
         self._first_shape = shape
         self._own: tuple[Any, ...] = ()
@@ -93,9 +86,10 @@ class Layer(Configured, Module):
     @classmethod
     def from_config(cls, config: Any) -> Any:
         """What `get_config` was taken of, made anew; weights are drawn anew."""
-        from weft.keras.registry import revive
-
-        return cls(**{key: revive(value) for key, value in config.items()})
+        known = {*inspect.signature(cls.__init__).parameters, "name", "trainable", "dtype", "activity_regularizer"}
+        # what Keras has besides, and is off
+        given = {key: value for key, value in config.items() if key in known or value not in (None, False)}
+        return cls(**{key: revive(value) for key, value in given.items()})
 
     # ---- what a subclass writes
 
@@ -139,7 +133,7 @@ class Layer(Configured, Module):
             raise ValueError(f"{self.name}: expected an initializer that gives {shape}, got {values.shape}")
         variable = Weight(values) if trainable else Statistic(values)
         name = name or "variable" + (f"_{len(self._own)}" if self._own else "")
-        variable.named(name, f"{self.name}/{name}")
+        variable.named(name, "/".join((*state.scope, self.name, name)))
         variable.regularizer, variable.constraint = regularizers.get(regularizer), constraints.get(constraint)
         if trainable and not self._trainable:
             variable.requires_grad = False
@@ -250,7 +244,9 @@ class Layer(Configured, Module):
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`call` with `training`, and masks where there are any."""
         takes = self.takes()
-        before, given = state.training, kwargs.get("training")
+        before, given, scope = state.training, kwargs.get("training"), state.scope
+        if not self._ran:  # what is in it may be built now
+            state.scope = (*scope, self.name)
         if given is not None:
             state.training = bool(given)
         if "training" in takes:
@@ -262,8 +258,9 @@ class Layer(Configured, Module):
             kwargs["mask"] = mask
         try:
             out = self.call(*args, **kwargs)
+            self._ran = True
         finally:
-            state.training = before
+            state.training, state.scope = before, scope
         if kwargs.get("mask") is not None:
             mask = kwargs["mask"]
         if mask is not None or type(self).compute_mask is not Layer.compute_mask:
@@ -306,7 +303,18 @@ class Layer(Configured, Module):
             self.build(*shapes[:1])
         self.finish_build()
 
+    def build_child(self, layer: Any, *shapes: Any) -> None:
+        """Build a layer that is part of this one."""
+        scope, state.scope = state.scope, (*state.scope, self.name)
+        try:
+            if not layer.built:
+                layer.build(*shapes)
+                layer.finish_build()
+        finally:
+            state.scope = scope
+
     def finish_build(self) -> None:
+        """Note that the weights are made."""
         self.built = True
         held = {id(value) for value in self.__dict__.values()}
         for i, weight in enumerate(self._own):  # one that is in no attribute is found under its name

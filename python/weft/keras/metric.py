@@ -8,7 +8,7 @@ import numpy as np
 
 from weft.autograd import Tensor
 from weft.backends.device import on_host
-from weft.keras.registry import Configured, snake
+from weft.keras.registry import Configured, snake, unique_name
 
 Array = np.ndarray[Any, Any]
 
@@ -34,7 +34,7 @@ class Metric(Configured):
     """
 
     def __init__(self, dtype: Any = None, name: str | None = None):
-        self.name, self.dtype = name or snake(type(self).__name__), dtype
+        self.name, self.dtype = name or unique_name(snake(type(self).__name__)), dtype
         self.reset_state()
 
     def reset_state(self) -> None:

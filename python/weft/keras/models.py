@@ -8,7 +8,7 @@ from typing import Any
 
 from weft.keras import registry
 from weft.keras.graph import Graph
-from weft.keras.layer import Layer, dtype_policy, mapped_shapes
+from weft.keras.layer import Layer, dtype_policy, mapped_shapes, state
 from weft.keras.layers.core import Input, InputLayer
 from weft.keras.summary import summary
 from weft.keras.symbols import KerasTensor, leaves, mapped
@@ -287,9 +287,13 @@ class Sequential(Model):
     def connect(self) -> None:
         """The graph of all layers; calls that are there already stay."""
         first = x = self.start._calls[0].outputs[0] if self.start._calls else self.start.symbol()
-        for layer in self.chain:
-            known = next((c for c in layer._calls if c.args and c.args[0] is x), None)
-            x = known.structure if known is not None else layer(x)
+        scope, state.scope = state.scope, (*state.scope, self.name)
+        try:
+            for layer in self.chain:
+                known = next((c for c in layer._calls if c.args and c.args[0] is x), None)
+                x = known.structure if known is not None else layer(x)
+        finally:
+            state.scope = scope
         if not isinstance(x, KerasTensor):
             raise ValueError(f"{self.name}: expected layers of one output, got several of {self.chain[-1].name!r}")
         self.graph, self.built = Graph(first, x), True

@@ -12,6 +12,7 @@ import difflib
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ import numpy as np
 
 TABLES: dict[str, Table] = {}
 CUSTOM: dict[str, Any] = {}
+MODELS = {"Functional": ("keras.src.models.functional", "Functional")}
 
 
 class Configured:
@@ -98,6 +100,15 @@ def snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+counts: Counter[str] = Counter()
+
+
+def unique_name(kind: str) -> str:
+    """A name where none was given: "dense", "dense_1" and so on."""
+    counts[kind] += 1
+    return kind if counts[kind] == 1 else f"{kind}_{counts[kind] - 1}"
+
+
 # ---- the user's own
 
 
@@ -158,9 +169,9 @@ def serialize(value: Any) -> Any:
     if isinstance(value, Configured):
         kind = type(value)
         module = next((t.module for t in TABLES.values() if kind in t.entries.values()), None)
-        if kind.__module__ == "weft.keras.models":
-            module = "keras"
         registered = getattr(kind, "registered_name", None)
+        if kind.__module__ == "weft.keras.models":  # Keras's own words for these
+            module, registered = MODELS.get(kind.__name__, ("keras", None))
         config = value.get_config()
         return {"module": module, "class_name": kind.__name__, "config": config, "registered_name": registered}
     if callable(value):

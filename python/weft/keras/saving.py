@@ -5,6 +5,7 @@ Nothing is pickled, and nothing in a file names code: classes come from closed t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,19 +37,29 @@ def checked_path(filepath: Any, by: str) -> Path:
 
 
 def paths_of(model: Any) -> dict[str, Any]:
-    """Weights by their place in the model, unique: "dense/kernel", "bidirectional/forward_lstm/lstm_cell/kernel"."""
-    names: dict[int, str] = {}
-    for place, module in model.named_modules():
-        for weight in getattr(module, "_own", ()):
-            names.setdefault(id(weight), "/".join([*(place.split(".") if place else ()), weight.name]))
+    """Weights by their place in the model, unique: "dense/kernel", "bidirectional/forward_lstm/lstm_cell/kernel".
+
+    Layers with names that were made up are counted anew in each model: "dense" and "dense_1", whatever their numbers.
+    """
     found: dict[str, Any] = {}
-    for weight in model.weights:
-        name = plain = names.get(id(weight), weight.path)
-        count = 0
-        while name in found:
-            count += 1
-            name = f"{plain}_{count}"
-        found[name] = weight
+    seen: set[int] = set()
+
+    def place(name: str, taken: Any) -> str:
+        return next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2))) if n not in taken)
+
+    def walk(layer: Any, prefix: str) -> None:
+        for weight in layer._own:
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                found[place(prefix + weight.name, found)] = weight
+        names: set[str] = set()
+        for child in layer.layers if hasattr(layer, "layers") else layer.sublayers():
+            made_up = rf"((?:forward_|backward_)?{registry.snake(type(child).__name__)})_\d+"
+            match = re.fullmatch(made_up, child.name)
+            names.add(name := place(match[1] if match else child.name, names))
+            walk(child, f"{prefix}{name}/")
+
+    walk(model, "")
     return found
 
 

@@ -10,8 +10,8 @@ from weft import random
 from weft.autograd import Tensor
 from weft.backends.device import on_host
 from weft.keras.batches import PyDataset
-from weft.keras.layer import counts
 from weft.keras.registry import (
+    counts,
     custom_object_scope,
     deserialize,
     register_keras_serializable,

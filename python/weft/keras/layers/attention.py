@@ -59,8 +59,7 @@ class MultiHeadAttention(Layer):
         def projection(name: str, size: int, shape: Any) -> Any:
             layer = EinsumDense("abc,cde->abde", (None, heads, size), bias_axes="de" if self.use_bias else None,
                                 name=name, dtype=self.dtype, **self.parts)  # fmt: skip
-            layer.build(shape)
-            layer.finish_build()
+            self.build_child(layer, shape)
             return layer
 
         self.query_dense = projection("query", self.key_dim, query_shape)
@@ -70,8 +69,7 @@ class MultiHeadAttention(Layer):
         D = D[-1] if isinstance(D, (list, tuple)) else D
         self.output_dense = EinsumDense("abcd,cde->abe", (None, D), bias_axes="e" if self.use_bias else None,
                                         name="attention_output", dtype=self.dtype, **self.parts)  # fmt: skip
-        self.output_dense.build((*query_shape[:2], heads, self.value_dim))
-        self.output_dense.finish_build()
+        self.build_child(self.output_dense, (*query_shape[:2], heads, self.value_dim))
         self.built = True
 
     def call(

@@ -256,9 +256,7 @@ class StackedRNNCells(Layer):
 
     def build(self, input_shape: Any) -> None:
         for cell in self.cells:
-            if not cell.built:
-                cell.build(input_shape)
-                cell.finish_build()
+            self.build_child(cell, input_shape)
             input_shape = (input_shape[0], cell.output_size)
         self.built = True
 

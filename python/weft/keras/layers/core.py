@@ -422,9 +422,7 @@ class Wrapper(Layer):
         self.layer = layer
 
     def build(self, input_shape: Any = None) -> None:
-        if not self.layer.built:
-            self.layer.build(input_shape)
-            self.layer.finish_build()
+        self.build_child(self.layer, input_shape)
         self.built = True
 
 

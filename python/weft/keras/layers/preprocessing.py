@@ -50,6 +50,8 @@ class Resizing(Layer):
 
     def __init__(self, height: int, width: int, interpolation: str = "bilinear", crop_to_aspect_ratio: bool = False,
                  antialias: bool = False, data_format: Any = None, **kwargs: Any):  # fmt: skip
+        if kwargs.pop("fill_mode", "constant") != "constant" or kwargs.pop("fill_value", 0.0) != 0.0:
+            raise ValueError("Resizing: expected fill_mode constant and fill_value 0; nothing is padded")
         super().__init__(**kwargs)
         if interpolation not in ("bilinear", "nearest", "bicubic"):
             raise ValueError(f"Resizing: expected bilinear, nearest or bicubic, got {interpolation!r}")

@@ -50,9 +50,7 @@ class RNN(Layer):
     def build(self, input_shape: Any, initial_state_shape: Any = None) -> None:
         if len(input_shape) != 3 or input_shape[-1] is None:
             raise ValueError(f"{type(self).__name__} {self.name!r}: expected input (N, T, features), got {input_shape}")
-        if not self.cell.built:
-            self.cell.build((input_shape[0], input_shape[2]))
-            self.cell.finish_build()
+        self.build_child(self.cell, (input_shape[0], input_shape[2]))
         self.built = True
 
     def reset_state(self) -> None:
@@ -280,8 +278,7 @@ class Bidirectional(Wrapper):
 
     def build(self, input_shape: Any = None, initial_state_shape: Any = None) -> None:
         for layer in (self.forward_layer, self.backward_layer):
-            layer.build(input_shape)
-            layer.finish_build()
+            self.build_child(layer, input_shape)
         self.built = True
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None) -> Any:
