@@ -1,10 +1,9 @@
-"""Where is which digit: a detector with no anchor boxes finds the digits on a canvas and draws boxes around them.
+"""Where is which digit: a detector with no anchor boxes draws boxes around the digits on a canvas.
 
 Each of 16 x 16 cells says for every class how much it looks like the middle of such a digit, and how far off the sides
-of its box are (after CenterNet, arXiv:1904.07850, and FCOS, arXiv:1904.01355).
-Of boxes that overlap, non-maximum suppression
-keeps the best. Scored by mAP50: the area under the precision-recall curve of each class, over all test canvases, where
-a box counts as found if it overlaps by half (intersection over union).
+of its box are (after CenterNet, arXiv:1904.07850, and FCOS, arXiv:1904.01355). Of boxes that overlap, non-maximum
+suppression keeps the best. Scored by mAP50: the area under the precision-recall curve of each class, over all test
+canvases, where a box counts as found if it overlaps the true one by half (intersection over union).
 """
 
 import numpy as np
