@@ -108,7 +108,7 @@ def missing(name: str) -> tuple[str, bool] | None:
 
         engine = name.removeprefix("npm/")
         if not runtime.is_here(engine):
-            return f"{runtime.PACKAGES[engine].source.path} was not fetched (tools/browser.sh)", True
+            return f"{runtime.PACKAGES[engine][0].source.path} was not fetched (tools/browser.sh)", True
     elif name.startswith("data/"):
         if not (DATA / name.removeprefix("data/")).exists():
             return f"no {name.removeprefix('data/')} in {DATA} (set WEFT_DATA)", False

@@ -34,10 +34,8 @@ def evaluate(asked: list[Asked]) -> list[dict[str, Any]]:
             "topology": model["modelTopology"], "specs": group["weights"], "weights": base64.b64encode(data).decode(),
             "input": {"data": base64.b64encode(x).decode(), "shape": x.shape, "dtype": str(x.dtype)},
         })  # fmt: skip
-    (library,) = runtime.folder_of("tfjs").iterdir()
-    done = subprocess.run(
-        ["node", SCRIPT, library], input=json.dumps(texts), capture_output=True, text=True, timeout=300
-    )
+    command = ["node", SCRIPT, runtime.folder_of("tfjs") / "tf.es2017.min.js"]
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)

@@ -24,7 +24,7 @@ def packed(tmp_path, monkeypatch, content=b"library", member="package/dist/tf.js
     data, asked = buffer.getvalue(), []
     source = download.Source("https://npm.invalid/tf.tgz", "npm/tf.tgz", len(data), hashlib.sha256(data).hexdigest())
     file = runtime.File("package/dist/tf.js", 7, hashlib.sha256(b"library").hexdigest())
-    monkeypatch.setitem(runtime.PACKAGES, "tfjs", runtime.Package(source, "MIT", (file,)))
+    monkeypatch.setitem(runtime.PACKAGES, "tfjs", (runtime.Package(source, "MIT", (file,)),))
     monkeypatch.setattr(download, "open_https", lambda url: asked.append(url) or io.BytesIO(data))
     return asked
 

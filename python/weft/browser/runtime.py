@@ -39,37 +39,57 @@ class Package(NamedTuple):
 
 
 PACKAGES = {
-    "tfjs": Package(
-        Source(NPM + "@tensorflow/tfjs/-/tfjs-4.22.0.tgz", "npm/tfjs-4.22.0.tgz", 30_566_337,
-               "56505c191e24116787477b3bb5bb1cc0cf1c2bdce8112b9c402a8a2d31cf2f00"),
-        "Apache-2.0",
-        (File("package/dist/tf.es2017.min.js", 1_105_894,
-              "a1f9e32fd9b373cf394905050cf0c8c66238b34925846c065db00d2a34d1c040"),),
+    "tfjs": (
+        Package(
+            Source(NPM + "@tensorflow/tfjs/-/tfjs-4.22.0.tgz", "npm/tfjs-4.22.0.tgz", 30_566_337,
+                   "56505c191e24116787477b3bb5bb1cc0cf1c2bdce8112b9c402a8a2d31cf2f00"),
+            "Apache-2.0",
+            (File("package/dist/tf.es2017.min.js", 1_105_894,
+                  "a1f9e32fd9b373cf394905050cf0c8c66238b34925846c065db00d2a34d1c040"),),
+        ),
+        Package(
+            Source(NPM + "@tensorflow/tfjs-backend-wasm/-/tfjs-backend-wasm-4.22.0.tgz",
+                   "npm/tfjs-backend-wasm-4.22.0.tgz", 2_460_748,
+                   "5cd6f5e18657c12fb94f4ec3dcef485c8c1a9ca39f3ef1d261c1cb13c1a231c3"),
+            "Apache-2.0",
+            (File("package/dist/tf-backend-wasm.es2017.min.js", 144_402,
+                  "bdd8c3c1fb0b37601bc2a122efa20b8d78e2936d104b03a44591be4188c63f65"),
+             File("package/dist/tfjs-backend-wasm-simd.wasm", 424_594,
+                  "77ebb28a6d34f371dbbf2086b7f2de8994acd8ea5a3cf1fa24d2c26c840cac7b"),
+             File("package/dist/tfjs-backend-wasm.wasm", 311_123,
+                  "70a5d516060464e5269f01c74bac1772d6b8ab6cb612acf16b5cdaf61f78d892")),
+        ),
     ),
-    "onnx": Package(
-        Source(NPM + "onnxruntime-web/-/onnxruntime-web-1.30.0.tgz", "npm/onnxruntime-web-1.30.0.tgz", 33_106_585,
-               "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"),
-        "MIT",
-        (File("package/dist/ort.wasm.min.mjs", 50_126,
-              "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b"),
-         File("package/dist/ort-wasm-simd-threaded.mjs", 24_381,
-              "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b"),
-         File("package/dist/ort-wasm-simd-threaded.wasm", 14_239_897,
-              "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2")),
+    "onnx": (
+        Package(
+            Source(NPM + "onnxruntime-web/-/onnxruntime-web-1.30.0.tgz", "npm/onnxruntime-web-1.30.0.tgz", 33_106_585,
+                   "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"),
+            "MIT",
+            (File("package/dist/ort.wasm.min.mjs", 50_126,
+                  "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b"),
+             File("package/dist/ort-wasm-simd-threaded.mjs", 24_381,
+                  "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b"),
+             File("package/dist/ort-wasm-simd-threaded.wasm", 14_239_897,
+                  "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2")),
+        ),
     ),
 }  # fmt: skip
 
 
 def folder_of(engine: str, cache: Path | None = None) -> Path:
-    """Where the files of an engine, tfjs or onnx, are once they are here."""
-    source = PACKAGES[engine].source
+    """Where the files of an engine, tfjs or onnx, are once they are here: named after its first package."""
+    source = PACKAGES[engine][0].source
     return (cache or cache_folder()) / source.path.removesuffix(".tgz")
 
 
 def is_here(engine: str, cache: Path | None = None) -> bool:
     """Whether every file of the engine is in the cache folder, and is the pinned one."""
     folder = folder_of(engine, cache)
-    return all(right(folder / file.name, file) for file in PACKAGES[engine].files)
+    return all(complete(folder, package) for package in PACKAGES[engine])
+
+
+def complete(folder: Path, package: Package) -> bool:
+    return all(right(folder / file.name, file) for file in package.files)
 
 
 def right(path: Path, file: File) -> bool:
@@ -81,11 +101,13 @@ def get(engine: str, cache: Path | None = None, *, progress: bool = True) -> Pat
 
     DownloadError if npm does not answer or sends another file than the pinned one; nothing is kept then.
 
-    >>> sorted(file.name for file in weft.browser.runtime.get("tfjs").iterdir())            # doctest: +SKIP
-    ['tf.es2017.min.js']
+    >>> weft.browser.runtime.get("tfjs").name                                               # doctest: +SKIP
+    'tfjs-4.22.0'
     """
-    folder, package = folder_of(engine, cache), PACKAGES[engine]
-    if not is_here(engine, cache):
+    folder = folder_of(engine, cache)
+    for package in PACKAGES[engine]:
+        if complete(folder, package):
+            continue
         tarball = folder.with_name(Path(package.source.path).name)
         if not (tarball.is_file() and digest(tarball) == package.source.sha256):
             fetch(package.source, tarball, progress)

@@ -19,13 +19,12 @@ from weft.browser.site import Site
 
 HOST = "127.0.0.1"
 POLICY = (
-    "default-src 'none'; script-src 'self'{wasm}; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 }  # fmt: skip
 MAX_BODY = 64 << 20
 
@@ -46,7 +45,6 @@ class Server(ThreadingHTTPServer):
         self.writing = threading.Lock()
         kind, page = self.files["/"]
         self.files["/"] = kind, page.replace(b"{token}", self.token.encode())
-        self.policy = POLICY.format(wasm=" 'wasm-unsafe-eval'" if site.engine == "onnx" else "")
         super().__init__((HOST, port), Handler)
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
 
@@ -110,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, status: HTTPStatus, kind: str, content: bytes, body: bool = True) -> None:
         self.send_response(status)
-        for name, value in {**HEADERS, "Content-Security-Policy": self.server.policy, "Content-Type": kind,
+        for name, value in {**HEADERS, "Content-Security-Policy": POLICY, "Content-Type": kind,
                             "Content-Length": str(len(content))}.items():  # fmt: skip
             self.send_header(name, value)
         self.end_headers()

@@ -1,21 +1,28 @@
 // The exported layers model, run and taught by TensorFlow.js.
 
-function library() {
+function script(path) {
   return new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = "/lib/tf.es2017.min.js";
-    script.onload = () => resolve(window.tf);
-    script.onerror = () => reject(new Error("TensorFlow.js did not load"));
-    document.head.append(script);
+    const element = document.createElement("script");
+    element.src = path;
+    element.onload = resolve;
+    element.onerror = () => reject(new Error(`${path} did not load`));
+    document.head.append(element);
   });
 }
 
-// The backends that there are: the graphics card only where it computes in whole float32.
+async function library() {
+  await script("/lib/tf.es2017.min.js");
+  await script("/lib/tf-backend-wasm.es2017.min.js");
+  window.tf.wasm.setWasmPaths("/lib/");
+  return window.tf;
+}
+
+// The backends that there are: the graphics card only where it computes in whole float32, plain JavaScript last.
 async function* backends(tf) {
-  if (await tf.setBackend("webgl").catch(() => false)) {
-    if (tf.env().getBool("WEBGL_RENDER_FLOAT32_CAPABLE")) yield "webgl";
-  }
-  yield "cpu";
+  const has = (name) => tf.setBackend(name).catch(() => false);
+  if ((await has("webgl")) && tf.env().getBool("WEBGL_RENDER_FLOAT32_CAPABLE")) yield "webgl";
+  if (await has("wasm")) yield "wasm";
+  else yield "cpu";
 }
 
 // agrees: what checks a backend's answers against Python's. The fastest one that agrees is taken.
@@ -65,6 +72,9 @@ function teacher(tf, model, size, classes) {
       x: features(part.pixels, part.labels.length),
       y: tf.tidy(() => tf.oneHot(tf.tensor1d(part.labels, "int32"), classes).toFloat()),
     }));
+    // Gradients are complete in plain JavaScript alone, and one layer is little work.
+    const backend = tf.getBackend();
+    await tf.setBackend("cpu");
     const [kernel, bias] = last.getWeights();
     const w = tf.variable(kernel), b = bias ? tf.variable(bias) : null;
     const adam = tf.train.adam(0.01);
@@ -77,6 +87,7 @@ function teacher(tf, model, size, classes) {
       loss.dispose();
       await tf.nextFrame();
     }
+    await tf.setBackend(backend);
     last.setWeights(b ? [w, b] : [w]);
     for (const { x, y } of parts) tf.dispose([x, y]);
     tf.dispose(b ? [w, b] : [w]);
