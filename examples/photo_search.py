@@ -82,7 +82,7 @@ def pairs(labels: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def run(example: Example) -> None:
     samples, test, classes, _ = fashion_mnist(example.data)
     images, labels = samples.arrays
-    n, tested, epochs = example.choose(short=(3_000, 2_000, 1), default=(60_000, 10_000, 1), full=(60_000, 10_000, 3))
+    n, tested, epochs = example.choose(short=(3_000, 2_000, 1), default=(60_000, 10_000, 1))
     photos, kinds = (array[:tested] for array in test.arrays)
     unseen = labels[:n] < 8  # what the second net learns from
     places, same = pairs(kinds, np.arange(tested))
