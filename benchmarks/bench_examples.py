@@ -24,6 +24,7 @@ from weft.recipes.example import FORMS, Figure, shown, unit_after
 
 LIBRARIES = ("numpy", "scikit-learn", "matplotlib", "pillow")
 KEPT = harness.RESULTS / "examples.json"
+PICTURES = Path("runs/gallery")
 
 
 def main() -> int:
@@ -32,8 +33,9 @@ def main() -> int:
     form = parser.add_mutually_exclusive_group()
     for name in FORMS:
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, default="default")
-    parser.add_argument("--out", type=Path, default=Path("runs/examples"), help="of pictures (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="of pictures (default: runs/gallery/FORM)")
     args = parser.parse_args()
+    out = args.out or PICTURES / args.form
     known = {path.stem: path for path in sorted(folder().glob("*.py")) if is_example(path)}
     unknown = [name for name in args.names if name not in known]
     if unknown:
@@ -43,7 +45,7 @@ def main() -> int:
     facts["libraries"] = {name: metadata.version(name) for name in LIBRARIES}
     rows: dict[str, Any] = {row["example"]: row for row in earlier(args.form) if row["example"] in known}
     for name in sorted(args.names or known, key=lambda name: (course.row_of(name) or 99, name)):
-        rows[name] = performed(name, known[name], args.form, args.out) | {"commit": facts.get("commit")}
+        rows[name] = performed(name, known[name], args.form, out) | {"commit": facts.get("commit")}
         print(line(rows[name]), flush=True)
         ordered = sorted(rows.values(), key=lambda row: (row["row"] or 99, row["example"]))
         save(args.form, facts, ordered)

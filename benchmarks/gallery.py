@@ -2,8 +2,8 @@
 
     python benchmarks/bench_examples.py && python benchmarks/gallery.py       # or: make gallery
 
-Reads benchmarks/results/examples.json (the default form) and the pictures of runs/examples. An example without a new
-picture keeps the one in docs/images/gallery.
+Reads benchmarks/results/examples.json and the pictures of runs/gallery: of each example its default form, or its short
+one where only that was run. An example without a new picture keeps the one in docs/images/gallery.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import course
 from bench_examples import KEPT, said
+from bench_examples import PICTURES as DRAWN
 
 from weft.cli.example import folder, is_example, title
 
@@ -29,22 +30,25 @@ FIGURES = 4  # so many are told of each example
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path, default=Path("runs/examples"), help="default: %(default)s")
+    parser.add_argument("--pictures", type=Path, default=DRAWN, help="default: %(default)s")
     args = parser.parse_args()
-    found = json.loads(KEPT.read_text())["forms"]["default"]
+    forms = {form: kept for form, kept in json.loads(KEPT.read_text())["forms"].items() if form in ("default", "short")}
     files = {path.stem: path for path in sorted(folder().glob("*.py")) if is_example(path)}
-    rows = {row["example"]: row for row in found["rows"] if row["example"] in files}
+    rows = {row["example"]: row | {"form": form} for form in sorted(forms, reverse=True) for row in forms[form]["rows"]
+            if row["example"] in files}  # fmt: skip
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, row in rows.items():
-        if row["pictures"] and (args.pictures / name / row["pictures"][0]).is_file():
-            shrink(args.pictures / name / row["pictures"][0], PICTURES / f"{name}.png")
+        drawn = args.pictures / row["form"] / name
+        if row["pictures"] and (drawn / row["pictures"][0]).is_file():
+            shrink(drawn / row["pictures"][0], PICTURES / f"{name}.png")
     for path in PICTURES.glob("*.png"):
         if path.stem not in rows:
             path.unlink()
     size = sum(path.stat().st_size for path in PICTURES.glob("*.png"))
     if size > ALL:
         raise ValueError(f"gallery: expected pictures of at most {ALL:,} bytes, got {size:,}")
-    PAGE.write_text(page(rows, files, found["machine"]))
+    machine = (forms.get("default") or forms["short"])["machine"]
+    PAGE.write_text(page(rows, files, machine))
     absent = [name for name in files if name not in rows]
     print(f"{PAGE.relative_to(ROOT)}: {len(rows)} examples, {size:,} bytes of pictures"
           + (f"; not run yet: {', '.join(absent)}" if absent else ""))  # fmt: skip
@@ -102,10 +106,11 @@ def entry(name: str, row: dict[str, Any], about: str) -> list[str]:
     ]
     if (PICTURES / f"{name}.png").exists():
         lines += [f"![{name}](images/gallery/{name}.png)", ""]
+    command = f"weft example {name}" + (" --short" if row["form"] == "short" else "")
     if "failed" in row:
-        return [*lines, f"`weft example {name}` did not run here: {row['failed']}"]
+        return [*lines, f"`{command}` did not run here: {row['failed']}"]
     figures = list(row["figures"].items())
-    lines += [f"`weft example {name}`, {row['seconds']:.0f} s, {row['cpu_seconds']:.0f} s of CPU:", ""]
+    lines += [f"`{command}`, {row['seconds']:.0f} s, {row['cpu_seconds']:.0f} s of CPU:", ""]
     lines += [f"- {said(key, figure)}" for key, figure in figures[:FIGURES]]
     return lines + ([f"- {len(figures) - FIGURES} more figures"] if len(figures) > FIGURES else [])
 

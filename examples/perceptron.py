@@ -61,7 +61,7 @@ def draw(axis, model: nn.Module, targets: weft.Tensor, title: str) -> None:
     ticks = np.linspace(-0.5, 1.5, 101, dtype=np.float32)
     plane = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     score = model(weft.asarray(plane)).numpy().reshape(101, 101)
-    axis.contourf(ticks, ticks, score > 0, levels=[-0.5, 0.5, 1.5], colors=["#f4f4f4", "#c6dbef"])
+    axis.contourf(ticks, ticks, np.clip(score, -1, 1), levels=[-2, 0, 2], colors=["#f4f4f4", "#c6dbef"])
     for value, colour, label in ((1, "#2166ac", "1"), (0, "#d95f0e", "0")):
         points = INPUTS.numpy()[targets.numpy()[:, 0] == value]
         axis.plot(*points.T, "o", color=colour, markersize=9, label=label)

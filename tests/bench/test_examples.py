@@ -64,12 +64,18 @@ def command(monkeypatch, module, *words):
 
 
 @needs("matplotlib", "PIL")
-def test_it_runs_all_keeps_all_and_the_gallery_shows_it(three, monkeypatch, capsys):
+def test_it_runs_them_keeps_all_and_the_gallery_shows_it(three, monkeypatch, capsys):
     folder, kept = three
-    assert command(monkeypatch, bench_examples, "--out", folder / "runs") == 1
+    monkeypatch.setattr(bench_examples, "PICTURES", folder / "runs")
+    assert command(monkeypatch, bench_examples, "--short", "stray", "neuron") == 1
+    assert command(monkeypatch, bench_examples, "neuron") == 0
+    capsys.readouterr()
+    assert command(monkeypatch, bench_examples, "deep", "stray") == 1
     said = capsys.readouterr().out
     assert "1 of 3 hold; not: deep, stray" in said and "value: 2% (>= 3: FALLS SHORT); chance 0.5" in said
-    rows = {row["example"]: row for row in json.loads(kept.read_text())["forms"]["default"]["rows"]}
+    forms = json.loads(kept.read_text())["forms"]
+    assert [row["example"] for row in forms["short"]["rows"]] == ["neuron", "stray"]
+    rows = {row["example"]: row for row in forms["default"]["rows"]}  # those of both runs
     assert [rows[name]["held"] for name in ("neuron", "deep", "stray")] == [True, False, False]
     assert rows["neuron"]["row"] == 1 and rows["stray"]["row"] is None
     assert rows["neuron"]["figures"]["value"]["value"] == 2 and rows["stray"]["failed"]
@@ -79,17 +85,12 @@ def test_it_runs_all_keeps_all_and_the_gallery_shows_it(three, monkeypatch, caps
     assert "| 1 | a neuron by hand equals `nn.Linear` and its activation | [neuron](#neuron) |" in page
     assert "- value: 2% (>= 1); chance 0.5" in page and "`weft example stray` did not run here" in page
     assert (folder / "images" / "gallery" / "neuron.png").read_bytes().startswith(b"\x89PNG")
-
-
-@needs("matplotlib", "PIL")
-def test_one_that_is_run_again_leaves_the_rows_of_the_others_and_of_other_forms(three, monkeypatch):
-    folder, kept = three
-    assert command(monkeypatch, bench_examples, "--short", "neuron", "--out", folder / "runs") == 0
-    assert command(monkeypatch, bench_examples, "neuron", "--out", folder / "runs") == 0
-    assert command(monkeypatch, bench_examples, "deep", "--out", folder / "runs") == 1
     forms = json.loads(kept.read_text())["forms"]
-    assert [row["example"] for row in forms["short"]["rows"]] == ["neuron"]
-    assert [row["example"] for row in forms["default"]["rows"]] == ["neuron", "deep"]
+    forms["default"]["rows"] = []
+    kept.write_text(json.dumps({"forms": forms}))
+    assert command(monkeypatch, gallery, "--pictures", folder / "runs") == 0
+    page = (folder / "gallery.md").read_text()
+    assert "`weft example neuron --short`" in page and "deep" not in page.partition("### ")[2]
 
 
 @needs("PIL")

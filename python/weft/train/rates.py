@@ -56,7 +56,7 @@ class RateCurve(NamedTuple):
         if self.diverged_at is not None:
             axis.axvline(self.diverged_at, color="#b2182b", linestyle=":", label=f"diverges at {self.diverged_at:.2g}")
         finite = self.smoothed[np.isfinite(self.smoothed)]
-        low, top = finite.min(), min(finite.max(), 3 * finite[0])
+        low, top = finite.min(), min(finite.max(), 1.6 * finite[0])
         axis.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - 0.1 * (top - low), top))
         axis.legend(frameon=False, fontsize=9)
 
