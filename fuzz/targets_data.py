@@ -7,7 +7,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from weft.data import BPETokenizer, bpe, read_cifar, read_idx
+from weft.data import BPETokenizer, bpe, read_cifar, read_idx, tokenizer_json
 
 FOLDER = Path(tempfile.mkdtemp(prefix="weft-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
@@ -54,8 +54,26 @@ def merges(data: bytes) -> None:
     round_trip(said(BPETokenizer.from_folder, FOLDER), data)
 
 
+HEAD = {"model": {"type": "BPE", "merges": [["t", "h"], "th e"], "vocab": WORDS}}
+REST = {
+    "added_tokens": [{"id": 300, "content": "<a>", "special": True}, {"id": 301, "content": "<b>"}],
+    "decoder": {"type": "ByteLevel"}, "normalizer": {"type": "NFC"},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": list(tokenizer_json.CUTS)[1]}, "behavior": "Isolated"},
+        {"type": "ByteLevel", "use_regex": False}]},
+}  # fmt: skip
+
+
+def tokenizer(data: bytes) -> None:
+    """A tokenizer.json: its model, and beside it what the fuzzer writes."""
+    path = FOLDER / "tokenizer.json"
+    path.write_bytes(json.dumps(HEAD).encode()[:-1] + b", " + data + b"}" if data[:1] != b"{" else data)
+    round_trip(said(BPETokenizer.from_json, path), data)
+    path.unlink()
+
+
 def round_trip(tokenizer: BPETokenizer | None, data: bytes) -> None:
-    if tokenizer is not None:
+    if tokenizer is not None and not tokenizer.rules.normal_form and not tokenizer.rules.prefix_space:
         text = data.decode(errors="replace") + " the theth"
         if tokenizer.decode(tokenizer.encode(text)) != text:
             raise AssertionError("another text")
@@ -70,5 +88,6 @@ TARGETS = {
     "idx": (idx, idx_seeds),
     "cifar": (cifar, lambda: [bytes(3073), gzip.compress(bytes(6146), mtime=0)]),
     "vocabulary": (vocabulary, lambda: [b'"zz": 300', json.dumps(WORDS).encode(), b'"zz": -1, "y": 1e9']),
+    "tokenizer": (tokenizer, lambda: [json.dumps(REST | more).encode()[1:-1] for more in ({}, {"normalizer": None})]),
     "merges": (merges, lambda: [b"#version: 0.2\nt h\nth e\n\xc4\xa0 the\n", b"t h\r\n", b""]),
 }

@@ -20,6 +20,7 @@ def apart(*shape):
 HOST = draw(3, 4)
 CALLS = {
     "sum": lambda x: np.sum(x, 0),
+    "sum_of_dtype": lambda x: np.sum(x, axis=1, dtype=np.float64, keepdims=True),
     "mean": lambda x: np.mean(x, axis=(0, -1), keepdims=True),
     "prod": lambda x: np.prod(x, axis=1),
     "max": lambda x: np.max(x, axis=1),
@@ -159,7 +160,7 @@ REFUSED = {
     "unknown_function": lambda x: np.histogram(x),
     "unknown_ufunc": lambda x: np.cbrt(x),
     "accumulate": lambda x: np.add.accumulate(x),
-    "unknown_argument": lambda x: np.sum(x, dtype=np.float32),
+    "unknown_argument": lambda x: np.sum(x, initial=1.0),
     "casting": lambda x: np.exp(x, casting="same_kind"),
     "out": lambda x: np.add(HOST, x, out=np.zeros((3, 4))),
     "in_place": lambda x: operator_iadd(np.zeros((3, 4)), x),

@@ -141,7 +141,7 @@ def test_integers_are_refused(name):
 
 def test_parameters_are_checked():
     x = weft.Tensor(np.zeros((2, 3), np.float32))
-    with pytest.raises(ValueError, match=r"softmax: expected axis in \[-2, 2\) for shape \(2, 3\), got 2"):
+    with pytest.raises(IndexError, match="softmax: expected axes of an array of 2, got 2"):
         ops.softmax(x, axis=2)
     with pytest.raises(ValueError, match="gelu: expected approximate 'none' or 'tanh', got 'fast'"):
         ops.gelu(x, approximate="fast")

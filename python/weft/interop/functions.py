@@ -74,11 +74,21 @@ def of_same_name(function: Any) -> Any:
 # ---- reductions: (numpy's function, Weft's), with axis and keepdims
 
 for theirs, ours in (
-    (np.sum, ops.sum), (np.mean, ops.mean), (np.prod, ops.prod), (np.max, ops.max), (np.amax, ops.max),
+    (np.mean, ops.mean), (np.max, ops.max), (np.amax, ops.max),
     (np.min, ops.min), (np.amin, ops.min), (np.all, ops.all), (np.any, ops.any), (np.argmax, ops.argmax),
     (np.argmin, ops.argmin),
 ):  # fmt: skip
     implements(theirs)(lambda a, axis=None, *, keepdims=False, ours=ours: ours(a, axis=axis, keepdims=keepdims))
+
+
+@implements(np.sum)
+def sum(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    return ops.sum(a, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+@implements(np.prod)
+def prod(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    return ops.prod(a, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @implements(np.var)

@@ -14,6 +14,7 @@ from weft.backends import reference as K
 from weft.backends.array import namespace
 from weft.backends.reference.precision import narrow, wide
 from weft.ops.elementwise import relu, sigmoid, tanh  # noqa: F401
+from weft.ops.shape import normal_axes
 
 SELU_ALPHA = 1.6732632423543772848170429916717  # Klambauer et al., 2017: keeps mean 0 and variance 1
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -25,25 +26,18 @@ def floating(x: Any, name: str) -> None:
         raise TypeError(f"{name}: expected a floating Tensor, got {getattr(x, 'dtype', type(x).__name__)}")
 
 
-def normal_axis(x: Any, axis: int, name: str) -> int:
-    """`axis` counted from the front, checked."""
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"{name}: expected axis in [{-x.ndim}, {x.ndim}) for shape {x.shape}, got {axis}")
-    return axis % x.ndim
-
-
 @op
 def softmax(x: Any, *, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) along `axis`: positive numbers that sum to 1.
 
-    x (...) floating -> same shape.  ValueError for an axis that `x` lacks.
+    x (...) floating -> same shape.  IndexError for an axis that `x` lacks.
 
     >>> import weft
     >>> weft.softmax(weft.asarray([0.0, 0.0])).numpy()
     array([0.5, 0.5], dtype=float32)
     """
     floating(x, "softmax")
-    axis = normal_axis(x, axis, "softmax")
+    (axis,) = normal_axes("softmax", axis, x.ndim)
     y = K.softmax(x, axis=axis)
     return y, (lambda g: K.softmax_backward(g, y, axis=axis),)
 
@@ -52,14 +46,14 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
 def log_softmax(x: Any, *, axis: int = -1) -> Any:
     """log(softmax(x)) along `axis`, without its overflow.
 
-    x (...) floating -> same shape, all <= 0.  ValueError for an axis that `x` lacks.
+    x (...) floating -> same shape, all <= 0.  IndexError for an axis that `x` lacks.
 
     >>> import weft
     >>> weft.log_softmax(weft.asarray([0.0, 1000.0])).numpy()
     array([-1000.,     0.], dtype=float32)
     """
     floating(x, "log_softmax")
-    axis = normal_axis(x, axis, "log_softmax")
+    (axis,) = normal_axes("log_softmax", axis, x.ndim)
     y = K.log_softmax(x, axis=axis)
     return y, (lambda g: K.log_softmax_backward(g, y, axis=axis),)
 
@@ -285,7 +279,7 @@ def gated_unit(name: str, x: Any, gate: Any, axis: int, activation: str) -> Any:
             got = f"{x.dtype} {x.shape} and {gate.dtype} {gate.shape}"
             raise ValueError(f"{name}: expected x and gate of one shape and dtype, got {got}")
         return gated(x, gate, activation=activation)
-    axis = normal_axis(x, axis, name)
+    (axis,) = normal_axes(name, axis, x.ndim)
     if x.shape[axis] % 2:
         raise ValueError(f"{name}: expected an even size along axis {axis}, got shape {x.shape}")
     return gated_halves(x, axis=axis, activation=activation)

@@ -17,7 +17,7 @@ from weft.backends.array import OnDevice, device_of
 from weft.ops.complex import conj
 from weft.ops.creation import moved
 from weft.ops.elementwise import astype
-from weft.ops.shape import pad, roll
+from weft.ops.shape import normal_axes, pad, roll
 
 #: Whose scale the adjoint of a transform has: 1/n falls on the other direction.
 ADJOINT = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
@@ -31,12 +31,6 @@ def check_norm(name: str, norm: str) -> None:
 def check_on_cpu(name: str, x: Any) -> None:
     if isinstance(x.data if isinstance(x, Tensor) else x, OnDevice):
         raise TypeError(f"{name}: expected a Tensor on cpu, got one on {device_of(x)}; complex numbers live on the CPU")
-
-
-def normal_axis(name: str, axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise ValueError(f"{name}: expected an axis of {rank}, got {axis}")
-    return axis % rank
 
 
 def resized(name: str, x: Any, lengths: dict[int, int]) -> Any:
@@ -122,7 +116,7 @@ def one_axis(name: str, x: Any, n: int | None, axis: int, norm: str, to_complex:
     """x ready for a transform of n of its numbers along `axis`, which is counted from 0."""
     check_norm(name, norm)
     x = floating(name, x, to_complex)
-    axis = normal_axis(name, axis, x.ndim)
+    (axis,) = normal_axes(name, axis, x.ndim)
     return resized(name, x, {axis: x.shape[axis] if n is None else n}), axis
 
 
@@ -131,7 +125,7 @@ def fft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwar
 
     n: x is cut or filled up with zeros to this length first. norm: which direction divides by n: "backward" the
     inverse, "forward" this one, "ortho" both by sqrt(n). Real numbers become complex. Complex numbers live on the CPU:
-    TypeError for Tensors elsewhere; ValueError for another norm, an axis that is not there, n < 1.
+    TypeError for Tensors elsewhere; ValueError for another norm, n < 1; IndexError for an axis that is not there.
 
     >>> import weft
     >>> weft.fft.fft(weft.asarray([1.0, 0.0, 0.0, 0.0])).numpy()
@@ -175,7 +169,7 @@ def irfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backw
     """
     check_norm("irfft", norm)
     x = floating("irfft", x, True)
-    axis = normal_axis("irfft", axis, x.ndim)
+    (axis,) = normal_axes("irfft", axis, x.ndim)
     n = 2 * (x.shape[axis] - 1) if n is None else n
     if n < 1:
         raise ValueError(f"irfft: expected a length of at least 1 along axis {axis}, got {n}")
@@ -211,10 +205,10 @@ def several_axes(name: str, x: Any, s: Any, axes: Any) -> tuple[list[int], list[
     """The lengths and the axes, counted from 0, of a transform; -1 in s is the length that x has."""
     if axes is None:
         axes = range(x.ndim) if s is None else range(x.ndim - len(s), x.ndim)
-    found = [normal_axis(name, axis, x.ndim) for axis in axes]
+    found = list(normal_axes(name, axes, x.ndim))
     lengths = [x.shape[axis] for axis in found] if s is None else list(s)
-    if len(set(found)) != len(found) or len(lengths) != len(found) or not found:
-        raise ValueError(f"{name}: expected different axes and a length for each, got axes {tuple(axes)} and s {s}")
+    if len(lengths) != len(found) or not found:
+        raise ValueError(f"{name}: expected axes and a length for each, got axes {tuple(axes)} and s {s}")
     return [x.shape[axis] if n == -1 else n for n, axis in zip(lengths, found)], found
 
 
@@ -322,8 +316,7 @@ def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: str | None
 
 
 def shifted(name: str, x: Any, axes: Any, direction: int) -> Any:
-    axes = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    found = tuple([normal_axis(name, axis, x.ndim) for axis in axes])
+    found = normal_axes(name, range(x.ndim) if axes is None else axes, x.ndim)
     by = [direction * (x.shape[axis] // 2) for axis in found]
     return roll(x, tuple(by), axis=found) if found else x
 

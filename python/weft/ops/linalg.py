@@ -10,6 +10,7 @@ from weft.backends import array
 from weft.backends import reference as K
 from weft.backends.array import namespace, ndarray
 from weft.ops.complex import adjoint, adjoint_matrix, conj, is_complex
+from weft.ops.shape import normal_axes
 
 
 def swapped(x: Any) -> Any:
@@ -109,14 +110,6 @@ def vecdot(a: Any, b: Any, /, *, axis: int = -1) -> Tensor:
     return total if total.dtype == product.dtype else total.astype(product.dtype)
 
 
-def normal_axes(axes: Any, rank: int) -> list[int]:
-    """Axes counted from 0, each at most once."""
-    found = [axes] if isinstance(axes, int) else list(axes)
-    if not all([-rank <= i < rank for i in found]) or len({i % rank for i in found}) != len(found):
-        raise ValueError(f"tensordot: expected different axes of {rank}, got {axes}")
-    return [i % rank for i in found]
-
-
 def tensordot(a: Any, b: Any, /, *, axes: int | tuple[Any, Any] = 2) -> Tensor:
     """The sum of products over the last `axes` of a and the first of b, or over two sequences of axes, pair by pair.
 
@@ -131,7 +124,7 @@ def tensordot(a: Any, b: Any, /, *, axes: int | tuple[Any, Any] = 2) -> Tensor:
             raise ValueError(f"tensordot: expected at most {min(a.ndim, b.ndim)} axes, got {axes}")
         left, right = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
-        left, right = normal_axes(axes[0], a.ndim), normal_axes(axes[1], b.ndim)
+        left, right = (list(normal_axes("tensordot", of, x.ndim)) for of, x in zip(axes, (a, b), strict=True))
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
         raise ValueError(f"tensordot: expected equal lengths over axes {left} and {right}, got {a.shape} and {b.shape}")
     free_a = [i for i in range(a.ndim) if i not in left]
