@@ -16,24 +16,9 @@ from weft.nn import functional as F
 from weft.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from weft.random import Generator
 from weft.recipes.example import Example, main
+from weft.recipes.numerals import english
 
-ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen").split()  # fmt: skip
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 END, BEGIN, DIGITS, LONGEST = 10, 11, 12, 7  # tokens beside the digits; most digits of a number and its end
-
-
-def spoken(number: int) -> str:
-    """A number below a million in English words."""
-    if number < 20:
-        return ONES[number]
-    if number < 100:
-        return TENS[number // 10 - 2] + (f" {ONES[number % 10]}" if number % 10 else "")
-    if number < 1000:
-        return f"{ONES[number // 100]} hundred" + (f" and {spoken(number % 100)}" if number % 100 else "")
-    rest = number % 1000
-    after = f"{' and' if rest < 100 else ''} {spoken(rest)}" if rest else ""
-    return f"{spoken(number // 1000)} thousand{after}"
 
 
 def draw_numbers(rng: Generator, count: int) -> np.ndarray:
@@ -111,8 +96,8 @@ def run(example: Example) -> None:
         weft.random.seed(seed)
         rng = Generator(seed)
         numbers = draw_numbers(rng, count + 2000)
-        vocabulary = WordVocabulary(map(spoken, numbers[:count]))
-        words, targets = vocabulary.batch(map(spoken, numbers)), digits(numbers)
+        vocabulary = WordVocabulary(map(english, numbers[:count]))
+        words, targets = vocabulary.batch(map(english, numbers)), digits(numbers)
         model = Translator(len(vocabulary))
         train(model, words[:count], targets[:count], epochs, rng)
         print(f"validation: {exact(model, words[count:-1000], targets[count:-1000]):.1f} % exact")
@@ -124,7 +109,7 @@ def run(example: Example) -> None:
 def draw(example: Example, model: Translator, vocabulary: WordVocabulary) -> None:
     figure, axes = example.canvas(10, 4.6, 3)
     for axis, number in zip(axes, (407, 16_080, 305_921)):
-        text = spoken(number)
+        text = english(number)
         with weft.no_grad():
             scores, looked = (x.numpy()[0] for x in model(weft.asarray(vocabulary.batch([text]))))
         written = scores.argmax(axis=1).tolist()
