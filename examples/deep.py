@@ -68,11 +68,8 @@ def run(example: Example) -> None:
         reached = 100 * trainer.evaluate(DataLoader(validation, 256))["accuracy"]
         losses = [record["loss"] for record in trainer.records if record["event"] == "step"]
         curve.plot(range(1, len(losses) + 1), losses, color=colour, label=f"{kind}: {reached:.1f} % of validation")
-        bars = {
-            "residual": example.choose(short=80.0, default=92.0),
-            "orthogonal": example.choose(short=40.0, default=60.0),
-        }
-        bar = {"at_least": bars[kind]} if kind in bars else {"at_most": 20.0}
+        least = {"orthogonal": example.choose(short=40, default=60), "residual": example.choose(short=80, default=92)}
+        bar = {"at_least": least[kind]} if kind in least else {"at_most": 20}
         example.figure(f"{depth} hidden layers {kind}", reached, "%", **bar, beside={"chance": 10})
         if kind != "orthogonal":
             ratio = np.log10(max(norms[0], 1e-45) / norms[-1])

@@ -73,7 +73,7 @@ def class_read(maps: np.ndarray, labels: np.ndarray) -> float:
 
 
 def run(example: Example) -> None:
-    train, test, classes, _ = fashion_mnist(example.data)
+    train, test, _, _ = fashion_mnist(example.data)
     scale = lambda x, rng=None: x.astype("float32") / 255
     count, epochs = example.choose(short=2500, default=20000), example.choose(short=1, default=3)
     model = build()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 from weft.train import Between, NonFiniteError, sweep
@@ -116,16 +117,32 @@ def test_a_trial_without_figures_is_kept_too(tmp_path):
     for _ in range(2):
         (row,) = sweep(trial, {"lr": [1]}, out=tmp_path / "s")
         assert math.isnan(row["validation_loss"]) and row["error"] == "nan"
+    with pytest.raises(ValueError, match="expected 'f1' in the trials of"):
+        sweep(trial, {"lr": [1]}, out=tmp_path / "s", monitor="f1")
     (tmp_path / "s").write_text("{}\n")
     with pytest.raises(ValueError, match="expected a trial of a sweep in line 1"):
         sweep(trial, {"lr": [1]}, out=tmp_path / "s")
+
+
+def test_settings_of_numpy_are_kept_as_numbers(tmp_path):
+    for calls in (2, 0):
+        trial = Trial()
+        sweep(trial, {"lr": np.linspace(0.1, 0.2, 2), "width": np.array([4])}, out=tmp_path / "s")
+        assert len(trial.calls) == calls
+
+
+def test_a_figure_with_the_name_of_a_setting_is_refused():
+    with pytest.raises(ValueError, match=r"other names than the settings \['lr'\]"):
+        sweep(lambda lr: {"validation_loss": 1, "lr": 2}, {"lr": [1]})
 
 
 @pytest.mark.parametrize(
     "space,options,error,words",
     [({}, {}, ValueError, "lists of values"), ({"lr": []}, {}, ValueError, "none empty"),
      ({"lr": "abc"}, {}, ValueError, "lists of values"), ({"lr": Between(0, 1)}, {}, ValueError, "samples=N"),
-     ({"lr": [1]}, {"samples": 0}, ValueError, "samples >= 1"), ({"seed": [1]}, {"seeds": [1]}, ValueError, "both"),
+     ({"lr": [1]}, {"samples": 0}, ValueError, "samples >= 1"),
+     ({"lr": [1]}, {"seeds": []}, ValueError, "at least one"),
+     ({"seed": [1]}, {"seeds": [1]}, ValueError, "no setting named seed"),
      ({"lr": [1]}, {"monitor": "f1"}, KeyError, "returns a dict with 'f1'")],
 )  # fmt: skip
 def test_refusals(space, options, error, words):

@@ -106,8 +106,8 @@ def sweep(
     >>> weft.train.sweep(trial, {"lr": [0.01, 0.1, 1.0], "width": [4, 8]}).settings
     {'lr': 0.1, 'width': 8}
     """
-    if "seed" in space and seeds is not None:
-        raise ValueError("sweep: expected seeds= or a setting named seed, got both")
+    if seeds is not None and ("seed" in space or not seeds):
+        raise ValueError(f"sweep: expected seeds= of at least one, and then no setting named seed, got {seeds}")
     kept = Kept(None if out is None else Path(out))
     rows = []
     choices = choose(space, samples, seed)
@@ -117,6 +117,8 @@ def sweep(
             record = kept.find(settings | extra)
             if record is None:
                 record = kept.add(settings | extra, *attempt(trial, settings | extra, monitor))
+            elif monitor not in record["figures"]:
+                raise ValueError(f"sweep: expected {monitor!r} in the trials of {out}, got {list(record['figures'])}")
             seconds += record["seconds"]
             error = error or record["error"]
             results.append({name: math.nan if v is None else v for name, v in record["figures"].items()})
@@ -136,12 +138,16 @@ def attempt(trial: Callable[..., Mapping[str, float]], settings: Row, monitor: s
         return {monitor: math.nan}, time.perf_counter() - begun, str(error)
     if not isinstance(figures, Mapping) or monitor not in figures:
         raise KeyError(f"sweep: expected a trial that returns a dict with {monitor!r}, got {figures!r}")
+    if figures.keys() & settings.keys():
+        raise ValueError(f"sweep: expected figures with other names than the settings {list(settings)}, "
+                         f"got {list(figures)}")  # fmt: skip
     return {name: float(value) for name, value in figures.items()}, time.perf_counter() - begun, None
 
 
 def summary(results: list[Row], monitor: str) -> Row:
     """The mean of each figure over the seeds; NaN where one has none."""
-    row = {name: statistics.fmean(r.get(name, math.nan) for r in results) for name in results[0]}
+    names = dict.fromkeys(name for result in results for name in result)
+    row = {name: statistics.fmean(result.get(name, math.nan) for result in results) for name in names}
     if len(results) > 1:
         spread = [r[monitor] for r in results]
         row[f"{monitor}_std"] = statistics.stdev(spread) if all(map(math.isfinite, spread)) else math.nan
@@ -190,7 +196,7 @@ class Kept:
 
     @staticmethod
     def key(settings: Row) -> str:
-        return json.dumps(settings, sort_keys=True)
+        return json.dumps({name: as_plain(value) for name, value in settings.items()}, sort_keys=True)
 
     def find(self, settings: Row) -> Row | None:
         return self.records.get(self.key(settings)) if self.path is not None else None
@@ -199,9 +205,10 @@ class Kept:
         record = {"figures": figures, "seconds": seconds, "error": error}
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            plain = {"settings": settings, **record, "figures": {k: as_plain(v) for k, v in figures.items()}}
+            plain: Row = {key: {name: as_plain(v) for name, v in values.items()}
+                          for key, values in (("settings", settings), ("figures", figures))}  # fmt: skip
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(plain, allow_nan=False) + "\n")
+                file.write(json.dumps({**record, **plain}, allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         return record
