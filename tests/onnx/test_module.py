@@ -297,3 +297,17 @@ def test_activations_of_a_recurrent_layer_take_alpha_and_beta_in_order():
         for t in order:
             state = function(x[t] @ W[k].T + state @ R[k].T)
             np.testing.assert_allclose(y[t, k], state, rtol=1e-5, atol=1e-5)
+
+
+def test_powers_of_integers_keep_their_digits():
+    """An int64 to a power of another integer type: beyond 2**53 float64 would round."""
+    from onnx import TensorProto, helper
+
+    kinds = {"a": TensorProto.INT64, "b": TensorProto.INT32, "c": TensorProto.INT64}
+    a, b, c = (helper.make_tensor_value_info(name, kind, ["n"]) for name, kind in kinds.items())
+    graph = helper.make_graph([helper.make_node("Pow", ["a", "b"], ["c"])], "g", [a, b], [c])
+    module = weft.onnx.OnnxModule(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]))
+    bases, exponents = [3, -2, 7, 2, -3], [39, 61, 0, -1, 3]
+    wanted = [3**39, (-2) ** 61, 1, 0, -27]
+    assert module(np.array(bases[:3]), np.array(exponents[:3], np.int32)).tolist() == wanted[:3]
+    assert module(np.array(bases[3:]), np.array(exponents[3:], np.int32)).tolist() == wanted[3:]

@@ -239,10 +239,7 @@ def triu(m: Any, k: int = 0) -> Any:
 
 @implements(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    last = ops.moveaxis(a, (axis1, axis2), (-2, -1))
-    rows, columns = last.shape[-2:]
-    i = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
-    return last[..., i - min(offset, 0), i + max(offset, 0)]
+    return weft.linalg.diagonal(ops.moveaxis(a, (axis1, axis2), (-2, -1)), offset=offset)
 
 
 @implements(np.trace)

@@ -96,6 +96,8 @@ def power(a: Any, b: Any) -> Any:
         return weft.pow(a, b)
     if is_float(a):
         return weft.pow(a, b.astype(dtype))
+    if not is_float(b) and not (host(b) < 0).any():  # beyond 2**53 float64 would lose digits
+        return weft.pow(a.astype(np.int64), b.astype(np.int64)).astype(dtype)
     return weft.pow(a.astype(np.float64), b.astype(np.float64)).astype(dtype)
 
 
