@@ -11,7 +11,6 @@ from weft import keras as ours
 
 os.environ["KERAS_BACKEND"] = "numpy"
 
-NEEDED = "keras.layers"  # a submodule, as the folder of these tests has the name of the package
 TOLERANCE = 1e-5  # of the largest element, in float32
 
 

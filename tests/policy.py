@@ -63,6 +63,12 @@ def mostly_slow(cases: Iterable[Any], runs: Callable[[Any], bool]) -> list[Any]:
     return [case if runs(case) else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
 
+def installed(name: str) -> bool:
+    """Whether a module is here, without importing it; a folder of these tests that has its name is none."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
 def missing(name: str) -> tuple[str, bool] | None:
     """None if `name` is here, else (why it is not, whether a skip is allowed even in strict mode)."""
     if name == "native":
@@ -112,11 +118,11 @@ def missing(name: str) -> tuple[str, bool] | None:
     elif name.startswith("data/"):
         if not (DATA / name.removeprefix("data/")).exists():
             return f"no {name.removeprefix('data/')} in {DATA} (set WEFT_DATA)", False
-    elif importlib.util.find_spec(name) is None:
+    elif not installed(name):
         extra = {
             "torch": "peers",
             "jax": "peers",
-            "keras.layers": "peers",
+            "keras": "peers",
             "tokenizers": "peers",
             "transformers": "peers",
             "sklearn": "examples",

@@ -7,10 +7,10 @@ import inspect
 import numpy as np
 import pytest
 
-from keras_beside import NEEDED, close, compare, flat, numbers, ours, theirs
+from keras_beside import close, compare, flat, numbers, ours, theirs
 from policy import needs
 
-pytestmark = [pytest.mark.slow, needs(NEEDED)]  # the commonest layers are in test_training_beside_keras, too
+pytestmark = [pytest.mark.slow, needs("keras")]  # the commonest layers are in test_training_beside_keras, too
 SEQUENCE, IMAGE, VOLUME = (2, 7, 5), (2, 9, 8, 3), (1, 5, 6, 5, 2)
 # name -> (arguments, shape of the input)
 ROWS = {

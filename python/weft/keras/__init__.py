@@ -17,6 +17,7 @@ from typing import Any as _Any
 
 from weft.keras import (
     activations,
+    backend,
     callbacks,
     constraints,
     initializers,

@@ -74,7 +74,10 @@ class Dense(Weighted):
         if inputs.shape[-1] != self.kernel.shape[0]:
             flat = "; a Flatten layer before it is missing" if inputs.ndim > 2 else ""
             raise self.wrong_input(f"(..., {self.kernel.shape[0]})", inputs.shape, flat)
-        return self.activation(F.linear(inputs, self.kernel.mT, self.bias))
+        if inputs.ndim > 2:
+            return self.activation(F.linear(inputs, self.kernel.mT, self.bias))
+        out = inputs @ self.kernel  # whose gradient lies as the kernel does, which the optimizer need not copy
+        return self.activation(out if self.bias is None else out + self.bias)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)

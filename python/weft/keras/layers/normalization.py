@@ -8,6 +8,7 @@ import numpy as np
 
 from weft import ops
 from weft.autograd import Tensor
+from weft.backends.device import beside
 from weft.keras.layer import Layer
 from weft.keras.layers.core import Weighted
 from weft.nn import functional as F
@@ -254,7 +255,7 @@ class Normalization(Layer):
 
     def call(self, inputs: Any) -> Any:
         if self.mean is not None:
-            mean, variance = Tensor(self.mean), Tensor(self.variance)
+            mean, variance = (Tensor(beside(v, inputs)) for v in (self.mean, self.variance))
         else:
             mean, variance = (ops.reshape(w, self.shape) for w in (self.adapt_mean, self.adapt_variance))
         spread = ops.maximum(ops.sqrt(variance), 1e-7)
