@@ -68,22 +68,23 @@ def run(example: Example) -> None:
     if example.form == "short":
         test = Subset(test, range(200))
     images, labels = (np.stack(field) for field in zip(*(test[i] for i in range(len(test)))))
-    scores: dict[str, list[np.ndarray]] = {name: [] for name in NETS}
-    seconds = []
+    reached: dict[str, list[float]] = {name: [] for name in NETS}
+    scores, seconds = {}, []
     for seed in example.seeds():
         train, _ = random_split(samples, share, seed=seed, stratify=samples.arrays[1])
         for name in NETS:
             trainer, taken = learn(name, train, epochs, batch, seed, example.device)
-            scores[name].append(trainer.predict(SCALE(images), batch_size=500))  # (N, 10)
+            scores[name] = trainer.predict(SCALE(images), batch_size=500)  # (N, 10)
+            reached[name].append(100 * (scores[name].argmax(1) == labels).mean())
         seconds.append(taken)
-    reached = {name: float(np.mean([100 * (s.argmax(1) == labels).mean() for s in of])) for name, of in scores.items()}
-    beside = {name: reached[name] for name in NETS[:2]}
+        print(f"seed {seed}: " + ", ".join(f"{name} {values[-1]:.1f} %" for name, values in reached.items()))
+    *others, residual = (float(np.mean(values)) for values in reached.values())
     print(f"{source}: {count:,} photos to learn from, {len(labels):,} to test")
-    example.figure("ResNet-18, test accuracy", reached["ResNet-18"], "%",
-                   at_least=example.choose(short=12, default=40, full=55), beside=beside)  # fmt: skip
+    bar = example.choose(short=12, default=40, full=55)
+    example.figure("ResNet-18, test accuracy", residual, "%", at_least=bar, beside=dict(zip(NETS, others)))
     limit = example.choose(short=10, default=60, full=120)
     example.figure("its training on two cores", float(np.mean(seconds)), "s", at_most=limit)
-    draw(example, images, labels, {name: of[-1] for name, of in scores.items()}, classes)
+    draw(example, images, labels, scores, classes)
 
 
 def draw(example: Example, images, labels, scores, classes) -> None:
