@@ -61,7 +61,7 @@ def counted_pairs(fitted: np.ndarray, judged: np.ndarray, size: int) -> float:
 
 
 def known_and_new(texts: list[str], words: set[str]) -> tuple[float, float]:
-    """The share of whole words that the play has, and of runs of four words that came only once, in %."""
+    """The share of whole words that the play has, and of runs of four words that differ from all others, in %."""
     written = [text.lower().split()[1:-1] for text in texts]
     flat = [word.strip(".,:;!?-'") for line in written for word in line]
     runs = [tuple(line[i : i + 4]) for line in written for i in range(len(line) - 3)]
@@ -125,8 +125,9 @@ def draw(example: Example, model: nn.Module, vocabulary: CharVocabulary, found: 
     left.set(title='next character after "I wi": probability (%)', xlabel="character")
     for name, (known, new) in found.items():
         right.plot(new, known, "o", color="#2166ac")
-        right.annotate(name, (new, known), xytext=(5, 4), textcoords="offset points", fontsize=8)
-    right.set(xlabel="runs of four words that came only once (%)", ylabel="words that the play has (%)")
+        below = name.startswith("top-p")  # beside top-k, as a rule
+        right.annotate(name, (new, known), xytext=(-5, -4 * below), textcoords="offset points", fontsize=8, ha="right")
+    right.set(xlabel="runs of four words that differ (%)", ylabel="words that the play has (%)")
     right.margins(0.2)
     example.picture(figure)
 
