@@ -94,6 +94,13 @@ def test_groups_keep_the_ratio_of_their_rates():
     np.testing.assert_allclose(curve.rates[1:] / curve.rates[:-1], (0.1 / 1e-6) ** (1 / 19))
 
 
+@pytest.mark.parametrize("stop,seen", [(4.0, 11), (4.9, 11), (5.1, 20)])
+def test_the_climb_ends_where_the_loss_passes_so_many_times_its_lowest(stop, seen):
+    heights = iter([1.0] * 10 + [5.0] * 10)
+    curve = find(*parts(), lambda y, t: (y * 0).sum() + next(heights), steps=20, smooth=0.0, stop=stop)
+    assert len(curve.rates) == seen and (curve.diverged_at is None) is (seen == 20)
+
+
 def test_the_suggestion_is_a_tenth_of_the_rate_of_the_lowest_loss():
     rates = np.geomspace(1e-4, 1, 41)
     smoothed = 2 - np.tanh(2 * (np.log10(rates) + 2))
