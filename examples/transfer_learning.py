@@ -43,7 +43,7 @@ def fit(model: nn.Module, train, transform, rate: float, epochs: int, batch: int
 
 def pretrain(example: Example) -> dict:
     """The weights of a ResNet-18 of 16 channels that has learnt CIFAR-10; kept in the run's folder by its first run."""
-    path = example.folder / f"cifar10-{example.form}.safetensors"
+    path = example.folder / f"cifar10-{example.form}-{example.seed}.safetensors"
     if path.exists():
         print(f"pretrained weights: {path}")
         return weft.load(path)
@@ -76,15 +76,16 @@ def transferred(example: Example, train, weights: dict, rate: float, epochs: int
 
 
 def run(example: Example) -> None:
-    photos, classes = sign_digits(example.data)
-    small = ArrayDataset(Resize(32)(photos.arrays[0]), photos.arrays[1])
+    photos, _ = sign_digits(example.data)
+    images, labels = (field[:: example.choose(short=2, default=1)] for field in photos.arrays)
+    small = ArrayDataset(Resize(32)(images), labels)
     weights = pretrain(example)
     epochs = example.choose(short=4, default=40)
     rates = example.choose(short=[3e-3], default=[3e-3], full=[1e-3, 3e-3, 1e-2])
     ways = {"from scratch": from_scratch, "transferred": transferred}
     reached: dict[str, list[float]] = {name: [] for name in ways}
     for seed in example.seeds():
-        train, validation, test = random_split(small, [0.2, 0.2, 0.6], seed=seed, stratify=small.arrays[1])
+        train, validation, test = random_split(small, [0.2, 0.2, 0.6], seed=seed, stratify=labels)
         seen, unseen = (tuple(field[part.indices] for field in small.arrays) for part in (validation, test))
         said = {}
         for name, learn in ways.items():
@@ -101,7 +102,7 @@ def run(example: Example) -> None:
     scratch, known = (float(np.mean(values)) for values in reached.values())
     example.figure("transferred, test accuracy", known, "%", beside={"from scratch": scratch, "chance": 10})
     example.figure("gain by transfer", known - scratch, "points", at_least=example.choose(short=-30, default=3))
-    draw(example, reached, photos.arrays[0][test.indices], unseen[1], said)
+    draw(example, reached, images[test.indices], unseen[1], said)
 
 
 def draw(example: Example, reached, images, labels, said) -> None:
