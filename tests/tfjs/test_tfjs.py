@@ -184,6 +184,21 @@ def test_layers_that_share_weights_are_refused(tmp_path):
         weft.tfjs.export(nn.Sequential(shared, shared), images(1, 3), tmp_path)
 
 
+def test_a_weight_that_is_worked_out_of_others_is_refused(tmp_path):
+    module = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 3)))
+    with pytest.raises(weft.tfjs.UnsupportedError, match="0: expected a parameter weight"):
+        weft.tfjs.export(module, images(1, 3), tmp_path)
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    model = saved(tmp_path)
+    for spec in model["weightsManifest"][0]["weights"]:
+        spec["dtype"] = "int32"
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    with pytest.raises(ValueError, match="linear/kernel: int32 in place of float32"):
+        weft.tfjs.load(tmp_path, nn.Linear(3, 2))
+
+
 def test_float64_is_refused(tmp_path):
     with pytest.raises(ValueError, match="weight: expected float32 or less, got float64"):
         weft.tfjs.export(nn.Linear(3, 3).to(dtype=np.float64), images(1, 3), tmp_path)

@@ -49,7 +49,8 @@ def make(
     files = {f"/{path.name}": load(path) for path in sorted(PAGE.iterdir())}
     files["/"] = files.pop("/index.html")
     files |= {f"/model/{path}": content for path, content in exported.items()}
-    files |= {f"/lib/{path.name}": load(path) for path in sorted(runtime.get(engine).iterdir())}
+    library = sorted(path for path in runtime.get(engine).iterdir() if path.suffix in TYPES)
+    files |= {f"/lib/{path.name}": load(path) for path in library}
     about = {
         "name": name, "engine": engine, "library": ENGINES[engine], "classes": list(classes), "size": ink.size,
         "margin": ink.margin, **ink.affine(), "figure": figure, "parameters": sum(p.size for p in model.parameters()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def to_tfjs(model: Any, inputs: dict[str, Any], folder: Path) -> int:
                          "--to onnx has no such limit")  # fmt: skip
     (example,) = inputs.values()
     path = weft.tfjs.export(model, example, folder)
-    files = [path, *sorted(folder.glob("group1-shard*.bin"))]
+    shards = json.loads(path.read_text())["weightsManifest"][0]["paths"]
+    files = [path, *(folder / name for name in shards)]
     size = sum(file.stat().st_size for file in files)
     print(f"{path}: {size:,} bytes in {len(files)} files; tf.loadLayersModel reads them")
     return 0

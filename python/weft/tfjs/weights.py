@@ -12,6 +12,7 @@ from weft import nn
 from weft.nn.module import Module, join, mismatches
 from weft.tfjs import keras
 from weft.tfjs.files import read
+from weft.tfjs.layers import UnsupportedError
 
 Array = np.ndarray[Any, Any]
 
@@ -51,6 +52,11 @@ def convolution(module: Any) -> list[Weight]:
     return biased(module, Weight("depthwise_kernel", "weight", (*spatial, 0, 1), split))
 
 
+def convolution_upwards(module: Any) -> list[Weight]:
+    """(I, O, KH, KW) -> (KH, KW, O, I)."""
+    return biased(module, Weight("kernel", "weight", (2, 3, 1, 0)))
+
+
 def norm(module: Any) -> list[Weight]:
     given = [("gamma", "weight"), ("beta", "bias")]
     if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -62,9 +68,7 @@ WEIGHTS: dict[type, Callable[[Any], list[Weight]]] = {
     nn.Linear: lambda m: biased(m, Weight("kernel", "weight", (1, 0))),
     nn.Conv1d: convolution,
     nn.Conv2d: convolution,
-    nn.ConvTranspose2d: lambda m: biased(
-        m, Weight("kernel", "weight", (2, 3, 1, 0))
-    ),  # (I, O, KH, KW) -> (KH, KW, O, I)
+    nn.ConvTranspose2d: convolution_upwards,
     nn.BatchNorm1d: norm,
     nn.BatchNorm2d: norm,
     nn.LayerNorm: norm,
@@ -129,14 +133,23 @@ def fill(module: Any, given: Mapping[str, Array], source: Any) -> None:
 
 def check(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, Array], source: Any) -> None:
     lines = mismatches(wanted, {name: array.shape for name, array in given.items()})
+    lines += [
+        f"{name}: {array.dtype} in place of float32" for name, array in given.items() if array.dtype != np.float32
+    ]
     if lines:
         raise ValueError(f"tfjs.load: expected the weights of this module in {source}, got\n  " + "\n  ".join(lines))
 
 
 def arrays(path: str, module: Module) -> list[tuple[str, Array]]:
-    """(name, float32 array) of the layer's weights, in its axes.  ValueError for float64, which a browser has not."""
+    """(name, float32 array) of the layer's weights, in its axes.
+
+    ValueError for float64, which a browser has not; UnsupportedError for a weight that is worked out of others.
+    """
     made, state = [], module.state_dict()
     for weight in weights_of(module):
+        if weight.attribute not in state:
+            raise UnsupportedError(f"tfjs.export: {path or 'the module'}: expected a parameter {weight.attribute}, got "
+                                   f"{', '.join(state)}; take weight_norm or spectral_norm away first")  # fmt: skip
         array = state[weight.attribute]
         if array.dtype.itemsize > 4:
             raise ValueError(f"tfjs.export: {join(path, weight.attribute)}: expected float32 or less, "
