@@ -88,7 +88,7 @@ def learn(
 
 def run(example: Example) -> None:
     data = movielens(example.data)
-    epochs, splits = example.choose(short=3, default=7), example.choose(short=1, default=5)
+    epochs, splits = example.choose(short=2, default=7), example.choose(short=1, default=5)
     results = []
     for seed in range(example.seed, example.seed + splits):
         order, tenth = np.random.default_rng(seed).permutation(len(data.ratings)), len(data.ratings) // 10

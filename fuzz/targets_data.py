@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import tempfile
+import wave
 from pathlib import Path
 
-from weft.data import BPETokenizer, bpe, read_cifar, read_idx, tokenizer_json
+from weft.data import BPETokenizer, bpe, read_cifar, read_csv, read_idx, read_wav, tokenizer_json
 
 FOLDER = Path(tempfile.mkdtemp(prefix="weft-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
@@ -34,6 +36,18 @@ def cifar(data: bytes) -> None:
     path = FOLDER / "f.bin"
     path.write_bytes(data)
     said(read_cifar, path)
+
+
+def wav(data: bytes) -> None:
+    sound = said(read_wav, data)
+    if sound is not None and sound.samples.size > len(data):
+        raise AssertionError("more samples than the file has bytes")
+
+
+def csv(data: bytes) -> None:
+    path = FOLDER / "f.csv"
+    path.write_bytes(data)
+    said(read_csv, path)
 
 
 WORDS = {**{word: i for i, word in enumerate(bpe.alphabet())}, "th": 256, "the": 257, "\u0120the": 258}
@@ -84,7 +98,19 @@ def idx_seeds() -> list[bytes]:
     return [plain, gzip.compress(plain, mtime=0), b"\0\0\x0d\x01" + (1).to_bytes(4, "big") + bytes(4)]
 
 
+def wav_seeds() -> list[bytes]:
+    made = []
+    for channels, width in ((1, 1), (2, 2), (1, 3), (1, 4)):
+        with wave.open(file := io.BytesIO(), "wb") as out:
+            out.setparams((channels, width, 8000, 0, "NONE", ""))
+            out.writeframes(bytes(range(24)))
+        made.append(file.getvalue())
+    return made
+
+
 TARGETS = {
+    "wav": (wav, wav_seeds),
+    "csv": (csv, lambda: [b'a,"b"\n1,x\n,NA\n', gzip.compress(b"a\n1e9\n", mtime=0), b"\xef\xbb\xbfa\r\ninf\r\n"]),
     "idx": (idx, idx_seeds),
     "cifar": (cifar, lambda: [bytes(3073), gzip.compress(bytes(6146), mtime=0)]),
     "vocabulary": (vocabulary, lambda: [b'"zz": 300', json.dumps(WORDS).encode(), b'"zz": -1, "y": 1e9']),

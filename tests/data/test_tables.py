@@ -144,6 +144,7 @@ def test_a_sound_table_has_no_findings():
 
 SPOILED = {
     "missing values": lambda t: t | {"x": np.where(np.arange(400) < 7, np.nan, t["x"])},
+    "infinite numbers": lambda t: t | {"z": np.where(np.arange(400) == 5, np.inf, t["z"])},
     "constant column": lambda t: t | {"k": np.full(400, 3.0)},
     "duplicate columns": lambda t: t | {"again": t["z"]},
     "duplicate rows": lambda t: {name: np.where(np.arange(400) == 9, v[3], v) for name, v in t.items()},
@@ -159,6 +160,13 @@ def test_each_weakness_is_found(kind):
     report = data_report(Table(SPOILED[kind](sound_table())), "y", outliers=6)
     assert kinds(report) == [kind], report
     assert len(report.of(kind)) == 1 and kind in str(report)
+
+
+def test_tables_with_little_in_them():
+    empty = Table({"x": np.zeros(0), "c": np.zeros(0, "U1")})
+    assert kinds(data_report(empty, "c")) == ["constant column"] == kinds(data_report(empty, "x"))
+    assert kinds(data_report(Table({"x": [np.nan, np.nan], "y": [1.0, 2.0]}), "x")) == [
+        "constant column", "duplicate rows", "missing values"][::2]  # fmt: skip
 
 
 def test_findings_say_where_and_how_much():

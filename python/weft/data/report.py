@@ -57,7 +57,7 @@ def data_report(
     target: the column to predict: of names, or of numbers (classes, if there are at most 20 whole ones). test: rows
     that are kept apart, with the same columns. Kinds of findings:
 
-    - missing values; constant column; duplicate columns (equal in every row); duplicate rows;
+    - missing values; infinite numbers; constant column; duplicate columns (equal in every row); duplicate rows;
     - many names: more than `many_names`, or one per row, as a key has;
     - outliers: numbers more than `outliers` interquartile ranges outside the quartiles;
     - capped values: at least the share `capped` of the rows has exactly the largest, or smallest, of many values, as
@@ -100,6 +100,10 @@ def columns_alone(table: Table, outliers: float, capped: float, many_names: int)
             if len(distinct) > many_names or len(distinct) == n > 2:
                 yield Finding("many names", (name,), n, f"{len(distinct):,} in {n:,} rows, as a key has")
         else:
+            endless = int(np.isinf(known).sum())
+            if endless:
+                yield Finding("infinite numbers", (name,), endless, share(endless, n))
+                continue
             low, high = np.quantile(known, [0.25, 0.75])
             far = int(((known < low - outliers * (high - low)) | (known > high + outliers * (high - low))).sum())
             if far and high > low:
@@ -139,8 +143,8 @@ def leaks(table: Table, target: str, limit: float) -> Iterator[Finding]:
             strength = abs(rank_correlation(x, truth[usable]))
             text = f"rank correlation {strength:.3f} with {target}"
         elif classes is not None:
-            strength, text = told(x, classes[usable]), f"tells {target} right in {{:.1%}} of the rows"
-            text = text.format(strength)
+            strength = told(x, classes[usable])
+            text = f"tells {target} right in {strength:.1%} of the rows"
         else:
             continue
         if strength >= limit:
@@ -152,7 +156,7 @@ def rare_classes(table: Table, target: str, limit: float) -> Iterator[Finding]:
     if classes is None:
         return
     names, counts = np.unique(table[target][~is_missing(table[target])], return_counts=True)
-    if counts.max() > limit * counts.min():
+    if len(counts) > 1 and counts.max() > limit * counts.min():
         few, many = names[counts.argmin()], names[counts.argmax()]
         text = f"{counts.max():,} rows of {many}, {counts.min():,} of {few}"
         yield Finding("class imbalance", (target,), int(counts.min()), text)
