@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import weft
+from policy import needs
 from weft import keras
 from weft.io import CheckpointError
 from weft.keras import layers as L
@@ -373,3 +374,66 @@ def test_a_model_is_a_module_of_weft():
     before = model.get_weights()[0]
     optimizer.step()
     assert not np.array_equal(before, model.get_weights()[0])
+
+
+def test_inputs_labels_and_outputs_by_name():
+    rng = np.random.default_rng(0)
+    inputs = {"a": keras.Input((3,), name="a"), "b": keras.Input((2,), name="b")}
+    model = keras.Model(inputs, {"p": L.Dense(1)(inputs["a"]), "q": L.Dense(2)(inputs["b"])})
+    model.compile("adam", {"p": "mse", "q": "mae"}, metrics={"p": ["mae"]}, loss_weights={"q": 0.5})
+    x, y = {"a": rng.random((20, 3)), "b": rng.random((20, 2))}, {"p": rng.random((20, 1)), "q": rng.random((20, 2))}
+    history = model.fit(x, y, verbose=0).history
+    assert list(history) == ["loss", "p_loss", "p_mae", "q_loss"]
+    assert history["loss"][0] == pytest.approx(history["p_loss"][0] + 0.5 * history["q_loss"][0], rel=1e-5)
+    assert {name: out.shape for name, out in model.predict(x, verbose=0).items()} == {"p": (20, 1), "q": (20, 2)}
+    with pytest.raises(ValueError, match="expected labels named p, q, got p"):
+        model.fit(x, {"p": y["p"]}, verbose=0)
+    with pytest.raises(ValueError, match="expected losses for outputs p, q, got r"):
+        model.compile("adam", {"r": "mse"})
+        model.fit(x, y, verbose=0)
+
+
+def test_states_go_from_an_encoder_to_a_decoder(tmp_path):
+    source, target = keras.Input((5, 3)), keras.Input((6, 3))
+    _, h, c = L.LSTM(4, return_state=True)(source)
+    model = keras.Model([source, target], L.LSTM(4, return_sequences=True)(target, initial_state=[h, c]))
+    x = [np.random.default_rng(0).random((2, n, 3)).astype("f") for n in (5, 6)]
+    out = model.predict(x, verbose=0)
+    assert out.shape == (2, 6, 4) and model.output_shape == (None, 6, 4)
+    assert not np.array_equal(out, model.predict([x[0] * 2, x[1]], verbose=0))
+    model.save(tmp_path / "m.safetensors")
+    assert np.array_equal(out, keras.models.load_model(tmp_path / "m.safetensors").predict(x, verbose=0))
+
+
+@needs("onnx", "onnxruntime")
+def test_a_model_leaves_as_onnx(tmp_path):
+    import onnxruntime
+
+    layers = [L.Conv2D(4, 3, activation="relu"), L.BatchNormalization(), L.MaxPooling2D(), L.Flatten(), L.Dense(3)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    x = np.random.default_rng(0).random((2, 8, 8, 1)).astype("f")
+    weft.onnx.export(model, weft.asarray(x), tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (out,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(out, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@needs("emulator")
+def test_training_on_the_emulated_device_is_that_on_the_cpu():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((8, 6, 6, 2)).astype("f"), rng.integers(0, 3, 8)
+    head = L.Dense(3, activation="softmax", kernel_regularizer="l2", kernel_constraint="max_norm")
+    layers = [L.Conv2D(3, 3, padding="same", activation="relu"), L.BatchNormalization(), L.MaxPooling2D(), L.Flatten()]
+    model = keras.Sequential([keras.Input((6, 6, 2)), *layers, head])
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    twin.to(device="emulated")
+    found = []
+    for one in (model, twin):
+        one.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        found.append(one.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history)
+    assert twin.weights[0].device == "emulated" and found[0]["accuracy"] == found[1]["accuracy"]
+    np.testing.assert_allclose(found[0]["loss"], found[1]["loss"], rtol=1e-5)
+    for a, b in zip(model.get_weights(), twin.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)

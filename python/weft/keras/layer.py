@@ -145,6 +145,14 @@ class Layer(Configured, Module):
         return self.weights
 
     @property
+    def compute_dtype(self) -> str:
+        return self.dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        return self.dtype
+
+    @property
     def weights(self) -> list[Any]:
         """All weights in Keras's order: a layer's trained ones, its others, then those of the layers in it."""
         own = [w for w in self._own if w.trainable] + [w for w in self._own if not w.trainable]
