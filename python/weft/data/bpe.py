@@ -65,6 +65,7 @@ def pieces(cut: str) -> re.Pattern[str]:
     return re.compile(re.sub("<([LNS])>", lambda name: classes[name[1]], CUTS[cut]))
 
 
+@functools.cache
 def category(kind: str) -> str:
     """The characters of a kind, "L" or "N", as ranges for a regular expression."""
     points = [point for point in range(0x110000) if unicodedata.category(chr(point))[0] == kind]
