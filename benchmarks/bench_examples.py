@@ -97,7 +97,8 @@ def said(name: str, kept: dict[str, Any]) -> str:
     figure = Figure(**kept)
     text = f"{name}: {shown(figure.value)}{unit_after(figure.unit)}"
     text += f" ({figure.bar}{'' if figure.holds else ': FALLS SHORT'})" if figure.bar else ""
-    return text + "".join(f"; {other} {shown(value)}" for other, value in figure.beside.items())
+    others = ", ".join(f"{name} {shown(value)}" for name, value in figure.beside.items())
+    return text + (f"; beside it {others}" if others else "")
 
 
 if __name__ == "__main__":

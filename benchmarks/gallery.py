@@ -64,9 +64,10 @@ def shrink(source: Path, target: Path) -> None:
     width = WIDTH
     while True:
         small = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
-        for colours in (128, 64, 32, 16):
+        for colours in (256, 128, 64, 32):
             out = io.BytesIO()
-            small.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+            few = small.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps rare colours
+            few.save(out, "PNG", optimize=True)
             if out.tell() <= LARGEST:
                 target.write_bytes(out.getvalue())
                 return
@@ -75,13 +76,15 @@ def shrink(source: Path, target: Path) -> None:
 
 def page(rows: dict[str, Any], files: dict[str, Path], machine: dict[str, Any]) -> str:
     """The whole of docs/gallery.md."""
-    busy = ", which other programs kept busy," if machine["load"] > machine["cores"] else ""
-    introduction = INTRODUCTION.format(cores=machine["cores"], cpu=machine["cpu"], busy=busy)
+    busy = machine["load"] > machine["cores"]
+    introduction = INTRODUCTION.format(cores=machine["cores"], cpu=machine["cpu"], busy=BUSY if busy else "")
+    if any(row["form"] == "short" for row in rows.values()):
+        introduction += " Where it says --short, only that form was run, and its bars are lower."
     text = ["# Gallery", "", fill(introduction, 120), "", "## The course", "", TABLE]
     text += [course_line(row, rows, files) for row in course.ROWS]
     in_order = sorted(rows, key=lambda name: (course.row_of(name) or 99, name))
     for name in in_order:
-        text += ["", *entry(name, rows[name], title(files[name]))]
+        text += ["", *entry(name, rows[name], title(files[name]), busy)]
     return "\n".join(text) + "\n"
 
 
@@ -96,7 +99,7 @@ def link(path: str) -> str:
     return path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}"
 
 
-def entry(name: str, row: dict[str, Any], about: str) -> list[str]:
+def entry(name: str, row: dict[str, Any], about: str, busy: bool) -> list[str]:
     number = course.row_of(name)
     lines = [
         f"### {name}",
@@ -110,7 +113,8 @@ def entry(name: str, row: dict[str, Any], about: str) -> list[str]:
     if "failed" in row:
         return [*lines, f"`{command}` did not run here: {row['failed']}"]
     figures = list(row["figures"].items())
-    lines += [f"`{command}`, {row['seconds']:.0f} s, {row['cpu_seconds']:.0f} s of CPU:", ""]
+    took = f"{row['cpu_seconds']:.0f} s of CPU" + ("" if busy else f", {row['seconds']:.0f} s")
+    lines += [f"`{command}`, {took}:", ""]
     lines += [f"- {said(key, figure)}" for key, figure in figures[:FIGURES]]
     return lines + ([f"- {len(figures) - FIGURES} more figures"] if len(figures) > FIGURES else [])
 
@@ -120,6 +124,7 @@ Each picture is what its example draws, and each figure what it reached, run as 
 an {cpu}{busy} and kept in benchmarks/results/examples.json. In brackets stands the bar that fails the run when it is
 not held, behind it what others reach on the same data. `make gallery` runs all examples and makes this page;
 `weft example NAME --full` takes the means of several seeds or splits."""
+BUSY = ", which other programs kept busy (so only the time of the processor is told),"
 TABLE = "| row | what works | shown by |\n|---|---|---|"
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def run(example: Example) -> None:
 
 def draw(example: Example, curves: dict[str, np.ndarray]) -> None:
     figure, axes = example.canvas(11, 6, len(REMEDIES))
-    top = 1.1 * curves["nothing"][:, 1].max()
+    top = 1.25 * curves["nothing"][:, 1].max()
     for axis, place, (remedy, rows) in zip(axes, figure.add_gridspec(2, 3), curves.items()):
         axis.set_subplotspec(place)
         epochs, (seen, unseen, right, others) = range(1, len(rows) + 1), rows.T
@@ -87,8 +87,8 @@ def draw(example: Example, curves: dict[str, np.ndarray]) -> None:
         axis.plot(epochs, seen, color="#8a8a8a", label="training")
         axis.plot(epochs, unseen, color="#2166ac", label="validation")
         axis.set(title=f"{remedy}: gap {unseen[-1] - seen[-1]:.2f}", ylim=(0, top), xlim=(1, len(curves["nothing"])))
-        axis.annotate(f"right: {right[-1]:.0%} of training, {others[-1]:.0%} of validation", (0.03, 0.07),
-                      xycoords="axes fraction", fontsize=8)  # fmt: skip
+        axis.annotate(f"right: {right[-1]:.0%} of training, {others[-1]:.0%} of validation", (0.97, 0.92),
+                      xycoords="axes fraction", fontsize=8, ha="right")  # fmt: skip
         axis.set(xlabel="epoch", ylabel="loss")
     axes[0].legend(frameon=False, fontsize=9, loc="center right")
     example.picture(figure)

@@ -72,7 +72,7 @@ def test_it_runs_them_keeps_all_and_the_gallery_shows_it(three, monkeypatch, cap
     capsys.readouterr()
     assert command(monkeypatch, bench_examples, "deep", "stray") == 1
     said = capsys.readouterr().out
-    assert "1 of 3 hold; not: deep, stray" in said and "value: 2% (>= 3: FALLS SHORT); chance 0.5" in said
+    assert "1 of 3 hold; not: deep, stray" in said and "value: 2% (>= 3: FALLS SHORT); beside it chance 0.5" in said
     forms = json.loads(kept.read_text())["forms"]
     assert [row["example"] for row in forms["short"]["rows"]] == ["neuron", "stray"]
     rows = {row["example"]: row for row in forms["default"]["rows"]}  # those of both runs
@@ -83,7 +83,7 @@ def test_it_runs_them_keeps_all_and_the_gallery_shows_it(three, monkeypatch, cap
     assert command(monkeypatch, gallery, "--pictures", folder / "runs") == 0
     page = (folder / "gallery.md").read_text()
     assert "| 1 | a neuron by hand equals `nn.Linear` and its activation | [neuron](#neuron) |" in page
-    assert "- value: 2% (>= 1); chance 0.5" in page and "`weft example stray` did not run here" in page
+    assert "- value: 2% (>= 1); beside it chance 0.5" in page and "`weft example stray` did not run here" in page
     assert (folder / "images" / "gallery" / "neuron.png").read_bytes().startswith(b"\x89PNG")
     forms = json.loads(kept.read_text())["forms"]
     forms["default"]["rows"] = []
