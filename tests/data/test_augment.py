@@ -50,13 +50,15 @@ def test_crop():
 def test_crop_to_a_size_out_of_a_frame(mode):
     options = {"constant_values": 7} if mode == "constant" else {}
     padded = np.pad(IMAGES, ((0, 0), (0, 0), (3, 3), (3, 3)), mode=mode, **options)  # 18 x 16
-    out = run(RandomCrop(3, (9, 16), padding_mode=mode, fill=7.0))
+    out = run(RandomCrop(3, (9, 16), padding_mode=mode, fill=7.0 if mode == "constant" else 0.0))
     shifts = set()
     for a, b in zip(out, padded):
         found = [i for i in range(10) if np.array_equal(a, b[:, i : i + 9])]
         assert len(found) == 1
         shifts.add(found[0])
     assert len(shifts) == 10
+    with pytest.raises(ValueError, match="a fill with padding_mode 'constant' alone"):
+        RandomCrop(3, padding_mode="edge", fill=7.0)
     with pytest.raises(ValueError, match=r"expected images that are 19 x 5 with 3 pixels around them"):
         run(RandomCrop(3, (19, 5)))
     assert np.array_equal(run(CenterCrop((5, 4))), IMAGES[:, :, 3:8, 3:7])

@@ -79,6 +79,8 @@ class RandomCrop:
             raise ValueError(f"RandomCrop: expected padding >= 1, or >= 0 with a size, got {padding}")
         if padding_mode not in PADDING_MODES:
             raise ValueError(f"RandomCrop: expected padding_mode in {', '.join(PADDING_MODES)}, got {padding_mode!r}")
+        if fill != 0 and padding_mode != "constant":
+            raise ValueError(f"RandomCrop: expected a fill with padding_mode 'constant' alone, got {padding_mode!r}")
         self.padding, self.padding_mode, self.fill = padding, padding_mode, fill
         self.size = None if size is None else check_size("RandomCrop", size)
 
@@ -195,6 +197,7 @@ class RandomPerspective:
 
     def __call__(self, x: Array, rng: SampleRandom) -> Array:
         check_pixels("RandomPerspective", x)
+        fill = check_fill("RandomPerspective", x, self.fill)
         height, width = x.shape[2:]
         half = np.array([width / 2, height / 2], np.float32)
         inwards = rng.uniform(0, self.distortion_scale, (4, 2)) * half  # (N, 4, 2)
@@ -207,7 +210,6 @@ class RandomPerspective:
             y, z = np.mgrid[:height, :width].reshape(2, -1)
             source = matrix @ np.stack([z, y, np.ones_like(y)])  # (n, 3, H * W)
             from_x, from_y = (source[:, :2] / source[:, 2:]).reshape(-1, 2, height, width).swapaxes(0, 1)
-            fill = check_fill("RandomPerspective", x, self.fill)
             out[chosen] = sample_bilinear(x[chosen], from_y.astype(np.float32), from_x.astype(np.float32), fill)
         return out
 
