@@ -2,7 +2,8 @@
 
 A rating is the mean of all, plus how generous the person is, plus how good the film is, plus how well both fit: the
 product of two vectors. A film's is its own and its genres'; a person's is learned too, and is also told by which films
-they rated and how (asymmetric factors: Koren, "Factorization meets the neighborhood", 2008).
+they rated and how (asymmetric factors: Koren, "Factorization meets the neighborhood", 2008). Width, penalty and epochs
+were chosen on a validation tenth of the first split.
 """
 
 import numpy as np

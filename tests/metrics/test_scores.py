@@ -76,10 +76,10 @@ def test_a_missing_class_is_left_out():
         assert np.isnan(each[4]) and each[:4] == pytest.approx(other(truth, scores[:, :4], average=None))
         assert mine(labels, scores) == pytest.approx(each[:4].mean())
         assert mine(labels, scores, "weighted") == pytest.approx(other(truth, scores[:, :4], average="weighted"))
-    counts = [np.mean([metrics.roc_auc(np.where(a, 1, 0)[a | b], scores[a | b, i]), metrics.roc_auc(
+    by_pair = [np.mean([metrics.roc_auc(np.where(a, 1, 0)[a | b], scores[a | b, i]), metrics.roc_auc(
         np.where(b, 1, 0)[a | b], scores[a | b, j])]) for i in range(4) for j in range(i + 1, 4)
         for a, b in [(labels == i, labels == j)]]  # fmt: skip
-    assert metrics.roc_auc(labels, scores, pairs=True) == pytest.approx(np.mean(counts))
+    assert metrics.roc_auc(labels, scores, pairs=True) == pytest.approx(np.mean(by_pair))
 
 
 @needs("sklearn")

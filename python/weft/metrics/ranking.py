@@ -50,8 +50,7 @@ def roc_curve(labels: Any, scores: Any) -> RocCurve:
     if positives.all():
         raise ValueError(f"roc_curve: expected both classes among the labels, got {len(positives)} times 1 and no 0")
     hits, alarms, thresholds = cumulated(positives, scores)
-    starts = np.r_[0, hits] / hits[-1], np.r_[0, alarms] / alarms[-1]
-    return RocCurve(starts[1], starts[0], np.r_[np.inf, thresholds])
+    return RocCurve(np.r_[0, alarms] / alarms[-1], np.r_[0, hits] / hits[-1], np.r_[np.inf, thresholds])
 
 
 def precision_recall_curve(labels: Any, scores: Any) -> PrecisionRecallCurve:
