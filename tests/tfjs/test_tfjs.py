@@ -220,11 +220,16 @@ DAMAGE = {
     "a negative size": lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[-1, -8]),
     "true as a size": lambda m: m["weightsManifest"][0]["weights"][0].update(shape=[True, 6]),
     "another dtype": lambda m: m["weightsManifest"][0]["weights"][0].update(dtype="object"),
+    "an object as a dtype": lambda m: m["weightsManifest"][0]["weights"][0].update(dtype={}),
     "half a quantization": lambda m: m["weightsManifest"][0]["weights"][0].update(quantization={"dtype": "uint8"}),
     "a weight twice": lambda m: m["weightsManifest"].append(m["weightsManifest"][0]),
     "no manifest": lambda m: m.pop("weightsManifest"),
     "a list for a group": lambda m: m.update(weightsManifest=[[]]),
     "no names": lambda m: m["weightsManifest"][0]["weights"][0].pop("name"),
+    "letters that are none of base 64's": lambda m: m.update(weightData="A\u00e9", weightSpecs=[]),
+    "a scale that no float32 is": lambda m: m["weightsManifest"][0]["weights"][0].update(
+        quantization={"dtype": "uint8", "scale": 10**400, "min": 0}
+    ),
     "no base 64": lambda m: m.update(weightData="~", weightSpecs=[]),
     "too few bytes": lambda m: m.update(weightData="AAAA", weightSpecs=m["weightsManifest"][0]["weights"]),
 }

@@ -7,7 +7,6 @@ allocated, and a shard is a regular file of the same folder.  Source: "Layers AP
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ Array = np.ndarray[Any, Any]
 SHARD = 4 << 20  # bytes: what tfjs's own converter writes, small enough for every browser's cache
 MAX_JSON = 64 << 20
 MAX_WEIGHTS = 100_000
+LARGEST = float(np.finfo(np.float32).max)
 DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "|b1"}
 STORED = {**DTYPES, "float16": "<f2", "uint8": "|u1", "uint16": "<u2"}  # the last three by quantization
 
@@ -76,9 +76,10 @@ def read_json(text: bytes, path: Path, *, others: bool = True) -> dict[str, Arra
         specs, data = model.get("weightSpecs"), model["weightData"]
         expect(isinstance(data, str), path, "weightData in base 64", data)
         try:
-            return unpack(check_specs(specs, path), base64.b64decode(data, validate=True), path)
-        except binascii.Error as error:
+            stored = base64.b64decode(data, validate=True)
+        except ValueError as error:
             raise FileError(f"{path}: expected weightData in base 64: {error}") from None
+        return unpack(check_specs(specs, path), stored, path)
     expect(others, path, "weightSpecs and weightData", sorted(model))
     groups = model.get("weightsManifest")
     expect(isinstance(groups, list) and all(isinstance(group, dict) for group in groups), path,
@@ -124,15 +125,15 @@ def check_specs(specs: Any, path: Path) -> list[dict[str, Any]]:
         shape, name = spec.get("shape"), spec["name"]
         expect(isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**31 for n in shape),
                path, f"a shape of {name}", shape)  # fmt: skip
-        expect(spec.get("dtype") in DTYPES, path, f"dtype {', '.join(DTYPES)} of {name}", spec.get("dtype"))
+        expect(spec.get("dtype") in [*DTYPES], path, f"dtype {', '.join(DTYPES)} of {name}", spec.get("dtype"))
         how = spec.get("quantization")
         expect(how is None or isinstance(how, dict) and how.get("dtype") in ("float16", "uint8", "uint16"), path,
                f"float16, uint8 or uint16 as the quantization of {name}", how)  # fmt: skip
         if how is not None and how["dtype"] != "float16":
             expect(
-                all(type(how.get(key)) in (int, float) for key in ("scale", "min")),
+                all(type(how.get(key)) in (int, float) and abs(how[key]) <= LARGEST for key in ("scale", "min")),
                 path,
-                f"scale and min of {name}",
+                f"scale and min of {name} in float32",
                 how,
             )
         expect(name not in seen, path, "each weight once", name)
