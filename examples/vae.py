@@ -70,9 +70,10 @@ def flat(images: weft.Tensor) -> weft.Tensor:
 
 def run(example: Example) -> None:
     samples, test, classes, _ = mnist(example.data)
-    n, batch, epochs = example.choose(short=(10_000, 50, 2), default=(60_000, 128, 6))
-    images, labels = samples.arrays[0][:n], test.arrays[1]
-    few = flat(weft.asarray(images[:10_000])), flat(weft.asarray(test.arrays[0]))  # to fit clusters to, and to score
+    n, batch, epochs = example.choose(short=(8_000, 50, 2), default=(60_000, 128, 6))
+    m = example.choose(short=3_000, default=10_000)
+    images, labels = samples.arrays[0][:n], test.arrays[1][:m]
+    few = flat(weft.asarray(images[:m])), flat(weft.asarray(test.arrays[0][:m]))  # to fit clusters to, and to score
     scores = {"autoencoder": [], "VAE": []}
     for seed in example.seeds():
         weft.random.seed(seed)
@@ -91,7 +92,7 @@ def run(example: Example) -> None:
     reached, loss = np.mean(scores["VAE"], axis=0)
     bar = example.choose(short=40, default=70)
     example.figure("purity of 10 clusters, VAE", 100 * reached, "%", at_least=bar, beside=beside)
-    example.figure("VAE, bound on a test image", loss, "nats", at_most=example.choose(short=170, default=120))
+    example.figure("VAE, bound on a test image", loss, "nats", at_most=example.choose(short=185, default=120))
     shown = example.choose(short=300, default=2000)
     example.picture(draw(example, model, mixture, codes[1][:shown], labels[:shown]))
 
