@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import weft
+from policy import needs
 from weft.metrics import box_iou
 from weft.vision import batched_nms, nms
 
@@ -46,6 +47,14 @@ def test_equal_scores_and_nothing():
     empty = nms(np.empty((0, 4)), np.empty(0), 0.5)
     assert empty.shape == (0,) and empty.dtype == np.int64
     assert batched_nms(np.empty((0, 4)), np.empty(0), np.empty(0, int), 0.5).shape == (0,)
+
+
+@needs("emulator")
+def test_the_answer_lies_where_the_boxes_do():
+    boxes, scores = sample(np.random.default_rng(2), 30)
+    there = [weft.asarray(array, device="emulated") for array in (boxes, scores, np.zeros(30, int))]
+    for stay in (nms(*there[:2], 0.3), batched_nms(*there, 0.3)):
+        assert stay.device == "emulated" and stay.tolist() == plainly(boxes, scores, 0.3)
 
 
 @pytest.mark.parametrize(
