@@ -80,7 +80,7 @@ def page(rows: dict[str, Any], files: dict[str, Path], machine: dict[str, Any]) 
     introduction = INTRODUCTION.format(cores=machine["cores"], cpu=machine["cpu"], busy=BUSY if busy else "")
     if any(row["form"] == "short" for row in rows.values()):
         introduction += " Where it says --short, only that form was run, and its bars are lower."
-    text = ["# Gallery", "", fill(introduction, 120), "", "## The course", "", TABLE]
+    text = ["# Gallery", "", fill(introduction, 120), "", NOTEBOOK, "", "## The course", "", TABLE]
     text += [course_line(row, rows, files) for row in course.ROWS]
     in_order = sorted(rows, key=lambda name: (course.row_of(name) or 99, name))
     for name in in_order:
@@ -124,6 +124,7 @@ Each picture is what its example draws, and each figure what it reached, run as 
 an {cpu}{busy} and kept in benchmarks/results/examples.json. In brackets stands the bar that fails the run when it is
 not held, behind it what others reach on the same data. `make gallery` runs all examples and makes this page;
 `weft example NAME --full` takes the means of several seeds or splits."""
+NOTEBOOK = "To begin with: [the quick-start notebook](../examples/quickstart.ipynb)."
 BUSY = ", which other programs kept busy (so only the time of the processor is told),"
 TABLE = "| row | what works | shown by |\n|---|---|---|"
 

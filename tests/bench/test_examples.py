@@ -30,7 +30,9 @@ if __name__ == "__main__":
 def test_every_row_is_there_once_and_every_example_is_in_one():
     assert [row.number for row in course.ROWS] == list(range(1, 37))
     assert course.row_of("neuron") == 1 and course.row_of("no_such") is None
+    assert [name for name in FILES if course.row_of(name) is None] == []
     for row in course.ROWS:
+        assert (row.examples or row.beside) and set(row.examples) <= FILES.keys(), row
         assert all((ROOT / path).exists() for path in row.beside), row
 
 
