@@ -46,7 +46,7 @@ class Reader(nn.Module):
 
 
 def train(model: Reader, rng: Generator, length: int, steps: int) -> None:
-    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    optimizer = optim.Adam(model.parameters(), lr=0.005)
     for _ in range(steps):
         x, first = texts(rng, length, 32)
         loss = F.cross_entropy(model(x), first)
@@ -63,8 +63,8 @@ def gradient_over_time(model: Reader, x: weft.Tensor, first: weft.Tensor) -> np.
 
 
 def run(example: Example) -> None:
-    length = example.choose(short=60, default=150)
-    steps = example.choose(short=120, default=400)
+    length = example.choose(short=60, default=100)
+    steps = example.choose(short=200, default=400)
     right = {kind: [] for kind in LAYERS}
     gradients = {}
     for seed in example.seeds():
