@@ -125,8 +125,10 @@ def draw(example: Example, model: nn.Module, vocabulary: CharVocabulary, found: 
     left.set(title='next character after "I wi": probability (%)', xlabel="character")
     for name, (known, new) in found.items():
         right.plot(new, known, "o", color="#2166ac")
-        below = name.startswith("top-p")  # beside top-k, as a rule
-        right.annotate(name, (new, known), xytext=(-5, -4 * below), textcoords="offset points", fontsize=8, ha="right")
+        drawn = "temperature" in RULES[name]
+        place = (-6, -5 if name.startswith("top-p") else 0) if drawn else (0, 7 if name == "greedy" else -14)
+        side = "right" if drawn else "left"
+        right.annotate(name, (new, known), place, textcoords="offset points", fontsize=8, ha=side)
     right.set(xlabel="runs of four words that differ (%)", ylabel="words that the play has (%)")
     right.margins(0.2)
     example.picture(figure)
