@@ -41,6 +41,15 @@ def test_groups_do_not_remove_each_other():
     assert batched_nms(boxes, scores, groups, 0.2).tolist() == plainly(far, scores, 0.2)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int8", "bool"])
+def test_scores_that_are_whole(kind):
+    boxes = [[0, 0, 1, 1], [5, 5, 6, 6], [9, 9, 10, 10]]
+    scores = np.asarray([0, 1, 2]).astype(kind)
+    want = [1, 2, 0] if kind == "bool" else [2, 1, 0]
+    assert nms(boxes, scores, 0.5).tolist() == want
+    assert batched_nms(boxes, scores, [0, 0, 0], 0.5).tolist() == want
+
+
 def test_equal_scores_and_nothing():
     twice = np.asarray([[0, 0, 4, 4]] * 3, np.float32)
     assert nms(twice, np.ones(3), 0.5).tolist() == [0]
@@ -61,7 +70,7 @@ def test_the_answer_lies_where_the_boxes_do():
     "call, message",
     [
         (lambda box: nms(box, [0.5, 0.5], 0.5), r"scores \(1,\)"),
-        (lambda box: nms(box, [np.nan], 0.5), "with NaN"),
+        (lambda box: nms(box, [np.nan], 0.5), "numbers as scores, got NaN"),
         (lambda box: nms(box, [0.5], 1.5), r"in \[0, 1\], got 1.5"),
         (lambda box: nms([[0.0, 0.0, -1.0, 1.0]], [0.5], 0.5), "nms: expected finite boxes"),
         (lambda box: batched_nms(box, [0.5], [0.5], 0.5), "integer idxs"),

@@ -12,6 +12,7 @@ import numpy as np
 from weft.autograd import Tensor
 from weft.backends.device import on_host, place
 from weft.metrics.detection import box_iou, check_boxes
+from weft.metrics.ranking import numbers
 
 __all__ = ["batched_nms", "nms"]
 Array = np.ndarray[Any, Any]
@@ -62,10 +63,9 @@ def suppress(boxes: Array, scores: Array, limit: float, most: int | None = None)
 
 
 def arrays(name: str, boxes: Any, scores: Any, limit: float) -> tuple[Array, Array]:
-    corners, values = check_boxes(name, host(boxes)), host(scores)
-    if values.shape != corners.shape[:1] or np.isnan(values).any():
-        raise ValueError(f"{name}: expected scores {corners.shape[:1]} that are numbers, got {values.shape}"
-                         + (" with NaN" if values.size and np.isnan(values).any() else ""))  # fmt: skip
+    corners, values = check_boxes(name, host(boxes)), numbers(name, "scores", host(scores))
+    if values.shape != corners.shape[:1]:
+        raise ValueError(f"{name}: expected scores {corners.shape[:1]}, got {values.shape}")
     if not 0 <= limit <= 1:
         raise ValueError(f"{name}: expected iou_threshold in [0, 1], got {limit}")
     return corners, values

@@ -228,6 +228,13 @@ def test_purity():
     assert metrics.purity(["a", "b"], ["x", "x"]) == 0.5
 
 
+def test_infinite_scores_are_ties_too():
+    for bad in (np.inf, -np.inf):
+        for labels in ([0, 1], [1, 0]):
+            assert metrics.roc_auc(labels, [bad, bad]) == metrics.average_precision(labels, [bad, bad]) == 0.5
+    assert metrics.roc_curve([0, 1, 1], [-np.inf, -np.inf, 2.0]).thresholds.tolist() == [np.inf, 2.0, -np.inf]
+
+
 PAIR = ([0, 1], [0.1, 0.9])
 REFUSED = [
     (metrics.roc_curve, ([1, 1], [0.1, 0.2]), "both classes among the labels, got 2 times 1 and no 0"),
@@ -241,6 +248,9 @@ REFUSED = [
     (metrics.roc_auc, ([0, 0], [[0.1, 0.9], [0.5, 0.5]]), "at least two classes among the labels, got 1"),
     (metrics.roc_auc, ([0, 1], [[0.1, 0.9], [0.5, 0.5]], None, True), "macro or weighted with pairs"),
     (metrics.roc_auc, ([0, 1], ["a", "b"]), "expected numbers as scores"),
+    (metrics.roc_auc, (np.zeros(0, int), np.zeros((0, 3))), r"at least one sample, got labels \(0,\)"),
+    (metrics.roc_auc, (np.ones((2, 3), int), np.zeros((2, 3)), "micro"), "got 6 times 1 and no 0"),
+    (metrics.average_precision, (np.zeros((2, 3), int), np.zeros((2, 3)), "micro"), "got 6 times 0 and no 1"),
     (metrics.average_precision, ([[0, 1]], [[0.1, 0.9], [0.5, 0.5]]), r"\(N, C\), got \(1, 2\) and \(2, 2\)"),
     (metrics.precision_recall_curve, ([], []), "no 1"),
     (metrics.log_loss, ([0, 1], [0.1, 1.2]), "probabilities from 0 to 1, got 0.1 to 1.2"),
@@ -254,6 +264,7 @@ REFUSED = [
     (metrics.purity, ([0, 1], [0.5, 1.0]), "integers or names as clusters"),
     (metrics.f1, ([0, 2], [0, 1], "binary"), "classes 0 and 1 with average='binary', got 3 classes"),
     (metrics.by_group, (metrics.accuracy, [0], [0, 1], [0, 1]), r"got \(1,\), \(2,\) and \(2,\)"),
+    (metrics.by_group, (metrics.accuracy, [np.nan, 1.0], [0, 1], [0, 1]), "a group for each sample, got NaN for 1"),
 ]
 
 

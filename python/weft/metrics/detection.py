@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from weft.metrics.classification import confusion_matrix
+from weft.metrics.ranking import numbers
 
 Array = np.ndarray[Any, Any]
 Truth = tuple[Any, Any]  # boxes (n, 4), labels (n,)
@@ -145,6 +146,4 @@ def check_image(what: str, i: int, boxes: Any, *others: Any) -> tuple[Array, ...
     labels = rest[-1]
     if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0):
         raise ValueError(f"{where}: expected labels that are integers of at least 0, got {labels.dtype} {labels.min()}")
-    if any(np.isnan(scores).any() for scores in rest[:-1]):
-        raise ValueError(f"{where}: expected scores that are numbers, got NaN")
-    return (checked, *rest[:-1], labels.astype(np.int64))
+    return (checked, *(numbers(where, "scores", scores) for scores in rest[:-1]), labels.astype(np.int64))

@@ -81,6 +81,8 @@ def by_group(
     if groups.ndim != 1 or not groups.shape == labels.shape[:1] == predictions.shape[:1]:
         raise ValueError("by_group: expected groups (N,), and labels and predictions with N rows, "
                          f"got {groups.shape}, {labels.shape} and {predictions.shape}")  # fmt: skip
+    if groups.dtype.kind in "fc" and np.isnan(groups).any():
+        raise ValueError(f"by_group: expected a group for each sample, got NaN for {int(np.isnan(groups).sum())}")
 
     def row(chosen: Array) -> dict[str, float]:
         return {"count": int(chosen.sum())} | {

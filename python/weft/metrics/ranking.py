@@ -127,7 +127,7 @@ def cumulated(positives: Array, scores: Array) -> tuple[Array, Array, Array]:
     """How many 1s and 0s score at least each distinct score, and these scores, highest first."""
     order = np.argsort(-scores, kind="stable")
     scores, positives = scores[order], positives[order]
-    last = np.r_[np.flatnonzero(np.diff(scores)), len(scores) - 1]  # the last of each run of equal scores
+    last = np.r_[np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1]  # the last of each run of equal scores
     hits = np.cumsum(positives)[last]
     return hits, last + 1 - hits, scores[last]
 
@@ -156,15 +156,21 @@ def over_classes(
     labels, scores = np.asarray(labels), numbers(name, "scores", scores)
     if scores.ndim == 1:
         positives, scores = check_binary(name, labels, scores)
-        value = figure(positives, scores)
-        if np.isnan(value):
-            raise ValueError(f"{name}: expected both classes among the labels, got {len(labels)} times 1 and no 0")
-        return value
+        return defined(name, figure(positives, scores), positives)
     truth = one_hot(name, labels, scores)
+    if not truth.size:
+        raise ValueError(f"{name}: expected at least one sample, got labels {labels.shape} and scores {scores.shape}")
     if average == "micro":
-        return figure(truth.ravel(), scores.ravel())
+        return defined(name, figure(truth.ravel(), scores.ravel()), truth)
     each = np.array([figure(truth[:, c], scores[:, c]) for c in range(scores.shape[1])])
     return averaged(name, each, truth.sum(axis=0), average)
+
+
+def defined(name: str, value: float, positives: Array) -> float:
+    if np.isnan(value):
+        got = f"{positives.size} times 1 and no 0" if positives.any() else f"{positives.size} times 0 and no 1"
+        raise ValueError(f"{name}: expected both classes among the labels, got {got}")
+    return value
 
 
 def auc_of_pairs(labels: Any, scores: Any, average: str | None) -> float:
