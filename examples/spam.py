@@ -11,7 +11,7 @@ import numpy as np
 
 import weft
 from weft import nn, optim
-from weft.data import LabelledTexts, WordVocabulary, batches_by_length, sms_spam
+from weft.data import LabelledTexts, WordVocabulary, batches_by_length, random_split, sms_spam
 from weft.metrics import best_threshold, f1, precision_recall_curve
 from weft.nn import functional as F
 from weft.random import Generator
@@ -94,11 +94,15 @@ def run(example: Example) -> None:
     messages = sms_spam(example.data)
     epochs = example.choose(short=2, default=6)
     reached, svm = [], []
+    # Tenths with as much spam in each: two for the test, another two in each split, one for validation.
+    tenths = random_split(messages.labels, [0.1] * 10, seed=example.seed, stratify=messages.labels)
+    tenths = [tenth.indices for tenth in tenths]
     for split in range(example.choose(short=1, default=1, full=5)):
         rng = Generator(example.seed + split)
         weft.random.seed(example.seed + split)
-        order = rng.permutation_array(len(messages.texts))
-        test, validation, fitted = np.split(order, [len(order) // 5, len(order) * 3 // 10])  # 20, 10 and 70 %
+        *rest, validation, first, second = np.roll(np.arange(10), -2 * split)
+        test, validation = np.concatenate([tenths[first], tenths[second]]), tenths[validation]
+        fitted = np.concatenate([tenths[i] for i in rest])
         vocabulary = WordVocabulary(messages.select(fitted).texts, split=words, min_count=2)
         tokens, labels = vocabulary.batch(messages.texts, LONGEST), messages.labels
         models = [Encoder(len(vocabulary)) for _ in range(example.choose(short=1, default=3))]
