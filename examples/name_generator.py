@@ -1,8 +1,9 @@
 """A GRU writes first names, letter by letter; its bits per letter against those of counted pairs.
 
-Four fifths of 32,033 names are learnt from, a tenth is to choose by, a tenth to test with. A model that gives the right
-letter the probability p needs -log2 p bits to say it; the mean over all letters, and the end of each name, tells how
-much of a name it did not expect. Batches are packed: names have different lengths and no padding is computed.
+Four fifths of 29,494 names are learnt from, a tenth is to choose by, a tenth to test with; none is there twice. A model
+that gives the right letter the probability p needs -log2 p bits to say it; the mean over all letters, and the end of
+each name, tells how much of a name it did not expect. Batches are packed: names have different lengths and no padding
+is computed.
 """
 
 import numpy as np

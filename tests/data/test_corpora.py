@@ -51,13 +51,12 @@ def test_sms_without_duplicates():
 
 
 @needs("data/text")
-def test_names():
-    names = first_names(DATA)
-    assert (
-        len(names) == 32033
-        and names[:3] == ["emma", "olivia", "ava"]
-        and set("".join(names)) <= set(map(chr, range(97, 123)))
-    )
+def test_names_without_duplicates():
+    all_of_them, names = first_names(DATA, duplicates=True), first_names(DATA)
+    assert len(all_of_them) == 32033 and names[:3] == ["emma", "olivia", "ava"]
+    assert len(names) == len(set(names)) == 29494
+    assert list(dict.fromkeys(all_of_them)) == names, "the first of each, in order"
+    assert set("".join(names)) <= set(map(chr, range(97, 123)))
 
 
 @needs("data/timeseries")

@@ -73,16 +73,19 @@ def sms_spam(data: Path | str | None = None, *, duplicates: bool = False) -> Lab
     return messages.select(sorted(first.values()))
 
 
-def first_names(data: Path | str | None = None) -> list[str]:
-    """32,033 first names in lower case, the most frequent first. Otherwise as `sst2`.
+def first_names(data: Path | str | None = None, *, duplicates: bool = False) -> list[str]:
+    """29,494 first names in lower case, the most frequent first. Otherwise as `sst2`.
 
+    duplicates: keep the 2,539 that come again, since both girls and boys have them; by default the first of each is
+    kept, since a name on both sides of a split is no test.
     Source: https://github.com/karpathy/makemore, from the United States' Social Security Administration.
 
     >>> weft.data.first_names()[:3]                                                         # doctest: +SKIP
     ['emma', 'olivia', 'ava']
     """
     (path,) = locate("names", ["text", "names"], [["names.txt"]], data)
-    return [line.strip() for line in read_lines(path)]
+    names = [line.strip() for line in read_lines(path)]
+    return names if duplicates else list(dict.fromkeys(names))
 
 
 def read_labelled(
