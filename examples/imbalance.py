@@ -89,6 +89,7 @@ def run(example: Example) -> None:
         example.figure(f"{figure}, focal loss", beside.pop("focal"), at_least=bar, beside=beside)
     never, half = cost(truth, nobody), means["cross-entropy"][2]
     beside = {"never": never, "cross-entropy at probability 1/2": half}
+    beside |= {f"{name}, chosen threshold": mean[3] for name, mean in means.items() if name != "focal"}
     example.figure("cost per 1,000, chosen threshold", means["focal"][3], at_most=half, beside=beside)
     draw(example, curve, chosen, means, never, confusion)
 
