@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -163,8 +164,10 @@ class Batches:
             return Tensor(as_array(a))
 
         x, y, weight = [mapped(tensor, part) for part in parts] + [None] * (3 - len(parts))
-        if self.class_weight is not None and weight is None:
-            weight = Tensor(self.class_weights(on_host(y.data)))
+        if self.class_weight is not None:
+            if weight is not None:
+                raise ValueError(f"{self.by}: expected class_weight or weights in the batches, got both")
+            weight = Tensor(self.class_weights(on_host(y.data) if isinstance(y, Tensor) else y))
         return x, y, weight
 
 
@@ -176,7 +179,7 @@ def split(x: Any, y: Any, weight: Any, share: float) -> tuple[Batch, Batch]:
         raise ValueError(f"fit: expected arrays with validation_split, got {type(x).__name__}")
     parts = tuple(arrays_of(part) for part in (x, y, weight))
     n = len(next(leaves(parts)))
-    cut = int(n * (1 - share) + 1e-9)
+    cut = math.floor(n * (1.0 - share))  # rounded as in Keras, so that the same samples are kept apart
     if not 0 < cut < n:
         raise ValueError(f"fit: expected samples on both sides of validation_split={share}, got {n} in all")
     first = mapped(lambda a: None if a is None else a[:cut], parts)

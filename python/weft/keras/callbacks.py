@@ -141,25 +141,40 @@ class Monitoring(Callback):
     def watch(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{type(self).__name__}: expected mode auto, min or max, got {mode!r}")
-        rising = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "true_", "top_k", "cosine")
-        up = any(part in monitor for part in rising) and "loss" not in monitor
-        self.monitor, self.up = monitor, up if mode == "auto" else mode == "max"
-        self.min_delta = abs(min_delta)
-
-    def better(self, value: float, best: float) -> bool:
-        return value - self.min_delta > best if self.up else value + self.min_delta < best
+        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
 
     @property
-    def worst(self) -> float:
-        return -math.inf if self.up else math.inf
+    def up(self) -> bool:
+        """Whether more is better: as `mode` says, a loss's is less, and a metric knows its own."""
+        if self.mode != "auto":
+            return self.mode == "max"
+        name = self.monitor.removeprefix("val_")
+        if name.endswith("loss"):
+            return False
+        compiled = self.model.compiled_with
+        direction = next((m.direction for label, _, m, _ in compiled.metrics if label == name), None)
+        if direction is None:
+            raise ValueError(f"{type(self).__name__}: expected mode 'min' or 'max' with monitor={self.monitor!r}, of "
+                             "which nothing says whether more is better; got 'auto'")  # fmt: skip
+        return bool(direction == "up")
 
-    def figure(self, logs: Mapping[str, Any] | None) -> float:
-        """The figure that is watched; KeyError lists those there are."""
-        if self.monitor not in (logs or {}):
-            hint = "; without validation data there are no val_ figures" if self.monitor.startswith("val_") else ""
-            raise KeyError(f"{type(self).__name__}: expected monitor out of {', '.join(logs or {})}, "
-                           f"got {self.monitor!r}{hint}")  # fmt: skip
-        return float((logs or {})[self.monitor])
+    def better(self, value: float, best: float | None) -> bool:
+        if self.up:
+            return value - self.min_delta > (-math.inf if best is None else best)
+        return value + self.min_delta < (math.inf if best is None else best)
+
+    def figure(self, logs: Mapping[str, Any] | None, each: bool = False) -> float | None:
+        """The figure that is watched, None in an epoch without validation unless `each`; KeyError lists those there
+        are.
+        """
+        logs = logs or {}
+        if self.monitor in logs:
+            return float(logs[self.monitor])
+        validated = any(name.startswith("val_") for name in logs)
+        if self.monitor.startswith("val_") and self.params.get("validation") and not validated and not each:
+            return None
+        hint = "; without validation data there are no val_ figures" if self.monitor.startswith("val_") else ""
+        raise KeyError(f"{type(self).__name__}: expected monitor out of {', '.join(logs)}, got {self.monitor!r}{hint}")
 
 
 class EarlyStopping(Monitoring):
@@ -183,11 +198,12 @@ class EarlyStopping(Monitoring):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
-        self.best, self.best_weights = self.worst, None
+        self.best: float | None = None
+        self.best_weights = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value = self.figure(logs)
-        if epoch < self.start_from_epoch:
+        if value is None or epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:
             self.best_weights, self.best_epoch = self.model.get_weights(), epoch
@@ -235,7 +251,7 @@ class ModelCheckpoint(Monitoring):
         self.watch(monitor, mode)
         self.verbose, self.save_best_only, self.save_weights_only = verbose, save_best_only, save_weights_only
         self.save_freq, self.seen, self.epoch = save_freq, 0, 0
-        self.best = self.worst if initial_value_threshold is None else initial_value_threshold
+        self.best = initial_value_threshold
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
@@ -250,13 +266,15 @@ class ModelCheckpoint(Monitoring):
             self.write(epoch, logs or {})
 
     def write(self, epoch: int, logs: Mapping[str, Any]) -> None:
+        if self.save_best_only:
+            value = self.figure(logs, each=self.save_freq != "epoch")
+            if value is None or not self.better(value, self.best):
+                return
         path = self.filepath.format(epoch=epoch + 1, **logs)
         if self.save_best_only:
-            value = self.figure(logs)
-            if not self.better(value, self.best):
-                return
             if self.verbose:
-                print(f"\nEpoch {epoch + 1}: {self.monitor} improved from {self.best:.5f} to {value:.5f}, "
+                before = "none" if self.best is None else f"{self.best:.5f}"
+                print(f"\nEpoch {epoch + 1}: {self.monitor} improved from {before} to {value:.5f}, "
                       f"saving model to {path}")  # fmt: skip
             self.best = value
         elif self.verbose:
@@ -286,10 +304,15 @@ class ReduceLROnPlateau(Monitoring):
         self.on_train_begin()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.wait, self.cooling, self.best = 0, 0, self.worst
+        self.wait, self.cooling = 0, 0
+        self.best: float | None = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value, optimizer = self.figure(logs), self.model.optimizer
+        if isinstance(logs, dict):
+            logs["learning_rate"] = optimizer.learning_rate  # the epoch's, before it is changed
+        if value is None:
+            return
         if self.cooling > 0:
             self.cooling, self.wait = self.cooling - 1, 0
         if self.better(value, self.best):
@@ -302,8 +325,6 @@ class ReduceLROnPlateau(Monitoring):
                     print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to "
                           f"{optimizer.learning_rate}.")  # fmt: skip
                 self.cooling, self.wait = self.cooldown, 0
-        if isinstance(logs, dict):
-            logs["learning_rate"] = optimizer.learning_rate
 
 
 class LearningRateScheduler(Callback):
@@ -352,7 +373,10 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = dict(logs or {})
-        self.columns = self.columns or list(logs)
+        if not self.columns:
+            later = self.params.get("validation") and not any(name.startswith("val_") for name in logs)
+            found = [f"val_{name}" for name in logs if name != "learning_rate"] if later else []
+            self.columns = [*logs, *found]  # validation may come in a later epoch
         writer = csv.writer(self.file, delimiter=self.separator)
         if not self.headed:
             writer.writerow(["epoch", *self.columns])

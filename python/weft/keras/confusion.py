@@ -77,6 +77,8 @@ class TruePositives(Count):
     1.0
     """
 
+    direction = "up"
+
     which = "tp"
 
 
@@ -87,6 +89,8 @@ class FalsePositives(Count):
     >>> keras.metrics.FalsePositives()([1, 0, 1], [0.9, 0.8, 0.2])
     1.0
     """
+
+    direction = "down"
 
     which = "fp"
 
@@ -99,6 +103,8 @@ class TrueNegatives(Count):
     0.0
     """
 
+    direction = "up"
+
     which = "tn"
 
 
@@ -109,6 +115,8 @@ class FalseNegatives(Count):
     >>> keras.metrics.FalseNegatives()([1, 0, 1], [0.9, 0.8, 0.2])
     1.0
     """
+
+    direction = "down"
 
     which = "fn"
 
@@ -128,6 +136,8 @@ class Precision(Share):
     0.5
     """
 
+    direction = "up"
+
     def result(self) -> Any:
         return self.shown(ratio(self.tp, self.tp + self.fp))
 
@@ -140,6 +150,8 @@ class Recall(Share):
     0.5
     """
 
+    direction = "up"
+
     def result(self) -> Any:
         return self.shown(ratio(self.tp, self.tp + self.fn))
 
@@ -151,6 +163,8 @@ class AUC(Counts):
     >>> round(keras.metrics.AUC()([0, 0, 1, 1], [0.0, 0.5, 0.3, 0.9]), 4)
     0.75
     """
+
+    direction = "up"
 
     def __init__(self, num_thresholds: int = 200, curve: str = "ROC", summation_method: str = "interpolation",
                  name: str | None = None, dtype: Any = None, thresholds: Any = None, multi_label: bool = False,
@@ -205,6 +219,8 @@ class FBetaScore(Metric):
     >>> keras.metrics.FBetaScore(threshold=0.5)([[1, 0], [0, 1]], [[0.9, 0.6], [0.2, 0.9]]).round(3)
     array([1.   , 0.667])
     """
+
+    direction = "up"
 
     def __init__(self, average: str | None = None, beta: float = 1.0, threshold: float | None = None,
                  name: str | None = "fbeta_score", dtype: Any = None):  # fmt: skip
@@ -262,6 +278,8 @@ class MeanIoU(Metric):
     0.3333
     """
 
+    direction = "up"
+
     def __init__(self, num_classes: int, name: str | None = None, dtype: Any = None, ignore_class: int | None = None,
                  sparse_y_true: bool = True, sparse_y_pred: bool = True, axis: int = -1):  # fmt: skip
         self.num_classes, self.ignore_class, self.axis = num_classes, ignore_class, axis
@@ -299,6 +317,8 @@ class R2Score(Metric):
     >>> keras.metrics.R2Score()([[1.0], [3.0]], [[1.0], [3.0]])
     1.0
     """
+
+    direction = "up"
 
     def __init__(self, class_aggregation: str | None = "uniform_average", num_regressors: int = 0,
                  name: str | None = "r2_score", dtype: Any = None):  # fmt: skip

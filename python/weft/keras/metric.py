@@ -31,7 +31,11 @@ class Metric(Configured):
     ...         return self.largest
     >>> Largest()(None, np.array([1.0, 5.0]))
     5.0
+
+    direction: "up" or "down", what callbacks with mode="auto" take as better; None where they have to be told.
     """
+
+    direction: str | None = None
 
     def __init__(self, dtype: Any = None, name: str | None = None):
         self.name, self.dtype = name or unique_name(snake(type(self).__name__)), dtype

@@ -88,6 +88,7 @@ class MeanMetricWrapper(Mean):
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any):
         self.fn, self.options = fn, kwargs
+        self.direction = "up" if fn in RISING else "down" if fn in losses.FUNCTIONS else None
         super().__init__(name or getattr(fn, "__name__", None), dtype)
 
     def update_state(  # type: ignore[override]
@@ -208,6 +209,8 @@ def mean_of(name: str, fn: Callable[..., Any], label: str, options: dict[str, An
     return type(name, (MeanMetricWrapper,), {"__init__": __init__, "__doc__": doc, "__module__": __name__})
 
 
+RISING = (accuracy, binary_accuracy, categorical_accuracy, sparse_categorical_accuracy, top_k_categorical_accuracy,
+          sparse_top_k_categorical_accuracy, positive_cosine)  # fmt: skip
 SMOOTHED = {"from_logits": False, "label_smoothing": 0}
 Accuracy = mean_of("Accuracy", accuracy, "accuracy")
 BinaryAccuracy = mean_of("BinaryAccuracy", binary_accuracy, "binary_accuracy", {"threshold": 0.5})
@@ -271,6 +274,8 @@ class RootMeanSquaredError(Mean):
     >>> keras.metrics.RootMeanSquaredError()([[1.0]], [[3.0]])
     2.0
     """
+
+    direction = "down"
 
     def __init__(self, name: str = "root_mean_squared_error", dtype: Any = None):
         super().__init__(name, dtype)

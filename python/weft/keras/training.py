@@ -176,7 +176,7 @@ class Training:
         callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None, shuffle: bool = True,
         class_weight: Mapping[Any, float] | None = None, sample_weight: Any = None, initial_epoch: int = 0,
         steps_per_epoch: int | None = None, validation_steps: int | None = None,
-        validation_batch_size: int | None = None, validation_freq: int = 1,
+        validation_batch_size: int | None = None, validation_freq: Any = 1,
     ) -> History:  # fmt: skip
         """Train for `epochs`; returns a History, whose `history` has a list of figures per name.
 
@@ -185,6 +185,7 @@ class Training:
         by default. verbose: 0 nothing, 1 a bar, 2 a line per epoch. validation_split: the last share of the arrays,
         before shuffling. validation_data: (x, y) or (x, y, sample_weight). class_weight: factors of the losses by
         label; sample_weight: by sample. steps_per_epoch: ends an epoch after so many batches, and goes on from there.
+        validation_freq: validate after every so many epochs, or after those of a list, counted from 1.
         NonFiniteError where the loss is NaN or infinite, before the step is taken.
         """
         self.ready("fit")
@@ -192,6 +193,9 @@ class Training:
             raise ValueError(f"fit: expected epochs and batch_size >= 1, got {epochs} and {batch_size}")
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"fit: expected steps_per_epoch >= 1, got {steps_per_epoch}")
+        listed = isinstance(validation_freq, (list, tuple))
+        if not listed and (not isinstance(validation_freq, int) or validation_freq < 1):
+            raise ValueError(f"fit: expected validation_freq >= 1 or a list of epochs, got {validation_freq!r}")
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
         source = Batches(x, y, sample_weight, batch_size, shuffle, class_weight)
@@ -201,7 +205,8 @@ class Training:
             vx, vy, vw = parts + [None] * (3 - len(parts))
             validation = Batches(vx, vy, vw, validation_batch_size or batch_size, by="validation_data")
         steps = source.steps if steps_per_epoch is None else steps_per_epoch
-        called = CallbackList(callbacks, self, verbose, epochs=epochs, steps=steps)
+        called = CallbackList(callbacks, self, verbose, epochs=epochs, steps=steps,
+                              validation=validation is not None)  # fmt: skip
         self.stop_training = False
         self.forgives_nan = any(isinstance(callback, TerminateOnNaN) for callback in called.callbacks)
         stream: Iterator[Batch] | None = None
@@ -225,7 +230,8 @@ class Training:
                 raise ValueError("fit: expected at least one batch in each epoch, got none; an iterator can be gone "
                                  "through once")  # fmt: skip
             logs = plain(logs)
-            if validation is not None and (epoch + 1) % validation_freq == 0 and not self.stop_training:
+            due = epoch + 1 in validation_freq if listed else (epoch + 1) % validation_freq == 0
+            if validation is not None and due:
                 figures = self.measured(validation, validation_steps, called)
                 logs |= {f"val_{name}": value for name, value in figures.items()}
             called.on_epoch_end(epoch, dict(sorted(logs.items())))
@@ -293,13 +299,15 @@ class Training:
 
     def train_on_batch(self: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None,
                        return_dict: bool = False) -> Any:  # fmt: skip
-        """One step on a batch; the loss and metrics since `reset_metrics`, as `evaluate` returns them."""
+        """One step on a batch; its loss and metrics, as `evaluate` returns them."""
         self.ready("train_on_batch")
+        self.reset_metrics()
         return figures(self.trained(single(self, x, y, sample_weight, class_weight)), return_dict)
 
     def test_on_batch(self: Any, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """A batch seen without learning from it; the loss and metrics since `reset_metrics`."""
+        """A batch seen without learning from it; its loss and metrics."""
         self.ready("test_on_batch")
+        self.reset_metrics()
         return figures(self.tested(single(self, x, y, sample_weight, None)), return_dict)
 
     def predict_on_batch(self: Any, x: Any) -> Any:
