@@ -10,7 +10,7 @@ import numpy as np
 
 import weft
 from weft import nn, optim
-from weft.recipes.example import Example, main
+from weft.recipes.example import Example, main, shown
 
 
 def models(batch: int):
@@ -86,7 +86,7 @@ def draw(example: Example, rows) -> None:
     ):
         for shift, values, colour, name in zip((-0.2, 0.2), zip(*pairs), ("#2166ac", "#8a8a8a"), ("forecast", "found")):
             bars = axis.bar(place + shift, values, 0.38, color=colour, label=name)
-            axis.bar_label(bars, fmt="%.3g", fontsize=8)
+            axis.bar_label(bars, fmt=shown, fontsize=8)
         axis.set_xticks(place, list(rows))
         axis.set_ylabel(label)
     memory.set_title("activations and gradients at their peak")

@@ -2,7 +2,8 @@
 
 Transfer is three moves: take the weights that another task has made, swap the last layer for one of the new classes and
 train it while all others are frozen, then unfreeze them and fine-tune. Both nets get the same photos, the same
-augmentation and the same number of steps, and each the learning rate that does best on validation photos.
+augmentation and the same number of steps; in the full form each gets the learning rate, out of three, that does best on
+validation photos.
 """
 
 import numpy as np
