@@ -201,7 +201,7 @@ def test_archives_that_hold_something_else(tmp_path):
         with pytest.raises(ValueError, match=message):
             spoken_digits(tmp_path)
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(ValueError, match="expected an archive of wav files"):
+    with pytest.raises(ValueError, match="expected a whole tar archive"):
         spoken_digits(tmp_path)
 
 

@@ -115,7 +115,8 @@ def test_series_of_a_file(tmp_path):
     times, values = read_series(path)
     assert times.dtype == "datetime64[D]" and values.tolist() == [1.5, -2.0] and times[1] - times[0] == 1
     rows = {"2020-01-01,x": "row 2", "2020-01-01": "row 2", "2020-01-01,nan": "finite", "2020-13-01,1": "a date",
-            "2020-01-01,1\n2020-01-01,2": "row 3", "": "got none"}  # fmt: skip
+            "2020-01-01,1\n2020-01-01,2": "row 3", "": "got none", ",1": "row 2",
+            "2020-01-01,1_0": "row 2"}  # fmt: skip
     for row, match in rows.items():
         path.write_text(f"Day,V\n{row}\n")
         with pytest.raises(ValueError, match=match):

@@ -11,6 +11,7 @@ import pytest
 from policy import DATA, needs
 from weft.data import MissingDataError, cifar10_sample, read_cifar, sign_digits
 from weft.data.photos import read_signs
+from weft.data.speech import wav_files
 
 
 @needs("data/sign-digits", "PIL")
@@ -52,6 +53,35 @@ def jpeg(side=100, kind="JPEG"):
     return file.getvalue()
 
 
+def huge(content):
+    """A JPEG whose header says 65,535 x 65,535 pixels."""
+    sizes = content.index(b"\xff\xc0") + 5
+    return content[:sizes] + b"\xff" * 4 + content[sizes + 4 :]
+
+
+@needs("PIL")
+@pytest.mark.parametrize("kind", ["", "gz", "xz", "bz2"])
+def test_archives_that_are_damaged(kind, tmp_path):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, f"w:{kind}") as tar:
+        for i in range(20):
+            member = tarfile.TarInfo(f"x/1/{i}.txt")
+            member.size = 5000
+            tar.addfile(member, io.BytesIO(np.random.default_rng(i).bytes(member.size)))
+    content = path.read_bytes()
+    middle = len(content) // 2
+    for damaged in (b"text", content[:middle], content[:middle] + bytes(600) + content[middle + 600 :]):
+        path.write_bytes(damaged)
+        if len(damaged) == len(content) and kind in ("", "gz"):
+            continue  # no sum to tell other content by, or one at the very end, which is not read
+        with pytest.raises(ValueError, match=r"sign-digits: expected a whole tar archive, got .*a\.tar"):
+            read_signs(path)
+        with pytest.raises(ValueError, match="spoken_digits: expected a whole tar archive"):
+            list(wav_files(path))
+    with pytest.raises(FileNotFoundError):
+        read_signs(tmp_path / "none.tar")
+
+
 @needs("PIL")
 def test_archives_of_signs(tmp_path):
     photos = read_signs(archive(tmp_path / "a.tar", {"x/7/b.JPG": jpeg(), "x/0/c.jpg": jpeg(), "x/README": b"text"}))
@@ -65,6 +95,7 @@ def test_archives_of_signs(tmp_path):
             ({"x/1/a.JPG": jpeg(99)}, "got 99 x 99 pixels"),
             ({"x/1/a.JPG": jpeg(kind="PNG")}, "expected a JPEG of 100 x 100"),
             ({"x/1/a.JPG": jpeg()[:200]}, "expected a JPEG of 100 x 100"),
+            ({"x/1/a.JPG": huge(jpeg())}, "expected a JPEG of 100 x 100"),
         ]
     ):
         with pytest.raises(ValueError, match=message):

@@ -57,6 +57,13 @@ def test_csv_files_that_are_damaged(content, message, tmp_path):
         read_csv(tmp_path / "t.csv")
 
 
+def test_what_python_alone_reads_as_a_number_is_a_name(tmp_path):
+    (tmp_path / "t.csv").write_text("key,digits,number\n20_1,\u0661\u0662,1e3\n3_0,4,-5\n", encoding="utf-8")
+    table = read_csv(tmp_path / "t.csv")
+    assert table.numeric == ["number"] and table["key"].tolist() == ["20_1", "3_0"]
+    assert table["digits"].tolist() == ["\u0661\u0662", "4"]
+
+
 def test_rows_and_columns():
     table = Table({"n": [3, 1, 2], "flag": np.array([True, False, True]), "who": ["x", "", "z"]})
     assert table.rows([2, 0])["n"].tolist() == [2, 3] and len(table.rows(table["n"] > 1)) == 2
@@ -125,7 +132,12 @@ def test_what_training_rows_never_had():
     with pytest.raises(ValueError, match="finite numbers in 'x', got 0 of 2"):
         Preprocessor().fit(Table({"x": [np.nan, np.nan]}))
     assert Preprocessor(None).fit(train)(train)[:, 0].tolist() == [1, 2]
-    assert Preprocessor().fit(Table({"x": [4.0, 4.0]}))(Table({"x": [4.0]})).tolist() == [[0]]
+    for n in range(2, 12):  # of some of which the mean is rounded
+        for value in (4.0, 0.1, 0.3, 123456.7):
+            constant = Table({"x": [value] * n})
+            assert not Preprocessor().fit(constant)(constant).any()
+    with pytest.raises(ValueError, match="finite numbers in 'x', got 1 infinite"):
+        strict(Table({"x": [np.inf], "c": ["p"]}))
 
 
 # ---- the report

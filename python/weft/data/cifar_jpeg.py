@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from weft.data.dataset import ArrayDataset
+from weft.data.readers import open_archive
 
 MAX_JPEG = 1 << 16  # bytes of one file of 32 x 32 pixels
 
@@ -23,7 +23,7 @@ def read_jpegs(archive: Path, labels: Path, classes: list[str]) -> tuple[ArrayDa
     if not order.size or order.max() >= len(classes):
         raise ValueError(f"cifar10: expected labels 0 to {len(classes) - 1} in {labels}, got {order.max(initial=-1)}")
     parts: dict[str, dict[int, list[Any]]] = {part: {c: [] for c in range(len(classes))} for part in ("train", "test")}
-    with tarfile.open(archive) as tar:
+    with open_archive("cifar10", archive) as tar:
         for member in tar:
             path = PurePosixPath(member.name)
             if member.isreg() and path.suffix == ".jpg" and len(path.parts) >= 3:
@@ -56,5 +56,5 @@ def decode(content: bytes, path: PurePosixPath, side: int, name: str) -> Any:
             if image.size != (side, side):
                 raise ValueError(f"{image.width} x {image.height} pixels")
             return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{name}: expected a JPEG of {side} x {side} pixels in {path}, got {error}") from None

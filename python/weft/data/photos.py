@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from weft.data.catalog import CIFAR_CLASSES, CIFAR_FOLDERS, Loaded, locate
 from weft.data.cifar_jpeg import decode
 from weft.data.dataset import ArrayDataset
-from weft.data.readers import read_cifar
+from weft.data.readers import open_archive, read_cifar
 
 SIGNS = "https://github.com/ardamavi/Sign-Language-Digits-Dataset"
 SIGN_SIDE = 100
@@ -33,10 +32,10 @@ def sign_digits(data: Path | str | None = None) -> tuple[ArrayDataset, list[str]
 def read_signs(archive: Path) -> ArrayDataset:
     """The photos `<folder>/<digit>/<name>.JPG` of an archive, ordered by digit and name.
 
-    ValueError if there are none, or one is no JPEG of 100 x 100 pixels.
+    ValueError if there are none, one is no JPEG of 100 x 100 pixels, or the archive is damaged.
     """
     found: list[tuple[int, str, Any]] = []
-    with tarfile.open(archive) as tar:
+    with open_archive("sign-digits", archive) as tar:
         for member in tar:
             path = PurePosixPath(member.name)
             if not (member.isreg() and path.suffix.lower() in (".jpg", ".jpeg")):

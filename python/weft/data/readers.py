@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
+import tarfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -63,6 +66,20 @@ def read_cifar(path: Path | str) -> tuple[Array, Array]:
     if labels.max() > 9:
         raise ValueError(f"read_cifar: expected labels 0 to 9 in {path}, got {labels.max()}")
     return records[:, 1:].reshape(-1, 3, 32, 32).copy(), labels
+
+
+@contextlib.contextmanager
+def open_archive(name: str, path: Path) -> Iterator[tarfile.TarFile]:
+    """A tar archive, packed or not; damage that is met in the block is a ValueError that begins with `name`."""
+    import lzma
+
+    try:
+        with tarfile.open(path) as tar:
+            yield tar
+    except FileNotFoundError:
+        raise
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise ValueError(f"{name}: expected a whole tar archive, got {path}: {error}") from None
 
 
 def open_plain(path: Path) -> BinaryIO:

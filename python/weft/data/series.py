@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weft.data.catalog import locate
+from weft.data.tables import number
 
 Array = np.ndarray[Any, Any]
 
@@ -71,19 +72,20 @@ def read_series(path: Path | str) -> tuple[Array, Array]:
     """
     times, values = [], []
     with open(path, encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if number == 1 or not row:
+        for line, row in enumerate(csv.reader(file), 1):
+            if line == 1 or not row:
                 continue
             try:
                 date, value = row
                 times.append(np.datetime64(date))
-                values.append(float(value))
+                values.append(number(value))
             except ValueError:
-                raise ValueError(f"read_series: expected a date and a number in row {number} of {path}, "
+                raise ValueError(f"read_series: expected a date and a number in row {line} of {path}, "
                                  f"got {row}") from None  # fmt: skip
-            if not np.isfinite(values[-1]) or len(times) > 1 and not times[-1] > times[-2]:
+            early = np.isnat(times[-1]) or len(times) > 1 and not times[-1] > times[-2]
+            if early or not np.isfinite(values[-1]):
                 raise ValueError(f"read_series: expected a finite number and a date after that of the row before in "
-                                 f"row {number} of {path}, got {row}")  # fmt: skip
+                                 f"row {line} of {path}, got {row}")  # fmt: skip
     if not times:
         raise ValueError(f"read_series: expected rows of a date and a number in {path}, got none")
     return np.array(times), np.array(values)

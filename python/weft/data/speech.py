@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 
 from weft.data.audio import read_wav
 from weft.data.catalog import find_all, missing, search_roots
+from weft.data.readers import open_archive
 
 Array = np.ndarray[Any, Any]
 NAME = re.compile(r"([0-9])_([a-z]+)_([0-9]{1,4})\.wav")
@@ -84,16 +84,13 @@ def wav_files(path: Path) -> Iterator[tuple[str, bytes]]:
         for file in sorted(path.glob("*.wav")):
             yield file.name, file.read_bytes()
         return
-    try:
-        with tarfile.open(path) as tar:
-            for member in tar:
-                name = PurePosixPath(member.name).name
-                if not member.isreg() or not name.endswith(".wav"):
-                    continue
-                if member.size > MAX_WAV:
-                    raise ValueError(f"spoken_digits: expected files of at most {MAX_WAV} bytes in {path}, "
-                                     f"got {member.size} in {name}")  # fmt: skip
-                source = tar.extractfile(member)
-                yield name, source.read() if source else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise ValueError(f"spoken_digits: expected an archive of wav files, got {path}: {error}") from None
+    with open_archive("spoken_digits", path) as tar:
+        for member in tar:
+            name = PurePosixPath(member.name).name
+            if not member.isreg() or not name.endswith(".wav"):
+                continue
+            if member.size > MAX_WAV:
+                raise ValueError(f"spoken_digits: expected files of at most {MAX_WAV} bytes in {path}, "
+                                 f"got {member.size} in {name}")  # fmt: skip
+            source = tar.extractfile(member)
+            yield name, source.read() if source else b""

@@ -120,10 +120,17 @@ def parsed(texts: list[str]) -> Array:
     known = np.array([text not in MISSING for text in texts])
     values = np.full(len(texts), np.nan)
     try:
-        values[known] = [float(text) for text in texts if text not in MISSING]
+        values[known] = [number(text) for text in texts if text not in MISSING]
     except ValueError:
         return np.where(known, np.array(texts), "")
     return values
+
+
+def number(text: str) -> float:
+    """A number as files have them; ValueError also for what Python alone reads as one, such as 20_1 or other digits."""
+    if "_" in text or not text.isascii():
+        raise ValueError(f"number: expected digits, got {text!r}")
+    return float(text)
 
 
 class Preprocessor:
@@ -192,6 +199,8 @@ class Numbers:
         self.missing = len(known) < len(values)
         filled = np.where(np.isnan(values), self.median, values)
         self.mean, self.deviation = float(filled.mean()), float(filled.std())
+        if filled.min() == filled.max():  # a mean that was rounded would leave a deviation, which divides by next to 0
+            self.mean, self.deviation = self.median, 0.0
         self.quantiles, where = np.unique(np.quantile(filled, np.linspace(0, 1, 1001)), return_inverse=True)
         # A value that many rows share stands in the middle of their places.
         middles = np.bincount(where, weights=np.linspace(0, 1, 1001)) / np.bincount(where)
@@ -200,6 +209,9 @@ class Numbers:
 
     def __call__(self, values: Array, unseen: str) -> Array:
         absent = np.isnan(values)
+        infinite = int(np.isinf(values).sum())
+        if infinite:
+            raise ValueError(f"Preprocessor: expected finite numbers in {self.name!r}, got {infinite} infinite")
         if absent.any() and not self.missing and unseen == "error":
             raise ValueError(f"Preprocessor: expected no missing number in {self.name!r}, as there was none to learn "
                              f"from, got {int(absent.sum())}; unseen='ignore' takes the median")  # fmt: skip
