@@ -141,6 +141,7 @@ def test_a_model_of_one_score(rng):
             "expected floating inputs, got int64",
         ),
         (lambda m, x: explain.saliency(lambda a: a, x), ValueError, r"expected scores \(2, C\)"),
+        (lambda m, x: explain.saliency(lambda a: (m(a), a), x), TypeError, "returns its scores alone, got tuple"),
         (lambda m, x: explain.integrated_gradients(m, x, steps=0), ValueError, "expected steps >= 1, got 0"),
         (
             lambda m, x: explain.integrated_gradients(m, x, baseline=np.ones((5, 2, 6, 7), "f")),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import weft
+from policy import needs
 from weft import nn
 from weft.planning import Machine
 
@@ -74,6 +75,55 @@ def test_the_model_is_left_as_it_was():
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(np.asarray(value), before[name])
     assert model.training and model[0].bias.grad is None and (model[0].weight.grad.numpy() == 1).all()
+
+
+def test_what_is_not_trained_has_no_state_and_no_update():
+    model = nn.Sequential(nn.Linear(8, 5), nn.Linear(5, 3))
+    for p in model[0].parameters():
+        p.requires_grad = False
+    found = weft.plan(model, (8,), batch=10, states=2, machine=ANY)
+    assert found.parameters == 45 + 18 and found.parameter_bytes == 4 * 63
+    assert found.state_bytes == 2 * 4 * 18 and found.update.bytes == 7 * 4 * 18
+    assert found.backward.flops == 2 * 10 * 5 * 3
+    for nothing in (nn.ReLU(), model[0]):
+        with pytest.raises(ValueError, match="expected a parameter with requires_grad, got none of"):
+            weft.plan(nothing, (8,), machine=ANY)
+
+
+def test_modes_and_random_numbers_stay():
+    model = nn.Sequential(nn.Linear(8, 5), nn.Dropout(0.5), nn.BatchNorm1d(5))
+    trained = weft.plan(model, (8,), machine=ANY)
+    model[1:].eval()
+    before = [m.training for m in model.modules()], weft.random.get_state()
+    assert weft.plan(model, (8,), machine=ANY) == trained  # of training, whatever mode it is in
+    assert ([m.training for m in model.modules()], weft.random.get_state()) == before
+
+
+class Several(nn.Module):
+    """Two inputs; outputs of several kinds, one of them none."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 2)
+
+    def forward(self, a, b):
+        out = self.inner(a) + self.inner(b)
+        return {"out": out, "others": [out[:, 0], None, "text"]}
+
+
+@pytest.mark.parametrize("kind", [weft.float32, weft.bfloat16, weft.float64], ids=["f32", "bf16", "f64"])
+def test_several_inputs_and_outputs_a_shared_layer_and_every_precision(kind):
+    found = weft.plan(Several().to(kind), (4,), weft.ones((4,), dtype=kind), batch=6, machine=ANY)
+    assert found.parameters == 10 and found.forward.flops == 2 * (2 * 6 * 4 * 2)
+    assert found.input_bytes == 2 * 6 * 4 * np.dtype(kind).itemsize
+
+
+@needs("emulator")
+def test_a_model_and_an_array_on_a_device():
+    model = Several().to("emulated")
+    found = weft.plan(model, (4,), weft.ones((4,), device="emulated"), batch=6, machine=ANY)
+    assert found.forward.flops == 2 * (2 * 6 * 4 * 2)
+    assert all(p.grad is None and p.device == "emulated" for p in model.parameters())
 
 
 def test_this_machine_is_measured_once():

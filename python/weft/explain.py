@@ -221,12 +221,16 @@ def chosen(name: str, model: Model, x: Tensor, target: Any) -> Any:
     """The class of each sample to explain, integers (N,); None if the model gives one score (N,)."""
     with no_grad():
         scores = model(x)
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"{name}: expected a model that returns its scores alone, got {type(scores).__name__}; give a "
+                        "function that picks them, of the model in evaluation mode")  # fmt: skip
     n = x.shape[0]
     if scores.shape == (n,) and target is None:
         return None
     if scores.ndim != 2 or scores.shape[0] != n:
         raise ValueError(f"{name}: expected scores ({n}, C), or ({n},) with no target, got {scores.shape}")
-    classes = on_host(ops.argmax(scores, axis=1).data) if target is None else np.asarray(target)
+    target = ops.argmax(scores, axis=1) if target is None else target
+    classes = np.asarray(on_host(target.data) if isinstance(target, Tensor) else target)
     if classes.shape not in ((), (n,)) or classes.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected target, an integer or ({n},) of them, got {classes.dtype} {classes.shape}")
     if classes.size and not 0 <= classes.min() <= classes.max() < scores.shape[1]:

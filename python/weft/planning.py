@@ -12,18 +12,18 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from weft import autograd, backward, ops
+from weft import autograd, backward, ops, random
 from weft.autograd import Tensor
 from weft.backends import writes
 from weft.backends.array import ARRAYS
 from weft.backends.device import on_host
-from weft.nn.module import Module
+from weft.nn.module import Module, in_mode
 from weft.profiling import BACKWARD, Profile, flat
 
 __all__ = ["Count", "Machine", "Plan", "measure_machine", "plan"]
@@ -108,13 +108,14 @@ def plan(
     model: Module, *inputs: Any, batch: int = 32, samples: int | None = None,
     loss: Callable[[Any], Any] | None = None, states: int = 2, machine: Machine | None = None,
 ) -> Plan:  # fmt: skip
-    """Forecast what training `model` costs; the model is left as it was.
+    """Forecast what training `model` costs; the model and random numbers are left as they were.
 
-    inputs: of one sample each, a shape (filled with normal numbers) or an array without batch axis, such as token
-    numbers. batch: samples a step; samples: of an epoch, by default one batch. loss: outputs -> one value, by default
-    their mean square. states: arrays that the optimizer keeps for each parameter: 2 for Adam, 1 for momentum. machine:
-    the one to forecast for, by default this one, whose speed is measured first (a second).
-    ValueError if batch, samples or states are out of range.
+    inputs: of one sample each, a shape (filled with normal numbers of the parameters' dtype) or an array without batch
+    axis, such as token numbers. batch: samples a step; samples: of an epoch, by default one batch. loss: outputs -> one
+    value, by default their mean square. states: arrays that the optimizer keeps for each parameter: 2 for Adam, 1 for
+    momentum. machine: the one to forecast for, by default this one, whose speed is measured first (a second).
+    Parameters without requires_grad are stored, but have no gradient, no state and no update.
+    ValueError if batch, samples or states are out of range, or nothing is to be trained.
 
     >>> found = weft.plan(nn.Linear(8, 4), (8,), batch=10, machine=weft.planning.Machine("any", 1e9, 1e9, 0.0))
     >>> found.parameters, found.forward.flops  # 10 rows, 8 inputs, 4 outputs, two operations each
@@ -125,10 +126,12 @@ def plan(
         got = f"batch {batch}, samples {samples}, states {states}, {len(inputs)} inputs"
         raise ValueError(f"plan: expected inputs, batch >= 1, samples >= 1 and states >= 0, got {got}")
     parameters = list(model.parameters())
-    device = parameters[0].device if parameters else None
-    few = [counted(model, [batch_of(x, n, device) for x in inputs], loss) for n in FEW]
+    if not any(p.requires_grad for p in parameters):
+        raise ValueError(f"plan: expected a parameter with requires_grad, got none of {len(parameters)}")
+    device, dtype = parameters[0].device, parameters[0].dtype
+    few = [counted(model, [batch_of(x, n, device, dtype) for x in inputs], loss) for n in FEW]
     passes = for_batch([count.passes for count in few], batch)
-    size = sum(p.nbytes for p in parameters)
+    trained = sum(p.nbytes for p in parameters if p.requires_grad)
     return Plan(
         parameters=sum(p.size for p in parameters),
         batch=batch,
@@ -136,10 +139,10 @@ def plan(
         forward=Count(*passes[0].tolist()),
         backward=Count(*passes[1].tolist()),
         # Parameter, gradient and states are read, all but the gradient written, in one op for all.
-        update=Count(0.0, size * (3 + 2 * states), 1.0),
-        parameter_bytes=size,
-        state_bytes=states * size,
-        input_bytes=batch * sum(batch_of(x, 1, device).nbytes for x in inputs),
+        update=Count(0.0, trained * (3 + 2 * states), 1.0),
+        parameter_bytes=sum(p.nbytes for p in parameters),
+        state_bytes=states * trained,
+        input_bytes=batch * sum(batch_of(x, 1, device, dtype).nbytes for x in inputs),
         activations=round(float(for_batch(held(few), batch).max())),
         machine=measure_machine(device) if machine is None else machine,
     )
@@ -209,18 +212,19 @@ def counted(model: Module, inputs: list[Any], loss: Callable[[Any], Any] | None)
     """One forward and backward pass in training mode, with nothing left of it in the model."""
     buffers = [(b, b.data.copy()) for b in model.buffers()]
     grads = [(p, p.grad) for p in model.parameters()]
-    count = Counting()
+    count, drawn = Counting(), random.get_state()
     # The real batch's gradients are large enough to be written over where nothing else holds them.
     worth, backward.WORTH_REUSING = backward.WORTH_REUSING, 0
     try:
         for p, _ in grads:
             p.grad = None
-        with autograd.enable_grad(), count:
+        with in_mode(model, True), autograd.enable_grad(), count:
             out = model(*inputs)
             value = default_loss(out) if loss is None else loss(out)
             value.backward()
     finally:
         backward.WORTH_REUSING = worth
+        random.set_state(drawn)
         for p, grad in grads:
             p.grad = grad
         for b, data in buffers:
@@ -230,19 +234,24 @@ def counted(model: Module, inputs: list[Any], loss: Callable[[Any], Any] | None)
 
 def default_loss(out: Any) -> Any:
     parts = [o for o in flat_tensors(out) if o.requires_grad]
+    if not parts:
+        raise ValueError("plan: expected outputs that depend on what is trained, got none")
     return functools.reduce(lambda a, b: a + b, [ops.mean(o * o) for o in parts])
 
 
 def flat_tensors(out: Any) -> list[Tensor]:
-    return [out] if isinstance(out, Tensor) else [t for o in out for t in flat_tensors(o)]
+    if isinstance(out, Tensor):
+        return [out]
+    within = out.values() if isinstance(out, Mapping) else out if isinstance(out, (tuple, list)) else ()
+    return [t for o in within for t in flat_tensors(o)]
 
 
-def batch_of(x: Any, n: int, device: str | None) -> Tensor:
+def batch_of(x: Any, n: int, device: str | None, dtype: Any = np.float32) -> Tensor:
     """n samples like x: a shape, or an array."""
     if isinstance(x, tuple):
-        values = np.random.default_rng(0).standard_normal((n, *x), dtype=np.float32)
+        values = np.random.default_rng(0).standard_normal((n, *x), dtype=np.float32).astype(dtype)
     else:
-        values = np.repeat(np.asarray(x)[None], n, axis=0)
+        values = np.repeat(np.asarray(on_host(x.data) if isinstance(x, Tensor) else x)[None], n, axis=0)
     return ops.asarray(values, device=device)
 
 

@@ -75,3 +75,18 @@ def test_errors():
         broken.weight[0, 0] = np.nan
     with pytest.raises(ValueError, match="expected finite weights, got others in weight"):
         int8_state_dict(broken)
+
+
+def test_a_shared_weight_is_8_bits_under_each_of_its_names():
+    def tied():
+        model = nn.Sequential(nn.Embedding(7, 5), nn.Linear(5, 7, bias=False))
+        model[1].weight = model[0].weight
+        return model
+
+    first, second = tied(), tied()
+    state = int8_state_dict(first)
+    assert [value.dtype.name for value in state.values()] == ["int8", "int8", "float32", "float32"]
+    load_int8_state_dict(second, state)
+    off = np.abs(second[1].weight.numpy() - first[1].weight.numpy()).max(axis=1)
+    assert second[0].weight is second[1].weight and off.max() > 0
+    assert (off <= np.abs(first[0].weight.numpy()).max(axis=1) / 253).all()

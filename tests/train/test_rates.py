@@ -62,6 +62,22 @@ def test_everything_is_as_it_was(optimizer):
     assert not model.training and all(p.grad is None for p in model.parameters())
 
 
+def test_a_part_that_is_not_trained_keeps_its_mode():
+    model, optimizer, loader = parts()
+    model[1].eval()
+    find(model, optimizer, loader, steps=5)
+    assert [layer.training for layer in model] == [True, False, True, True, True] and model.training
+
+
+def test_losses_below_zero_and_losses_that_are_none():
+    curve = find(*parts(), lambda y, t: nn.functional.mse_loss(y, t) - 100, steps=30, highest=0.01)
+    assert len(curve.rates) == 30 and curve.diverged_at is None
+    heights = iter([-1.0] * 10 + [2.5] * 10)
+    assert len(find(*parts(), lambda y, t: (y * 0).sum() + next(heights), steps=20, smooth=0.0).rates) == 11
+    with pytest.raises(ValueError, match="finite loss of the first batch, got nan"):
+        find(*parts(), lambda y, t: nn.functional.mse_loss(y, t) * np.nan)
+
+
 def test_an_error_leaves_no_trace_either():
     model, optimizer, loader = parts()
     before = model.state_dict()

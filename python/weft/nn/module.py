@@ -397,16 +397,20 @@ def nearest(name: str, shape: tuple[int, ...], others: Mapping[str, tuple[int, .
 
 
 @contextlib.contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """A block in which a module is in evaluation mode; each of its modules is as it was afterwards."""
+def in_mode(model: Any, training: bool) -> Iterator[None]:
+    """A block in which a module is in training or evaluation mode; each of its modules is as it was afterwards."""
     modes = [(m, m.training) for m in model.modules()] if isinstance(model, Module) else []
     try:
         if modes:
-            model.eval()
+            model.train(training)
         yield
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def evaluating(model: Any) -> contextlib.AbstractContextManager[None]:
+    return in_mode(model, False)
 
 
 def zero_grad(parameters: Any, set_to_none: bool = True) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 import weft.random
 from weft.data import DataLoader
+from weft.nn.module import in_mode
 from weft.train.plots import BLUE, GREY, ORANGE, new_figure
 from weft.train.trainer import check_batch
 
@@ -72,7 +73,8 @@ def find_learning_rate(
     steps: int = 100, smooth: float = 0.9, stop: float = 4.0,
 ) -> RateCurve:  # fmt: skip
     """Train for `steps` batches while the learning rate climbs from `lowest` to `highest`, each the same factor above
-    the last, and return the losses; the climb ends where the smoothed loss passes `stop` times its lowest, or is none.
+    the last, and return the losses; the climb ends where the smoothed loss lies more than (stop - 1) |lowest| above its
+    lowest, or is none.
 
     A batch is (*inputs, targets), as for the Trainer; the loader begins anew when it is through. smooth: how much the
     running mean keeps of itself, 0 to 1. Groups of parameters keep the ratio of their rates. Model, optimizer, loader
@@ -90,36 +92,38 @@ def find_learning_rate(
         raise ValueError(f"find_learning_rate: expected an optimizer with a learning rate above 0, got {first}")
     if not len(loader):
         raise ValueError("find_learning_rate: expected at least one batch in loader, got none")
-    before = model.state_dict(), optimizer.state_dict(), loader.state_dict(), weft.random.get_state(), model.training
+    before = model.state_dict(), optimizer.state_dict(), loader.state_dict(), weft.random.get_state()
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     smoothed: list[float] = []
     mean, diverged = 0.0, None
     try:
-        model.train()
-        for rate, batch in zip(rates, endless(loader)):
-            for group, saved in zip(optimizer.param_groups, before[1]["param_groups"]):
-                group["lr"] = rate * saved["lr"] / first
-            *inputs, targets = check_batch(batch)
-            optimizer.zero_grad()
-            value = loss(model(*inputs), targets)
-            number = float(value.item())
-            mean = smooth * mean + (1 - smooth) * number
-            smoothed.append(mean / (1 - smooth ** (len(smoothed) + 1)))  # a mean of what has been seen, not of zeros
-            losses.append(number)
-            if not math.isfinite(number) or smoothed[-1] > stop * min(smoothed):
-                diverged = float(rate)
-                break
-            value.backward()
-            optimizer.step()
+        with in_mode(model, True):
+            for rate, batch in zip(rates, endless(loader)):
+                for group, saved in zip(optimizer.param_groups, before[1]["param_groups"]):
+                    group["lr"] = rate * saved["lr"] / first
+                *inputs, targets = check_batch(batch)
+                optimizer.zero_grad()
+                value = loss(model(*inputs), targets)
+                number = float(value.item())
+                mean = smooth * mean + (1 - smooth) * number
+                # A mean of what has been seen, not of zeros.
+                smoothed.append(mean / (1 - smooth ** (len(smoothed) + 1)))
+                losses.append(number)
+                if not math.isfinite(number) or smoothed[-1] - min(smoothed) > (stop - 1) * abs(min(smoothed)):
+                    diverged = float(rate)
+                    break
+                value.backward()
+                optimizer.step()
     finally:
         optimizer.zero_grad()
         model.load_state_dict(before[0])
         optimizer.load_state_dict(before[1])
         loader.load_state_dict(before[2])
         weft.random.set_state(before[3])
-        model.train(before[4])
     seen = int(np.isfinite(losses).sum())
+    if not seen:
+        raise ValueError(f"find_learning_rate: expected a finite loss of the first batch, got {losses[0]}")
     return RateCurve(rates[:seen], np.array(losses[:seen]), np.array(smoothed[:seen]), diverged)
 
 

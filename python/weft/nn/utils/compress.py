@@ -14,9 +14,10 @@ from weft.nn.module import Module
 SCALE = ".int8_scale"
 
 
-def matrices(model: Module) -> dict[str, Any]:
-    """The parameters that hold nearly all of a model: those of two axes and more."""
-    return {name: p for name, p in model.named_parameters() if p.ndim >= 2 and p.dtype.kind in "fV"}
+def matrices(model: Module, *, all_names: bool = False) -> dict[str, Any]:
+    """The parameters that hold nearly all of a model: those of two axes and more; one shared once, or by each name."""
+    named = model.named_parameters(remove_duplicate=not all_names)
+    return {name: p for name, p in named if p.ndim >= 2 and p.dtype.kind in "fV"}
 
 
 def prune_by_magnitude(model: Module, amount: float) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def int8_state_dict(model: Module) -> dict[str, Any]:
     """
     values = model.state_dict()
     state: dict[str, Any] = {name: on_host(v.data if isinstance(v, Tensor) else v) for name, v in values.items()}
-    for name in matrices(model):
+    for name in matrices(model, all_names=True):
         weight = state[name].astype(np.float32)
         if not np.isfinite(weight).all():
             raise ValueError(f"int8_state_dict: expected finite weights, got others in {name}")
