@@ -23,6 +23,10 @@ class RateCurve(NamedTuple):
 
     rates, losses, smoothed: float64 (n,), one for each step; smoothed is the running mean that the suggestion is read
     from. diverged_at: the rate at which the climb was stopped, or None if it came to its end.
+
+    >>> losses = np.array([3.0, 2.0, 1.0, 5.0])
+    >>> round(weft.train.RateCurve(np.array([0.001, 0.01, 0.1, 1.0]), losses, losses, 1.0).suggestion, 6)
+    0.01
     """
 
     rates: Array

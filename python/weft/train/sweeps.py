@@ -47,6 +47,10 @@ class Sweep:
     """The rows of a sweep: settings, the means of the trial's figures, seconds, best first; what failed is last.
 
     Iterating gives the rows, printing the table.
+
+    >>> rows = [{"lr": lr, "validation_loss": abs(lr - 0.1)} for lr in (0.01, 0.1)]
+    >>> weft.train.Sweep(rows, ["lr"], "validation_loss").settings
+    {'lr': 0.1}
     """
 
     def __init__(self, rows: Sequence[Row], names: Sequence[str], monitor: str):
