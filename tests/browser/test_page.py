@@ -171,6 +171,18 @@ def test_both_colour_schemes_can_be_read(digits):
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (scheme, text, ground)
 
 
+@needs("npm/tfjs")
+def test_a_prediction_that_fails_is_said_and_is_not_the_last(digits):
+    digits.value("""(() => {
+      const own = tf.Tensor.prototype.data;
+      tf.Tensor.prototype.data = () => { tf.Tensor.prototype.data = own; throw new Error("the device was lost"); };
+    })()""")
+    digits.key("7", ord("7"))
+    digits.wait(f"{TEXT.format('check')} === 'the device was lost'")
+    digits.key("0", ord("0"))
+    digits.wait(f"{TEXT.format('best')} === '0'", seconds=20)
+
+
 def luminance(colour):
     """Relative luminance of sRGB, 0 to 1.  Source: WCAG 2.2."""
     c = np.array(colour) / 255

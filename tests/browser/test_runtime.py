@@ -56,3 +56,18 @@ def test_another_tarball_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "open_https", lambda url: io.BytesIO(b"another"))
     with pytest.raises(download.DownloadError, match="SHA-256"):
         runtime.get("tfjs", tmp_path, progress=False)
+
+
+def test_without_a_network_the_file_can_be_brought(tmp_path, monkeypatch):
+    packed(tmp_path, monkeypatch)
+    whole = download.open_https("https://npm.invalid/tf.tgz").read()
+
+    def unreachable(url):
+        raise OSError("no route")
+
+    monkeypatch.setattr(download, "open_https", unreachable)
+    with pytest.raises(download.DownloadError, match=r"no route.* bring it to .*tf\.tgz"):
+        runtime.get("tfjs", tmp_path, progress=False)
+    (tmp_path / "npm").mkdir(exist_ok=True)
+    (tmp_path / "npm" / "tf.tgz").write_bytes(whole)
+    assert (runtime.get("tfjs", tmp_path, progress=False) / "tf.js").read_bytes() == b"library"

@@ -15,6 +15,8 @@ import pytest
 import weft
 from policy import needs
 from weft.browser import runtime
+from weft.browser.server import Server
+from weft.browser.site import Site
 from weft.cli import main, serve
 from weft.models import pretrained
 from weft.tfjs.files import read_json
@@ -56,6 +58,9 @@ def test_the_page_and_its_files_are_served(server):
     for path in re.findall(rb'(?:src|href)="(/[^"]+)"', page):
         assert ask(server, path.decode())[0] == 200, path
     assert ask(server, "/", "HEAD")[2] == b""
+    with socket.create_connection(("127.0.0.1", server.server_port), 30) as line:
+        line.sendall(b"HEAD / HTTP/1.0\r\nHost: example.org\r\n\r\n")
+        assert line.makefile("rb").read().endswith(b"\r\n\r\n")  # a refusal has no body either
     about = json.loads(ask(server, "/about.json")[2])
     assert about["engine"] == "tfjs" and about["size"] == 8 and about["figure"] > 0.98
     tested = json.loads(ask(server, "/tested.json")[2])
@@ -82,6 +87,23 @@ def test_nothing_else_is_served(server, path):
 @pytest.mark.parametrize("host", ["example.org", "127.0.0.1", "localhost:1", "127.0.0.1:80"])
 def test_a_name_that_was_made_to_point_here_does_not_pass(server, host):
     assert ask(server, "/about.json", Host=host)[0] == 403
+
+
+def test_the_usual_port_is_not_said(server, monkeypatch):
+    """At port 80 a browser sends a bare name as Host and Origin."""
+    monkeypatch.setattr(Server, "server_bind", lambda self: setattr(self, "server_port", 80))
+    monkeypatch.setattr(Server, "server_activate", lambda self: None)
+    with Server(Site("tfjs", server.files), str) as other:
+        assert other.hosts == {"127.0.0.1", "localhost"}
+
+
+def test_a_page_that_is_closed_while_it_loads_is_no_fault(server, capfd):
+    for error, shown in ((BrokenPipeError(), False), (ConnectionResetError(), False), (KeyError("a fault"), True)):
+        try:
+            raise error
+        except Exception:
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert ("a fault" in capfd.readouterr().err) is shown
 
 
 def test_other_methods_have_no_answer(server):
@@ -130,7 +152,7 @@ def test_weights_come_back(server):
 @pytest.mark.parametrize("changes, status", [
     ({"X-Weft-Token": "guess"}, 403), ({"X-Weft-Token": None}, 403), ({"Origin": "http://example.org"}, 403),
     ({"Origin": None}, 403), ({"Host": "example.org"}, 403), ({"Content-Type": "text/plain"}, 415),
-    ({"Content-Length": str(1 << 40)}, 413), ({"Content-Length": "-1"}, 413),
+    ({"Content-Length": str(1 << 40)}, 413), ({"Content-Length": "-1"}, 413), ({"Content-Length": "9" * 5000}, 413),
 ])  # fmt: skip
 def test_other_pages_bring_no_weights(server, changes, status):
     assert post(server, "{}", **changes)[0] == status

@@ -54,6 +54,17 @@ def test_a_run_leaves_for_tensorflow_js_and_comes_back(name, tmp_path, capsys):
         np.testing.assert_array_equal(fresh.state_dict()[key], array, err_msg=key)
 
 
+@needs("onnx", "PIL", "sklearn")
+def test_a_pretrained_model_leaves_twice(tmp_path, monkeypatch, capsys):
+    """What an export writes must not hide the name from the next command."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits-cnn").mkdir()  # any folder of that name, which is no run
+    assert main(["export", "digits-cnn", "--to", "tfjs"]) == 0
+    assert main(["export", "digits-cnn", "--to", "onnx"]) == 0
+    folder = tmp_path / "runs" / "digits-cnn"
+    assert {path.name for path in folder.iterdir()} == {"tfjs", "model.onnx"}
+
+
 @needs("PIL", "sklearn")
 @pytest.mark.parametrize("name, words", [("dates", "one input"), ("cifar10", "expected nn.Sequential of")])
 def test_a_run_that_tensorflow_js_has_no_layers_for_is_named(name, words, tmp_path, capsys):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weft.data.catalog import cache_folder
-from weft.data.download import Source, digest, fetch
+from weft.data.download import DownloadError, Source, digest, fetch
 from weft.io.durable import write_durably
 
 NPM = "https://registry.npmjs.org/"
@@ -110,9 +110,13 @@ def get(engine: str, cache: Path | None = None, *, progress: bool = True) -> Pat
             continue
         tarball = folder.with_name(Path(package.source.path).name)
         if not (tarball.is_file() and digest(tarball) == package.source.sha256):
-            fetch(package.source, tarball, progress)
+            try:
+                fetch(package.source, tarball, progress)
+            except DownloadError as error:
+                raise DownloadError(f"{error}. A page needs that file once; where npm cannot be reached, bring it to "
+                                    f"{tarball}") from error  # fmt: skip
         unpack(tarball, package.files, folder)
-        tarball.unlink()
+        tarball.unlink(missing_ok=True)  # another process may have unpacked it too
     return folder
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -46,11 +47,17 @@ class Server(ThreadingHTTPServer):
         kind, page = self.files["/"]
         self.files["/"] = kind, page.replace(b"{token}", self.token.encode())
         super().__init__((HOST, port), Handler)
-        self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+        said = "" if self.server_port == 80 else f":{self.server_port}"  # a browser leaves out the usual one
+        self.hosts = {name + said for name in (HOST, "localhost")}
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.server_port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed while it loaded is no fault; the rest is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -67,7 +74,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer_file(self, body: bool) -> None:
         found = self.server.files.get(self.path)
         if self.headers.get("Host") not in self.server.hosts:
-            self.answer(HTTPStatus.FORBIDDEN, {"error": f"expected this machine's address, {self.server.url}"})
+            self.answer(HTTPStatus.FORBIDDEN, {"error": f"expected this machine's address, {self.server.url}"},
+                        body=body)  # fmt: skip
         elif found is None:
             self.answer(HTTPStatus.NOT_FOUND, {"error": "no such file"}, body=body)
         else:
@@ -87,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(HTTPStatus.NOT_FOUND, {"error": "expected /weights"})
         elif self.headers.get("Content-Type") != "application/json":
             self.answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"error": "expected application/json"})
-        elif not (length.isascii() and length.isdigit() and int(length) <= MAX_BODY):
+        elif not (length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= MAX_BODY):
             self.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"expected at most {MAX_BODY} bytes"})
         else:
             body = self.rfile.read(int(length))

@@ -9,25 +9,28 @@ from typing import Any
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's folder, such as runs/digits-1")
+    parser.add_argument("run", metavar="RUN", help="a run's folder, such as runs/digits-1, or the name of a "
+                        "pretrained model, such as mnist-cnn")  # fmt: skip
     parser.add_argument("--to", required=True, choices=["onnx", "tfjs"],
                         help="a file of ONNX, or the folder of a TensorFlow.js layers model")  # fmt: skip
-    parser.add_argument("--out", metavar="PATH", help="where to write (default: RUN/model.onnx or RUN/tfjs)")
+    parser.add_argument("--out", metavar="PATH", help="where to write (default: model.onnx or tfjs in the run's "
+                        "folder, which is runs/NAME for a pretrained model)")  # fmt: skip
     parser.add_argument("--opset", type=int, help="the version of ONNX's operators, 17 to 26 (default 18)")
 
 
 def run(options: argparse.Namespace) -> int:
-    from weft.cli.runs import open_run
+    from weft.cli.runs import folder_of, open_run
 
     if options.to == "tfjs" and options.opset is not None:
         raise ValueError("expected --opset with --to onnx, got it with --to tfjs")
     recipe, _, model = open_run(options.run, "example")
+    folder = folder_of(options.run)
     if options.out is None:
-        Path(options.run).mkdir(exist_ok=True)  # that of a pretrained model is made by its first export
+        folder.mkdir(parents=True, exist_ok=True)  # that of a pretrained model is made by its first export
     inputs, axes = recipe.example()
     if options.to == "tfjs":
-        return to_tfjs(model, inputs, Path(options.out or Path(options.run) / "tfjs"))
-    return to_onnx(model, inputs, axes, Path(options.out or Path(options.run) / "model.onnx"), options.opset)
+        return to_tfjs(model, inputs, Path(options.out or folder / "tfjs"))
+    return to_onnx(model, inputs, axes, Path(options.out or folder / "model.onnx"), options.opset)
 
 
 def to_tfjs(model: Any, inputs: dict[str, Any], folder: Path) -> int:

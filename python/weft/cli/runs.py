@@ -9,16 +9,28 @@ from typing import Any
 from weft.cli.train import find_recipe
 
 
+def is_shipped(folder: Path | str) -> bool:
+    """Whether this is the name of a pretrained model; a run in a folder of that name comes first."""
+    from weft.models.shipped import RECIPES
+
+    return str(folder) in RECIPES and not (Path(folder) / "config.json").exists()
+
+
+def folder_of(folder: Path | str) -> Path:
+    """Where what is made of a run is put: its own folder, that of a pretrained model among the runs."""
+    return Path("runs") / folder if is_shipped(folder) else Path(folder)
+
+
 def open_run(folder: Path | str, needed: str) -> tuple[ModuleType, dict[str, Any], Any]:
     """(recipe, settings, model in eval mode) of a run, or of a pretrained model by its name.
 
     ValueError if the recipe has no function `needed`.
     """
     import weft
-    from weft.models.shipped import RECIPES, pretrained
+    from weft.models.shipped import pretrained
     from weft.recipes.common import read_config
 
-    shipped = pretrained(str(folder)) if str(folder) in RECIPES and not Path(folder).exists() else None
+    shipped = pretrained(str(folder)) if is_shipped(folder) else None
     folder = Path(folder)
     settings = {"recipe": shipped.card["recipe"], **shipped.card["settings"]} if shipped else read_config(folder)
     recipe = find_recipe(settings["recipe"])

@@ -40,13 +40,12 @@ def start(name: str, engine: str | None, data: str | None, port: int) -> Any:
     import json
 
     from weft.browser import server, site
-    from weft.cli.runs import open_run
+    from weft.cli.runs import folder_of, is_shipped, open_run
     from weft.data import MissingDataError
-    from weft.models.shipped import RECIPES, pretrained
+    from weft.models.shipped import pretrained
 
     recipe, settings, model = open_run(name, "example")
-    shipped = name in RECIPES and not Path(name).exists()
-    folder = Path("runs") / name if shipped else Path(name)
+    shipped, folder = is_shipped(name), folder_of(name)
     figures = folder / "figures.json"
     figure = pretrained(name).card["test"] if shipped else None
     if not shipped and figures.is_file():

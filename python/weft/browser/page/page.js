@@ -96,21 +96,26 @@ async function update() {
     return;
   }
   busy = true;
-  do {
-    waiting = false;
-    shown = paper.sample ?? centerInk(paper.grey(), paper.side, paper.side, about.size, about.margin);
-    see(shown);
-    if (!shown) say(null);
-    else {
-      const begun = performance.now();
-      const [probabilities] = await probabilitiesOf([{ pixels: shown }]);
-      $("speed").textContent = `${(performance.now() - begun).toFixed(1)} ms, computed in this page by ${about.library} `
-        + `(${engine.backend})`;
-      say(probabilities);
-    }
-    enableLessons();
-  } while (waiting);
-  busy = false;
+  try {
+    do {
+      waiting = false;
+      shown = paper.sample ?? centerInk(paper.grey(), paper.side, paper.side, about.size, about.margin);
+      see(shown);
+      if (!shown) say(null);
+      else {
+        const begun = performance.now();
+        const [probabilities] = await probabilitiesOf([{ pixels: shown }]);
+        $("speed").textContent = `${(performance.now() - begun).toFixed(1)} ms, computed in this page by ${about.library} `
+          + `(${engine.backend})`;
+        say(probabilities);
+      }
+      enableLessons();
+    } while (waiting);
+  } catch (error) {
+    fail(error);
+  } finally {
+    busy = false; // a prediction that failed must not be the last one
+  }
 }
 
 const paper = new Paper($("paper"), update);
