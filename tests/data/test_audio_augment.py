@@ -51,6 +51,7 @@ def test_padding_and_normalising_are_by_sequence():
     gain = normalise_frames(3 * x + np.float32(rng.normal()), lengths)
     assert np.allclose(gain, found, atol=1e-4)
     assert pad_frames(sequences)[0].shape == (3, 9, 4)
+    assert pad_frames([*sequences, np.ones((2, 4))])[0].dtype == np.float64
 
 
 def test_stretching_interpolates():
@@ -81,9 +82,12 @@ def test_masks_are_stretches_of_the_stated_length():
     [(lambda: trim_silence(np.zeros((0, 3))), r"got \(0, 3\)"), (lambda: trim_silence(np.ones((2, 3)), 0), "got .* 0"),
      (lambda: pad_frames([]), "got none"), (lambda: pad_frames([np.ones((2, 3)), np.ones((2, 4))]), "of one D"),
      (lambda: warp_filters(np.ones((3, 2)), 0), "factor > 0"),
-     (lambda: stretch_frames(np.ones((2, 3, 4)), [1, 1], [1.0]), r"got \(2, 3, 4\), \(2,\) and \(1,\)"),
+     (lambda: stretch_frames(np.ones((2, 3, 4)), [1, 1], [1.0]), r"factors \(2,\) > 0, got \(1,\)"),
+     (lambda: stretch_frames(np.ones((1, 3, 4), int), [1], [1.0]), "floating x .* got int64"),
+     (lambda: stretch_frames(np.ones((1, 3, 4)), [4], [1.0]), "lengths of 1 to 3, got 4 to 4"),
      (lambda: stretch_frames(np.ones((1, 3, 4)), [1], [0.0]), "factors .* > 0"),
-     (lambda: normalise_frames(np.ones((1, 3, 4)), [0]), r"lengths \(N,\) > 0"),
+     (lambda: normalise_frames(np.ones((1, 3, 4)), [0]), "lengths of 1 to 3, got 0 to 0"),
+     (lambda: normalise_frames(np.ones((2, 3, 4)), [2, 4]), "got 2 to 4"),
      (lambda: SpecAugment(-1, 2), "got -1, 2 and 1"),
      (lambda: SpecAugment(1, 2)(np.ones((3, 4, 5)), SampleRandom(0, 0, np.arange(2))), r"expected x \(2, T, D\)")],
 )  # fmt: skip

@@ -43,7 +43,7 @@ def pad_frames(sequences: Sequence[Any], frames: int | None = None) -> tuple[Arr
         raise ValueError(f"pad_frames: expected sequences (t, D) of one D, got {shapes[:5] or 'none'}")
     frames = max(map(len, arrays)) if frames is None else frames
     lengths = np.array([min(len(array), frames) for array in arrays])
-    out = np.zeros((len(arrays), frames, arrays[0].shape[1]), arrays[0].dtype)
+    out = np.zeros((len(arrays), frames, arrays[0].shape[1]), np.result_type(*arrays))
     for row, array, length in zip(out, arrays, lengths):
         row[:length] = array[:length]
     return out, lengths
@@ -68,16 +68,17 @@ def warp_filters(filters: Any, factor: float) -> Array:
 def stretch_frames(x: Any, lengths: Any, factors: Any) -> tuple[Array, Array]:
     """Sequences made longer (factor > 1) or shorter, values between frames interpolated linearly.
 
-    x (N, T, D), lengths (N,), factors (N,) -> (N, T, D) and the new lengths, at most T. ValueError for factors <= 0.
+    x (N, T, D) floating, lengths (N,), factors (N,) -> (N, T, D) and the new lengths, at most T. ValueError for factors
+    <= 0 and lengths out of 1 to T.
 
     >>> x, lengths = stretch_frames(np.arange(4.0).reshape(1, 4, 1), [2], [2.0])
     >>> x[0, :, 0].tolist(), lengths.tolist()
     ([0.0, 0.5, 1.0, 1.5], [4])
     """
-    x, lengths, factors = np.asarray(x), np.asarray(lengths), np.asarray(factors, np.float32)
-    if x.ndim != 3 or lengths.shape != x.shape[:1] or factors.shape != x.shape[:1] or not (factors > 0).all():
-        raise ValueError("stretch_frames: expected x (N, T, D), lengths (N,) and factors (N,) > 0, "
-                         f"got {x.shape}, {lengths.shape} and {factors.shape}")  # fmt: skip
+    x, lengths = check_frames("stretch_frames", x, lengths)
+    factors = np.asarray(factors, np.float32)
+    if factors.shape != lengths.shape or not (factors > 0).all():
+        raise ValueError(f"stretch_frames: expected factors {lengths.shape} > 0, got {factors.shape}")
     place = np.minimum(np.arange(x.shape[1]) / factors[:, None], x.shape[1] - 1)  # (N, T)
     before = np.minimum(place.astype(np.int64), max(0, x.shape[1] - 2))
     between = (place - before)[..., None].astype(x.dtype)
@@ -90,20 +91,28 @@ def stretch_frames(x: Any, lengths: Any, factors: Any) -> tuple[Array, Array]:
 def normalise_frames(x: Any, lengths: Any) -> Array:
     """Each band's mean over the frames taken off and all divided by their deviation, sequence by sequence.
 
-    x (N, T, D), lengths (N,) -> (N, T, D), zeros behind each length: neither gain nor microphone is left. ValueError
-    where shapes do not fit.
+    x (N, T, D) floating, lengths (N,) -> (N, T, D), zeros behind each length: neither gain nor microphone is left.
+    ValueError where shapes do not fit, and for lengths out of 1 to T.
 
     >>> normalise_frames(np.array([[[1.0], [3.0], [9.0]]]), [2])[0, :, 0].tolist()
     [-1.0, 1.0, 0.0]
     """
-    x, lengths = np.asarray(x), np.asarray(lengths)
-    if x.ndim != 3 or lengths.shape != x.shape[:1] or not (lengths > 0).all():
-        raise ValueError(f"normalise_frames: expected x (N, T, D) and lengths (N,) > 0, got {x.shape}, {lengths.shape}")
+    x, lengths = check_frames("normalise_frames", x, lengths)
     inside = (np.arange(x.shape[1]) < lengths[:, None])[..., None]  # (N, T, 1)
     count = lengths[:, None, None].astype(x.dtype)
     x = np.where(inside, x - np.where(inside, x, 0).sum(axis=1, keepdims=True) / count, 0)
     deviation = np.sqrt((x**2).sum(axis=(1, 2), keepdims=True) / (count * x.shape[2]))
     return x / np.maximum(deviation, np.finfo(x.dtype).tiny)
+
+
+def check_frames(name: str, x: Any, lengths: Any) -> tuple[Array, Array]:
+    x, lengths = np.asarray(x), np.asarray(lengths)
+    if x.ndim != 3 or x.dtype.kind != "f" or lengths.shape != x.shape[:1]:
+        raise ValueError(f"{name}: expected floating x (N, T, D) and lengths (N,), got {x.dtype} {x.shape} and "
+                         f"{lengths.shape}")  # fmt: skip
+    if lengths.size and not 0 < lengths.min() <= lengths.max() <= x.shape[1]:
+        raise ValueError(f"{name}: expected lengths of 1 to {x.shape[1]}, got {lengths.min()} to {lengths.max()}")
+    return x, lengths
 
 
 class SpecAugment:
