@@ -2,8 +2,9 @@
 
 Transfer is three moves: take the weights that another task has made, swap the last layer for one of the new classes and
 train it while all others are frozen, then unfreeze them and fine-tune. Both nets get the same photos, the same
-augmentation and the same number of steps; in the full form each gets the learning rate, out of three, that does best on
-validation photos.
+augmentation and the same number of steps. In the full form each gets the learning rate, out of three, that does best on
+validation photos. The default form takes 3e-3 for both, which favours transfer from so short a pretraining: at 1e-2
+training from scratch came as far (90 % of 100 validation photos against 89 %).
 """
 
 import numpy as np
@@ -102,7 +103,7 @@ def run(example: Example) -> None:
             print(f"seed {seed}, {name}: rate {rate:g}, validation {accuracy:.0%}, test {reached[name][-1]:.1f} %")
     scratch, known = (float(np.mean(values)) for values in reached.values())
     example.figure("transferred, test accuracy", known, "%", beside={"from scratch": scratch, "chance": 10})
-    example.figure("gain by transfer", known - scratch, "points", at_least=example.choose(short=-30, default=3))
+    example.figure("gain by transfer", known - scratch, "points", at_least=example.choose(short=None, default=3))
     draw(example, reached, images[test.indices], unseen[1], said)
 
 
