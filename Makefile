@@ -3,8 +3,8 @@ SHELL := /bin/bash
 # What may not be skipped is installed (tests/policy.py).
 PEERS := $(if $(or $(filter true,$(CI)),$(WEFT_DATA)),peers,)
 WEFT := .venv/bin/weft
-# A file of tests stays in one process: its kernels are compiled once.
-PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# A file of tests stays in one process: its kernels are compiled once. In order, or the few long examples came last, alone.
+PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help train test test-full conformance fuzz bench gallery gpu lint format native clean
 

@@ -110,13 +110,13 @@ def confident(model: nn.Module, images: weft.Tensor) -> np.ndarray:
 
 def run(example: Example) -> None:
     samples, test, classes, _ = fashion_mnist(example.data)
-    n, m = example.choose(short=(10_000, 1_000), default=(60_000, 10_000))
+    n, m = example.choose(short=(6_000, 1_000), default=(60_000, 10_000))
     images, tested = (
         weft.asarray(part.arrays[0][:k].reshape(-1, 784) / np.float32(127.5) - 1)
         for part, k in ((samples, n), (test, m))
     )
     games = {"GAN": Game(), "WGAN-GP": WassersteinGame()}
-    steps = example.choose(short=(400, 100), default=(2000, 700), full=(4000, 1000))
+    steps = example.choose(short=(160, 100), default=(2000, 700), full=(4000, 1000))
     found, right, sheets = {name: [] for name in games}, [], {}
     for seed in example.seeds():
         weft.random.seed(seed)
@@ -131,7 +131,7 @@ def run(example: Example) -> None:
             sheets[name] = made[:70].numpy()
     example.figure("accuracy of the classifier, test images", 100 * np.mean(right), "%")
     noise = np.sum(confident(judge, weft.random.uniform((1000, 784), -1, 1)) >= 10)
-    bars = example.choose(short=(1, 2), default=(6, 8))
+    bars = example.choose(short=(1, 1), default=(6, 8))
     for name, bar in zip(games, bars):
         counts = np.stack(found[name])  # (seeds, 10)
         beside = {"test images": np.sum(confident(judge, tested[:1000]) >= 10), "noise": noise}

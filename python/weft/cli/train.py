@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+SHARED = ("common", "example", "numerals")  # modules among the recipes that are none
 DTYPES = {"bf16": "bfloat16", "f16": "float16"}
 
 
@@ -55,7 +56,7 @@ def names() -> list[str]:
     """The recipes that come with Weft."""
     import weft.recipes
 
-    return sorted(m.name for m in pkgutil.iter_modules(weft.recipes.__path__) if m.name not in ("common", "example"))
+    return sorted(m.name for m in pkgutil.iter_modules(weft.recipes.__path__) if m.name not in SHARED)
 
 
 def find_recipe(name: str) -> ModuleType:
