@@ -131,7 +131,7 @@ def run(example: Example) -> None:
             sheets[name] = made[:70].numpy()
     example.figure("accuracy of the classifier, test images", 100 * np.mean(right), "%")
     noise = np.sum(confident(judge, weft.random.uniform((1000, 784), -1, 1)) >= 10)
-    bars = example.choose(short=(1, 1), default=(6, 8))
+    bars = example.choose(short=(1, 2), default=(6, 8))
     for name, bar in zip(games, bars):
         counts = np.stack(found[name])  # (seeds, 10)
         beside = {"test images": np.sum(confident(judge, tested[:1000]) >= 10), "noise": noise}
