@@ -21,9 +21,15 @@ def model(shape, *parts, dtype="float32"):
 
 
 def moved(made):
-    """Weights and statistics that are not what a new layer has."""
-    made.set_weights([rng.uniform(0.2, 1, w.shape).astype(np.float32) for w in made.weights])
+    """Weights and statistics that a new layer has not, of a scale that leaves float32 its digits through exp."""
+    made.set_weights([weights(w.shape) for w in made.weights])
     return made
+
+
+def weights(shape):
+    if len(shape) < 2:
+        return rng.uniform(0.2, 1, shape).astype(np.float32)  # a variance among them
+    return rng.standard_normal(shape, np.float32) / np.float32(np.prod(shape[:-1])) ** 0.5
 
 
 CASES = {
