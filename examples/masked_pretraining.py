@@ -54,13 +54,13 @@ class Encoder(nn.Module):
 
 
 class GapFiller(nn.Module):
-    """Tokens (N, T) and the places that are asked for (N, T) -> scores of the words there (asked, size)."""
+    """Tokens (N, T) and places in their rows one after another (asked,) -> scores of the words there (asked, size)."""
 
     def __init__(self, encoder: Encoder, size: int):
         self.encoder, self.shape, self.bias = encoder, nn.Linear(WIDTH, WIDTH), nn.Parameter(weft.zeros((size,)))
 
     def forward(self, tokens: np.ndarray, asked: np.ndarray) -> weft.Tensor:
-        means = self.encoder(tokens).reshape(-1, WIDTH)[np.flatnonzero(asked)]  # the other places cost nothing more
+        means = self.encoder(tokens).reshape(-1, WIDTH)[asked]  # the other places cost nothing more
         return F.linear(self.shape(means), self.encoder.word.weight, self.bias)
 
 
@@ -99,7 +99,7 @@ def pretrain(tokens: np.ndarray, size: int, epochs: int, rng: Generator) -> GapF
 
     def loss_of(rows: np.ndarray, _: np.ndarray) -> weft.Tensor:
         gaps, asked = covered(rows, size, rng, 0.25)
-        return F.cross_entropy(model(gaps, asked), weft.asarray(rows[asked]))
+        return F.cross_entropy(model(gaps, np.flatnonzero(asked)), weft.asarray(rows[asked]))
 
     fit(model, tokens, epochs, 3e-3, 64, rng, loss_of)
     return model
@@ -121,7 +121,7 @@ def right_in_gaps(model: GapFiller, rows: np.ndarray, size: int) -> tuple[float,
     """The share of covered words that are said right, and of those that are the commonest word, in %."""
     asked = covered(rows, size, Generator(7), 0.15)[1]
     with weft.no_grad():
-        said = model(np.where(asked, size - 1, rows), asked).numpy().argmax(axis=1)
+        said = model(np.where(asked, size - 1, rows), np.flatnonzero(asked)).numpy().argmax(axis=1)
     return 100 * (said == rows[asked]).mean(), 100 * (rows[asked] == 2).mean()
 
 
@@ -161,7 +161,7 @@ def draw(example: Example, filler: GapFiller, vocabulary: WordVocabulary) -> Non
     """The likeliest words of the gap in each of a few messages."""
     figure, axes = example.canvas(11, 3, len(SHOWN))
     for axis, text in zip(axes, SHOWN):
-        asked = np.array([[word == "_" for word in text.split()]])
+        asked = np.flatnonzero([word == "_" for word in text.split()])
         tokens = vocabulary.batch([text.replace("_", "gap")])
         with weft.no_grad():
             scores = filler(np.where(asked, len(vocabulary), tokens), asked)

@@ -12,7 +12,7 @@ import weft
 from weft import nn, optim
 from weft.data import batches_by_length, first_names
 from weft.nn import functional as F
-from weft.nn.utils.rnn import pack_padded_sequence
+from weft.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from weft.random import Generator
 from weft.recipes.example import Example, main
 
@@ -29,7 +29,7 @@ def encode(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Writer(nn.Module):
-    """Letters so far, packed -> scores of the next one (steps of all, SYMBOLS)."""
+    """Letters, packed or (T, N) -> scores of the next one (steps of all, SYMBOLS) or (T, N, SYMBOLS), and the state."""
 
     def __init__(self, width: int):
         self.letter = nn.Embedding(SYMBOLS, 32)
@@ -38,8 +38,12 @@ class Writer(nn.Module):
         self.head = nn.Linear(width, SYMBOLS)
 
     def forward(self, letters, state=None):
-        outputs, state = self.layer(letters._replace(data=self.letter(letters.data)), state)
-        return self.head(self.dropout(outputs.data)), state
+        if isinstance(letters, PackedSequence):
+            outputs, state = self.layer(letters._replace(data=self.letter(letters.data)), state)
+            outputs = outputs.data
+        else:
+            outputs, state = self.layer(self.letter(letters), state)
+        return self.head(self.dropout(outputs)), state
 
 
 def packed(rows: np.ndarray, lengths: np.ndarray):
@@ -93,9 +97,8 @@ def write(model: Writer, count: int, rng: Generator, temperature: float = 1.0) -
     ended = np.zeros(count, bool)
     with weft.no_grad():
         while not ended.all() and len(first) < 20:
-            read = pack_padded_sequence(weft.asarray(letters[:, None]), [1] * count, batch_first=True)
-            scores, state = model(read, state)
-            shares = F.softmax(scores / temperature, dim=-1).numpy().astype(np.float64)  # (count, SYMBOLS)
+            scores, state = model(weft.asarray(letters[None]), state)
+            shares = F.softmax(scores[0] / temperature, dim=-1).numpy().astype(np.float64)  # (count, SYMBOLS)
             point = rng.uniform_array(count)[:, None] * shares.sum(axis=1, keepdims=True)
             letters = (shares.cumsum(axis=1) <= point).sum(axis=1)
             ended |= letters == END

@@ -13,7 +13,6 @@ import weft
 from weft import nn, optim
 from weft.data import WordVocabulary
 from weft.nn import functional as F
-from weft.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from weft.random import Generator
 from weft.recipes.example import Example, main
 from weft.recipes.numerals import english
@@ -36,12 +35,18 @@ def digits(numbers: np.ndarray) -> np.ndarray:
     return rows
 
 
+def last_to_first(present: weft.Tensor) -> weft.Tensor:
+    """Which place to take for each, (N, T, 1), so that the words of each row are read backwards and padding stays."""
+    length, place = present.sum(axis=1)[:, None], weft.arange(present.shape[1])[None]
+    return weft.where(present, length - 1 - place, place)[:, :, None]
+
+
 class Translator(nn.Module):
     """Words (N, T), 0 for padding -> scores of each digit (N, LONGEST, DIGITS) and where it looked (N, LONGEST, T)."""
 
     def __init__(self, words: int, width: int = 64):
         self.word, self.digit = nn.Embedding(words, width), nn.Embedding(DIGITS, width)
-        self.reader = nn.GRU(width, width, batch_first=True, bidirectional=True)
+        self.onwards, self.backwards = (nn.GRU(width, width, batch_first=True) for _ in range(2))
         self.writer = nn.GRUCell(3 * width, width)
         self.from_words, self.from_state = nn.Linear(2 * width, width), nn.Linear(width, width, bias=False)
         self.score = nn.Linear(width, 1, bias=False)
@@ -49,10 +54,11 @@ class Translator(nn.Module):
 
     def forward(self, words: weft.Tensor, digits: weft.Tensor | None = None):
         """digits (N, LONGEST): those to be written; without them each likeliest digit is read on."""
-        lengths = (words != 0).sum(axis=1).numpy()
-        packed = pack_padded_sequence(self.word(words), lengths, batch_first=True, enforce_sorted=False)
-        read, _ = pad_packed_sequence(self.reader(packed)[0], batch_first=True, total_length=words.shape[1])
-        keys, empty = self.from_words(read), (words == 0)  # (N, T, C), (N, T)
+        empty = words == 0  # (N, T)
+        turned, read = last_to_first(~empty), self.word(words)
+        ahead, _ = self.backwards(weft.take_along_axis(read, turned, axis=1))
+        read = weft.concat([self.onwards(read)[0], weft.take_along_axis(ahead, turned, axis=1)], axis=2)  # (N, T, 2 C)
+        keys = self.from_words(read)  # (N, T, C)
         state = weft.zeros((len(words), keys.shape[2]))
         before = weft.full((len(words),), BEGIN, dtype="int64")
         written, looked = [], []

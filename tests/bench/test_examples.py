@@ -96,11 +96,13 @@ def test_it_runs_them_keeps_all_and_the_gallery_shows_it(three, monkeypatch, cap
 
 
 @needs("PIL")
-def test_pictures_are_made_small_enough(tmp_path):
+def test_pictures_are_made_small_enough(tmp_path, monkeypatch):
     import numpy as np
     from PIL import Image
 
-    noise = np.random.default_rng(0).integers(0, 256, (900, 1600, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
+    monkeypatch.setattr(gallery, "WIDTH", 100)
+    monkeypatch.setattr(gallery, "LARGEST", 1000)  # noise of 32 colours and 100 by 56 pixels has three times as many
     gallery.shrink(tmp_path / "noise.png", tmp_path / "small.png")
     assert Path(tmp_path / "small.png").stat().st_size <= gallery.LARGEST

@@ -217,7 +217,9 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
     whole = np.broadcast_shapes(*others)
     shapes = [(*whole[:axis], length, *whole[axis + 1 :]) for length in (n, indices.shape[axis])]
     x = x if x.shape == shapes[0] else broadcast_to(x, shapes[0])
-    return gather(x, indices=namespace(indices).broadcast_to(indices, shapes[1]), axis=axis)
+    if indices.shape != shapes[1]:
+        indices = broadcast_to(Tensor(indices), shapes[1]).data  # an op, so that an export sees it
+    return gather(x, indices=indices, axis=axis)
 
 
 @op(name="sort")
