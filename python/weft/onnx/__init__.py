@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["Backend", "OnnxModule", "UnsupportedError", "export", "exports", "load"]
 
 HOMES = {
-    "export": "export",
+    "export": "exporting",
     "exports": "exporters",
     "load": "module",
     "OnnxModule": "module",
@@ -32,5 +32,5 @@ def __getattr__(name: str) -> Any:
         if error.name != "onnx":
             raise
         raise ImportError("weft.onnx: expected the package onnx, got none; pip install 'weft[onnx]'") from error
-    globals()[name] = value  # `weft.onnx.export` is the function, though its module has the same name
+    globals()[name] = value
     return value
