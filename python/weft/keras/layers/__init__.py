@@ -5,9 +5,12 @@ from weft.keras.layer import Layer
 from weft.keras.layers import (
     activation,
     attention,
+    categories,
     cells,
     conv,
     core,
+    geometry,
+    lookups,
     merging,
     normalization,
     pooling,
@@ -15,9 +18,11 @@ from weft.keras.layers import (
     recurrent,
     regularization,
     reshaping,
+    text,
 )
 from weft.keras.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from weft.keras.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
+from weft.keras.layers.categories import CategoryEncoding, Discretization, Hashing
 from weft.keras.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from weft.keras.layers.conv import (
     Conv1D,
@@ -44,6 +49,8 @@ from weft.keras.layers.core import (
     TimeDistributed,
     Wrapper,
 )
+from weft.keras.layers.geometry import RandomCrop, RandomRotation, RandomShear, RandomTranslation, RandomZoom
+from weft.keras.layers.lookups import IntegerLookup, StringLookup
 from weft.keras.layers.merging import (
     Add,
     Average,
@@ -88,7 +95,6 @@ from weft.keras.layers.pooling import (
     UpSampling3D,
 )
 from weft.keras.layers.preprocessing import (
-    CategoryEncoding,
     CenterCrop,
     RandomBrightness,
     RandomContrast,
@@ -118,6 +124,7 @@ from weft.keras.layers.reshaping import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from weft.keras.layers.text import TextVectorization
 
 CLASSES = {
     name: value for name, value in dict(globals()).items()

@@ -11,6 +11,7 @@ from weft.autograd import Tensor
 from weft.backends.device import beside
 from weft.keras.layer import Layer
 from weft.keras.layers.conv import is_last, to_first, to_last
+from weft.keras.layers.geometry import span
 from weft.keras.layers.regularization import Noise
 from weft.nn import functional as F
 
@@ -96,36 +97,6 @@ class CenterCrop(Layer):
         return inputs[(slice(None),) * axis + window]
 
 
-class CategoryEncoding(Layer):
-    """Whole numbers below num_tokens as "one_hot", "multi_hot" or "count" vectors.
-
-    >>> from weft import keras
-    >>> keras.layers.CategoryEncoding(3)(np.array([[0, 2]])).tolist()
-    [[1.0, 0.0, 1.0]]
-    """
-
-    floats = False
-
-    def __init__(self, num_tokens: int, output_mode: str = "multi_hot", **kwargs: Any):
-        super().__init__(**kwargs)
-        if output_mode not in ("one_hot", "multi_hot", "count"):
-            raise ValueError(f"CategoryEncoding: expected one_hot, multi_hot or count, got {output_mode!r}")
-        self.num_tokens, self.output_mode = num_tokens, output_mode
-
-    def call(self, inputs: Any) -> Any:
-        if inputs.dtype.kind not in "iu":
-            inputs = ops.astype(inputs, dtype=np.int64)
-        if self.output_mode == "one_hot" and inputs.ndim > 1 and inputs.shape[-1] == 1:
-            inputs = ops.squeeze(inputs, axis=-1)
-        hot = ops.astype(F.one_hot(inputs, self.num_tokens), dtype=self.dtype)
-        if self.output_mode == "one_hot" or inputs.ndim == 0:
-            return hot
-        return ops.max(hot, axis=-2) if self.output_mode == "multi_hot" else ops.sum(hot, axis=-2)
-
-    def output_dtype(self, args: tuple[Any, ...]) -> str:
-        return self.dtype
-
-
 class RandomFlip(Noise):
     """Each image of (N, H, W, C) mirrored or not, in training: "horizontal", "vertical" or both.
 
@@ -161,7 +132,10 @@ class RandomBrightness(Noise):
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.factor, self.value_range = pair("RandomBrightness", factor), tuple(value_range)
+        self.factor, self.value_range = (
+            span("RandomBrightness", "factor", factor),
+            checked_range("RandomBrightness", value_range),
+        )
 
     def disturbed(self, x: Any) -> Any:
         low, high = self.value_range
@@ -173,6 +147,8 @@ class RandomBrightness(Noise):
 class RandomContrast(Noise):
     """The distance of each image's values from their mean times a number of [1 - factor, 1 + factor], in training.
 
+    Of a pair (a, b) the number is in [1 - a, 1 + b]. Results are clipped to value_range.
+
     >>> from weft import keras
     >>> keras.layers.RandomContrast(0.2)(np.ones((2, 8, 8, 3), "f"), training=True).shape
     (2, 8, 8, 3)
@@ -180,23 +156,25 @@ class RandomContrast(Noise):
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.factor, self.value_range = pair("RandomContrast", factor), tuple(value_range)
+        low, high = span("RandomContrast", "factor", factor, low=0.0)
+        self.factor = (abs(low), high)
+        self.value_range = checked_range("RandomContrast", value_range)
 
     def disturbed(self, x: Any) -> Any:
         low, high = self.factor
         shape = (x.shape[0], 1, 1, 1) if x.ndim == 4 else (1, 1, 1)
-        drawn = self.generator().uniform_array(shape, 1 + low, 1 + high, np.float32)
+        drawn = self.generator().uniform_array(shape, 1 - low, 1 + high, np.float32)
         mean = ops.mean(x, axis=(-3, -2), keepdims=True)
-        return ops.clip((x - mean) * Tensor(beside(drawn.astype(x.dtype), x)) + mean, *self.value_range)
+        return ops.clip((x - mean) * Tensor(beside(drawn.astype(x.dtype), x.data)) + mean, *self.value_range)
 
 
-def pair(name: str, factor: Any) -> tuple[float, float]:
-    """A factor f as (-f, f), or a pair as it is."""
-    low, high = factor if isinstance(factor, (list, tuple)) else (-factor, factor)
-    if not -1 <= low <= high <= 1:
-        raise ValueError(f"{name}: expected a factor, or a pair of them, within [-1, 1], got {factor}")
-    return float(low), float(high)
+def checked_range(name: str, value_range: Any) -> tuple[float, float]:
+    """The least and the largest value of a pixel, in order."""
+    if not isinstance(value_range, (list, tuple)) or len(value_range) != 2:
+        raise ValueError(f"{name}: expected value_range to be two numbers, got {value_range}")
+    low, high = sorted(value_range)
+    return low, high
 
 
-__all__ = ["CategoryEncoding", "CenterCrop", "RandomBrightness", "RandomContrast", "RandomFlip", "Rescaling",
+__all__ = ["CenterCrop", "RandomBrightness", "RandomContrast", "RandomFlip", "Rescaling",
            "Resizing"]  # fmt: skip

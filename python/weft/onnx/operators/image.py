@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 import weft
+from weft.nn.functional.sampling import sampled
 from weft.onnx.operators import operator
 from weft.onnx.operators.common import axes_of, flag, host, ints, is_float, like, number, one_of
-from weft.ops.index import getitem, put
+from weft.ops.index import put
 from weft.vision import suppress
 
 Array = np.ndarray[Any, Any]
@@ -177,17 +178,6 @@ def upsample(x: Any, *, scales: Any, mode: str = "nearest") -> Any:
 # ---- sampling at places
 
 
-def folded(i: Array, n: int, padding: str, align: bool) -> tuple[Array, Array]:
-    """(indices within n, whether they count) of indices that may lie outside."""
-    if padding == "zeros":
-        return np.clip(i, 0, n - 1), (i >= 0) & (i < n)
-    if padding == "border" or n == 1:
-        return np.clip(i, 0, n - 1), np.ones(i.shape, bool)
-    period = 2 * (n - 1) if align else 2 * n
-    i = i % period
-    return np.where(i >= n, period - i - (0 if align else 1), i), np.ones(i.shape, bool)
-
-
 @operator("GridSample", 16)
 def grid_sample_as_it_was(
     x: Any, grid: Any, *, align_corners: int = 0, mode: str = "bilinear", padding_mode: str = "zeros"
@@ -209,45 +199,6 @@ def grid_sample(x: Any, grid: Any, *, align_corners: int = 0, mode: str = "linea
         length, g = x.shape[2 + axis], grid[..., n - 1 - axis]
         places.append((g + 1) * ((length - 1) / 2) if align else ((g + 1) * length - 1) * 0.5)
     return sampled(x, places, mode, padding_mode, align)
-
-
-def sampled(x: Any, places: list[Any], mode: str, padding: str, align: bool) -> Any:
-    """x (N, C, *in) at real positions (N, *out), one Tensor for each axis -> (N, C, *out)."""
-    choices = []  # for each axis: [(indices, whether they count, weights)]
-    for length, place in zip(x.shape[2:], places):
-        raw = host(place.detach())
-        taps: list[tuple[Array, Any]] = []
-        if mode == "nearest":
-            taps.append((np.rint(raw).astype(np.int64), None))
-        else:
-            low = np.floor(raw)
-            t = place - like(low.astype(raw.dtype), x)  # in [0, 1), with the places' gradient
-            for k in (0, 1) if mode == "linear" else (-1, 0, 1, 2):
-                taps.append((low.astype(np.int64) + k, weight_of(t, k, mode)))
-        choices.append([(*folded(i, length, padding, align), w) for i, w in taps])
-    batch = np.arange(x.shape[0]).reshape((-1,) + (1,) * len(places))
-    channels_last = weft.moveaxis(x, 1, -1)  # (N, *in, C)
-    total = None
-    for chosen in itertools.product(*choices):
-        index = tuple(like(i, x) for i in np.broadcast_arrays(batch, *(c[0] for c in chosen)))
-        value = getitem(channels_last, index)  # (N, *out, C)
-        weight = like(np.logical_and.reduce([c[1] for c in chosen]).astype(x.dtype), x)
-        for _, _, w in chosen:
-            weight = weight if w is None else weight * w
-        value = value * weft.expand_dims(weight, axis=-1)
-        total = value if total is None else total + value
-    return weft.moveaxis(total, -1, 1)
-
-
-def weight_of(t: Any, k: int, mode: str) -> Any:
-    """The weight of the value k steps from the one before the place, t behind that."""
-    if mode == "linear":
-        return t if k else 1 - t
-    a = -0.75
-    d = {-1: t + 1, 0: t, 1: 1 - t, 2: 2 - t}[k]
-    if k in (0, 1):
-        return ((a + 2) * d - (a + 3)) * d * d + 1
-    return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
 
 @operator("RoiAlign", 10)
