@@ -29,6 +29,12 @@ def pytest_addoption(parser):
     parser.addoption("--device", default="emulated", help="where tests of kernels run: emulated, or cuda on a GPU")
 
 
+def pytest_configure(config):
+    # Most of the time that kernels take on the emulated device goes to compiling them; they run on little.
+    if not config.getoption("--full"):
+        os.environ.setdefault("WEFT_EMULATED_OPTIMIZE", "g")
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--full"):
         return

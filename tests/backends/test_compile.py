@@ -197,6 +197,24 @@ def test_whatever_decides_the_code_decides_its_name(tmp_path, folder):
     assert entries(included + "\n", {"FACTOR": "3"}, 86) == 5
 
 
+@needs("emulator")
+def test_each_level_of_optimisation_has_entries_of_its_own(tmp_path, folder, monkeypatch):
+    kernel, commands = file(tmp_path, '#include "common.cuh"\n' + SCALE + "EXPORT_KERNEL(scale)"), []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **rest: commands.append(command) or run(command, **rest))
+    for level in (None, "2", "g"):
+        if level is None:  # as users have it
+            monkeypatch.delenv("WEFT_EMULATED_OPTIMIZE", raising=False)
+        else:
+            monkeypatch.setenv("WEFT_EMULATED_OPTIMIZE", level)
+        compile.emulated(kernel, {"FACTOR": "2"}, arch=80, checked=False)
+    levels = [[word for word in command if word.startswith("-O")] for command in commands if "-c" in command]
+    assert levels == [["-O2"], ["-Og"]] and len(list(folder.glob("*.so"))) == 2
+    monkeypatch.setenv("WEFT_EMULATED_OPTIMIZE", "fast")  # which IEEE arithmetic would not survive
+    with pytest.raises(ValueError, match="WEFT_EMULATED_OPTIMIZE: expected 0, g, 1, 2 or 3, got 'fast'"):
+        compile.emulated(kernel, {"FACTOR": "2"}, arch=80, checked=False)
+
+
 def test_keys_know_where_parts_end():
     assert cache.key("ab", "c") != cache.key("a", "bc") != cache.key("abc")
     assert cache.key("a", b"b") == cache.key(b"a", "b")

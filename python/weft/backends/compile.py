@@ -24,6 +24,8 @@ from weft.backends.source import Source
 #: Of the emulated device: the runtime gives every resident block its own copy of static __shared__ variables, which are
 #: thread-local ones to g++, by answering for their addresses.
 EMULATED_LINK = ["-Wl,--wrap=__tls_get_addr"]
+#: Without libstdc++, which comes with the runtime anyway: to read its symbols takes the linker as long as all else.
+EMULATED_LINK += ["-nodefaultlibs", "-lm", "-lc", "-lgcc"]
 #: Of the emulated device: what every access of a checked kernel reports to the runtime, which defines the hooks itself
 #: (the sanitizers' own libraries are not linked).
 CHECKS = "-fsanitize=thread,alignment,bounds,shift,signed-integer-overflow,integer-divide-by-zero"
@@ -63,6 +65,17 @@ def host_target() -> list[str]:
     return ["-march=x86-64-v3"] if {"avx2", "fma", "bmi2", "f16c", "movbe"} <= flags else []
 
 
+def optimization() -> str:
+    """How far g++ optimises unchecked kernels of the emulated device. ValueError if WEFT_EMULATED_OPTIMIZE is no level.
+
+    -O2 runs fastest. A kernel that runs once on little is done sooner with -Og, which compiles faster by a third.
+    """
+    level = os.environ.get("WEFT_EMULATED_OPTIMIZE", "2")
+    if level not in ("0", "g", "1", "2", "3"):
+        raise ValueError(f"WEFT_EMULATED_OPTIMIZE: expected 0, g, 1, 2 or 3, got {level!r}")
+    return f"-O{level}"
+
+
 def runtime() -> Path:
     """The library of the emulated device."""
     path = source.PACKAGE / "libweft_emulator.so"
@@ -81,7 +94,9 @@ def emulated(kernel: Source, defines: dict[str, str], *, arch: int, checked: boo
     options = [*flags(defines), f"-DWEFT_ARCH={arch * 10}", "-std=c++17", *host_target(), "-fPIC", "-ffp-contract=off"]
     # Without optimisation of the checked kind below -O1 registers would be memory, and their races reported.
     # Lines in DWARF 4: addr2line takes a header's lines in g++ 12's DWARF 5 for the kernel's.
-    options += ["-g1", "-gdwarf-4", *(["-O1", CHECKS, *CHECK_DETAILS] if checked else ["-O2"])]
+    # Where variables lie, which g++ writes down too unless told, is a fifth of the work, and nobody reads it.
+    options += ["-g1", "-gdwarf-4", "-fno-var-tracking"]
+    options += ["-O1", CHECKS, *CHECK_DETAILS] if checked else [optimization()]
     options += ["-Wno-unknown-pragmas", "-fno-math-errno", "-fno-strict-aliasing"]
     # Errors name the file, so its path is content too; so are the names of includes.
     files = [str(kernel.path), *(name for name, _ in kernel.includes)]
