@@ -7,6 +7,7 @@ import weft
 from nn.test_layers import both, pick, random, start
 from peer import compare, torch
 from weft import nn
+from weft.nn import functional as F
 
 SEEDS = range(10)
 
@@ -51,6 +52,23 @@ def test_conv3d(seed):
         bool(rng.integers(2)), mode,
     )  # fmt: skip
     compare(*layers, [random(rng, *pick(rng, (2,), (1,), ()), c, *(int(n) for n in rng.integers(6, 9, 3)))])
+
+
+@pytest.mark.parametrize("stride, padding, more, groups, dilation", [
+    (1, 0, 0, 1, 1), (2, 1, 1, 1, 1), ((2, 1, 3), (0, 1, 2), (1, 0, 0), 2, 1), (2, 2, 1, 2, 3),
+])  # fmt: skip
+def test_conv_transpose3d(stride, padding, more, groups, dilation):
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(shape) for shape in ((2, 4, 3, 4, 5), (4, 3, 2, 3, 2), (3 * groups,))]
+    ours = [weft.Tensor(a, requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    out = F.conv_transpose3d(*ours, stride, padding, more, groups, dilation)
+    expected = torch.nn.functional.conv_transpose3d(*theirs, stride, padding, more, groups, dilation)
+    np.testing.assert_allclose(out.numpy(), expected.detach().numpy(), rtol=1e-10, atol=1e-10)
+    (out * out).sum().backward()
+    (expected * expected).sum().backward()
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-10, atol=1e-8)
 
 
 @pytest.mark.parametrize("size", [(9, 13), (10, 15), (2, 6, 10, 14)])

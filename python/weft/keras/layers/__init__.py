@@ -4,10 +4,12 @@ from weft.keras import registry
 from weft.keras.layer import Layer
 from weft.keras.layers import (
     activation,
+    adaptive_pooling,
     attention,
     categories,
     cells,
     conv,
+    conv_recurrent,
     core,
     geometry,
     lookups,
@@ -21,6 +23,14 @@ from weft.keras.layers import (
     text,
 )
 from weft.keras.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from weft.keras.layers.adaptive_pooling import (
+    AdaptiveAveragePooling1D,
+    AdaptiveAveragePooling2D,
+    AdaptiveAveragePooling3D,
+    AdaptiveMaxPooling1D,
+    AdaptiveMaxPooling2D,
+    AdaptiveMaxPooling3D,
+)
 from weft.keras.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from weft.keras.layers.categories import CategoryEncoding, Discretization, Hashing
 from weft.keras.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
@@ -30,11 +40,13 @@ from weft.keras.layers.conv import (
     Conv2D,
     Conv2DTranspose,
     Conv3D,
+    Conv3DTranspose,
     DepthwiseConv1D,
     DepthwiseConv2D,
     SeparableConv1D,
     SeparableConv2D,
 )
+from weft.keras.layers.conv_recurrent import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from weft.keras.layers.core import (
     Activation,
     ActivityRegularization,
@@ -141,7 +153,9 @@ GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
 )  # fmt: skip
 GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D
 Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
-Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+Convolution1DTranspose, Convolution2DTranspose, Convolution3DTranspose = (
+    Conv1DTranspose, Conv2DTranspose, Conv3DTranspose,
+)  # fmt: skip
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 
 

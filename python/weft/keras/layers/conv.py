@@ -17,6 +17,7 @@ from weft.nn import functional as F
 from weft.nn.functional.shape import tuple_of
 
 CONVOLVE: dict[int, Callable[..., Any]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+GROW: dict[int, Callable[..., Any]] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def is_last(data_format: str | None, name: str) -> bool:
@@ -227,8 +228,7 @@ class TransposedConv(Conv):
         n = self.rank
         self.check(inputs, self.kernel.shape[n + 1])
         x, kernel = self.first(inputs), ops.permute_dims(self.kernel, (n + 1, n, *range(n)))
-        grow = F.conv_transpose1d if n == 1 else F.conv_transpose2d
-        out = grow(x, kernel, None, self.strides, 0, 0, 1, self.dilation_rate)
+        out = GROW[n](x, kernel, None, self.strides, 0, 0, 1, self.dilation_rate)
         for axis in range(n):
             start, length = self.grown(axis, x.shape[2 + axis])
             out = out[(slice(None),) * (2 + axis) + (slice(start, start + length),)]
@@ -262,6 +262,17 @@ class Conv2DTranspose(TransposedConv):
     >>> keras.layers.Conv2DTranspose(4, 3, strides=2, padding="same")(np.ones((2, 4, 4, 3), "f")).shape
     (2, 8, 8, 4)
     """
+
+
+class Conv3DTranspose(TransposedConv):
+    """Transposed convolution over volumes.  (N, D, H, W, C) -> (N, D strides, H strides, W strides, filters), "same".
+
+    >>> from weft import keras
+    >>> keras.layers.Conv3DTranspose(4, 3, strides=2, padding="same")(np.ones((1, 4, 4, 4, 3), "f")).shape
+    (1, 8, 8, 8, 4)
+    """
+
+    rank = 3
 
 
 class DepthwiseConv(Conv):

@@ -124,7 +124,7 @@ class RNN(Layer):
             out, new = self.cell(x[t], states, **training)
             new = list(leaves(new))
             if mask is not None:
-                counts = mask[:, t][:, None]
+                counts = ops.reshape(mask[:, t], (-1, *(1,) * (out.ndim - 1)))
                 before = outs[-1] if outs and not self.zero_output_for_mask else ops.zeros_like(out)
                 out = ops.where(counts, out, before)
                 new = [ops.where(counts, a, b) for a, b in zip(new, states)]

@@ -17,6 +17,7 @@ __all__ = [
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "group_norm",
     "instance_norm",
     "layer_norm",
@@ -130,6 +131,46 @@ def conv_transpose2d(
         input, weight, bias, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation,
         groups=groups,
     )  # fmt: skip
+
+
+def conv_transpose3d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1,
+) -> Any:  # fmt: skip
+    """(N, C, D, H, W), weight (C, O / groups, KD, KH, KW), bias (O,) or None -> (N, O, OD, OH, OW); or without the N.
+
+    The convolution of what `stride` spreads out with the turned kernel.
+
+    >>> F.conv_transpose3d(weft.ones((1, 2, 4, 4, 4)), weft.ones((2, 3, 2, 2, 2)), stride=2).shape
+    (1, 3, 8, 8, 8)
+    """
+    name = "conv_transpose3d"
+    if input.ndim == 4:
+        return conv_transpose3d(input[None], weight, bias, stride, padding, output_padding, groups, dilation)[0]
+    if input.ndim != 5 or weight.ndim != 5 or input.shape[1] != weight.shape[0] or input.shape[1] % groups:
+        raise ValueError(f"{name}: expected input (N, C, D, H, W) and weight (C, O / {groups}, KD, KH, KW), "
+                         f"got {input.shape} and {weight.shape}")  # fmt: skip
+    steps, edges, more, spread = (
+        tuple_of(value, 3, f"{name}: {what}") for value, what in
+        ((stride, "stride"), (padding, "padding"), (output_padding, "output_padding"), (dilation, "dilation"))
+    )  # fmt: skip
+    if any(e >= max(s, d) for e, s, d in zip(more, steps, spread)):
+        raise ValueError(f"{name}: expected output_padding below stride or dilation, got {more}, {steps} and {spread}")
+    x = input
+    for axis, s in enumerate(steps, 2):  # s - 1 zeros between neighbours
+        if s > 1:
+            n = x.shape[axis]
+            gaps = [(0, 0)] * (axis + 1) + [(0, s - 1)] + [(0, 0)] * (4 - axis)
+            x = ops.pad(ops.expand_dims(x, axis=axis + 1), tuple(gaps))
+            x = ops.reshape(x, (*x.shape[:axis], n * s, *x.shape[axis + 2 :]))
+            x = x[(slice(None),) * axis + (slice(0, (n - 1) * s + 1),)]
+    sides = [(d * (k - 1) - p, d * (k - 1) - p + e) for d, k, p, e in zip(spread, weight.shape[2:], edges, more)]
+    padded = ops.pad(x, ((0, 0), (0, 0), *((max(a, 0), max(b, 0)) for a, b in sides)))
+    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(sides, padded.shape[2:]))
+    C, O = weight.shape[:2]
+    turned = ops.reshape(ops.flip(weight, axis=(2, 3, 4)), (groups, C // groups, O, *weight.shape[2:]))
+    turned = ops.reshape(ops.swapaxes(turned, 1, 2), (groups * O, C // groups, *weight.shape[2:]))
+    return conv3d(padded[(slice(None), slice(None), *cut)], turned, bias, 1, 0, spread, groups)
 
 
 def conv_transpose1d(
