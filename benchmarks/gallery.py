@@ -3,7 +3,8 @@
     python benchmarks/bench_examples.py && python benchmarks/gallery.py       # or: make gallery
 
 Reads benchmarks/results/examples.json and the pictures of runs/gallery: of each example its default form, or its short
-one where only that was run. An example without a new picture keeps the one in docs/images/gallery.
+one where only that was run, and the figures of its full form where that was run too. An example without a new picture
+keeps the one in docs/images/gallery.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, default=DRAWN, help="default: %(default)s")
     args = parser.parse_args()
-    forms = {form: kept for form, kept in json.loads(KEPT.read_text())["forms"].items() if form in ("default", "short")}
+    forms = json.loads(KEPT.read_text())["forms"]
+    full = {row["example"]: row for row in forms.pop("full", {"rows": []})["rows"]}
     files = {path.stem: path for path in sorted(folder().glob("*.py")) if is_example(path)}
     rows = {row["example"]: row | {"form": form} for form in sorted(forms, reverse=True) for row in forms[form]["rows"]
             if row["example"] in files}  # fmt: skip
@@ -48,7 +50,7 @@ def main() -> int:
     if size > ALL:
         raise ValueError(f"gallery: expected pictures of at most {ALL:,} bytes, got {size:,}")
     machine = (forms.get("default") or forms["short"])["machine"]
-    PAGE.write_text(page(rows, files, machine))
+    PAGE.write_text(page(rows, full, files, machine))
     absent = [name for name in files if name not in rows]
     print(f"{PAGE.relative_to(ROOT)}: {len(rows)} examples, {size:,} bytes of pictures"
           + (f"; not run yet: {', '.join(absent)}" if absent else ""))  # fmt: skip
@@ -74,7 +76,7 @@ def shrink(source: Path, target: Path) -> None:
         width = width * 4 // 5
 
 
-def page(rows: dict[str, Any], files: dict[str, Path], machine: dict[str, Any]) -> str:
+def page(rows: dict[str, Any], full: dict[str, Any], files: dict[str, Path], machine: dict[str, Any]) -> str:
     """The whole of docs/gallery.md."""
     busy = machine["load"] > machine["cores"]
     introduction = INTRODUCTION.format(cores=machine["cores"], cpu=machine["cpu"], busy=BUSY if busy else "")
@@ -85,6 +87,8 @@ def page(rows: dict[str, Any], files: dict[str, Path], machine: dict[str, Any]) 
     in_order = sorted(rows, key=lambda name: (course.row_of(name) or 99, name))
     for name in in_order:
         text += ["", *entry(name, rows[name], title(files[name]), busy)]
+        if name in full:
+            text += ["", *reached(name, "full", full[name], busy)]
     return "\n".join(text) + "\n"
 
 
@@ -109,12 +113,17 @@ def entry(name: str, row: dict[str, Any], about: str, busy: bool) -> list[str]:
     ]
     if (PICTURES / f"{name}.png").exists():
         lines += [f"![{name}](images/gallery/{name}.png)", ""]
-    command = f"weft example {name}" + (" --short" if row["form"] == "short" else "")
+    return lines + reached(name, row["form"], row, busy)
+
+
+def reached(name: str, form: str, row: dict[str, Any], busy: bool) -> list[str]:
+    """How long a form took, and its first figures."""
+    command = f"weft example {name}" + (f" --{form}" if form != "default" else "")
     if "failed" in row:
-        return [*lines, f"`{command}` did not run here: {row['failed']}"]
+        return [f"`{command}` did not run here: {row['failed']}"]
     figures = list(row["figures"].items())
     took = f"{row['cpu_seconds']:.0f} s of CPU" + ("" if busy else f", {row['seconds']:.0f} s")
-    lines += [f"`{command}`, {took}:", ""]
+    lines = [f"`{command}`, {took}:", ""]
     lines += [f"- {said(key, figure)}" for key, figure in figures[:FIGURES]]
     return lines + ([f"- {len(figures) - FIGURES} more figures"] if len(figures) > FIGURES else [])
 

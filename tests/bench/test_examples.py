@@ -88,10 +88,12 @@ def test_it_runs_them_keeps_all_and_the_gallery_shows_it(three, monkeypatch, cap
     assert "- value: 2% (>= 1); beside it chance 0.5" in page and "`weft example stray` did not run here" in page
     assert (folder / "images" / "gallery" / "neuron.png").read_bytes().startswith(b"\x89PNG")
     forms = json.loads(kept.read_text())["forms"]
+    forms["full"] = {"machine": forms["default"]["machine"], "rows": [rows["neuron"] | {"cpu_seconds": 321}]}
     forms["default"]["rows"] = []
     kept.write_text(json.dumps({"forms": forms}))
     assert command(monkeypatch, gallery, "--pictures", folder / "runs") == 0
     page = (folder / "gallery.md").read_text()
+    assert "`weft example neuron --full`, 321 s of CPU" in page
     assert "`weft example neuron --short`" in page and "deep" not in page.partition("### ")[2]
 
 
