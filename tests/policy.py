@@ -26,6 +26,7 @@ import pytest
 STRICT = bool(os.environ.get("WEFT_DATA")) or os.environ.get("CI") == "true"
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("WEFT_DATA") or ROOT.parent / "shared" / "data")
+HANG = 900  # seconds after which another process counts as hung: on a busy machine it may stand still for minutes
 
 
 def x86_linux() -> bool:

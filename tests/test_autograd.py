@@ -59,7 +59,7 @@ def test_fifty_recorded_adds_hold_one_array():
         loss = z.sum()
         del z
         (g,) = autograd.grad(loss, [x], create_graph=True)
-        np.testing.assert_array_equal(g.numpy(), 1)
+        assert g.numpy().min() == g.numpy().max() == 1
         del loss, g, x
         assert tracemalloc.get_traced_memory()[0] < 2**18
     finally:

@@ -7,11 +7,11 @@ import json
 import subprocess
 import sys
 import tarfile
-import time
+from types import SimpleNamespace
 
 import pytest
 
-from policy import ROOT
+from policy import HANG, ROOT
 
 spec = importlib.util.spec_from_file_location("gpu_command", ROOT / "tools" / "gpu.py")
 gpu = importlib.util.module_from_spec(spec)
@@ -39,26 +39,35 @@ def test_every_phase_runs_and_the_table_comes_last(monkeypatch, tmp_path, capsys
 
 
 def test_a_failure_and_a_hang_cost_the_others_nothing(monkeypatch, tmp_path):
-    sleep = "import time; time.sleep(60)"
+    sleep = f"import time; time.sleep({2 * HANG})"
     child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{sleep}']); {sleep}"
     phases = [
-        gpu.Phase("fails", [sys.executable, "-c", "raise SystemExit(3)"], 20),
-        gpu.Phase("absent", ["/no/such/program"], 20),
+        gpu.Phase("fails", [sys.executable, "-c", "raise SystemExit(3)"], HANG),
+        gpu.Phase("absent", ["/no/such/program"], HANG),
         gpu.Phase("hangs", [sys.executable, "-c", child], 1),
-        gpu.Phase("works", SAY, 20),
+        gpu.Phase("works", SAY, HANG),
     ]
-    start = time.monotonic()
-    code, rows = command(monkeypatch, tmp_path, phases)
-    assert code == 1 and time.monotonic() - start < 20
+    start = gpu.time.monotonic()
+    code, rows = command(monkeypatch, tmp_path, phases, "--minutes", str(HANG / 10))
+    assert code == 1 and gpu.time.monotonic() - start < 2 * HANG, "a sleeper was waited for"
     assert [rows[name]["outcome"].split(":")[0] for name in rows] == ["failed (3)", "failed", "out of time", "ok"]
 
 
 def test_the_whole_ends_inside_its_minutes(monkeypatch, tmp_path):
-    sleeps = [gpu.Phase(f"s{i}", [sys.executable, "-c", "import time; time.sleep(30)"], 30) for i in range(3)]
-    start = time.monotonic()
-    code, rows = command(monkeypatch, tmp_path, sleeps, "--minutes", str((gpu.RESERVE + 7) / 60))
-    assert time.monotonic() - start < gpu.RESERVE + 7
-    assert [r["outcome"] for r in rows.values()] == ["out of time", *["left out: no time left"] * 2]
+    """By a clock of the test's own, on which each phase takes all that it is given."""
+    now, given = [0.0], []
+
+    def run(phase, fill, seconds, log):
+        given.append(seconds)
+        now[0] += seconds
+        return "out of time", seconds, ""
+
+    monkeypatch.setattr(gpu, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(gpu, "run", run)
+    phases = [gpu.Phase(f"s{i}", SAY, 30) for i in range(4)]
+    code, rows = command(monkeypatch, tmp_path, phases, "--minutes", str((gpu.RESERVE + 37) / 60))
+    assert code == 1 and given == pytest.approx([30, 7])
+    assert [r["outcome"] for r in rows.values()] == ["out of time"] * 2 + ["left out: no time left"] * 2
 
 
 @pytest.mark.parametrize("phase", gpu.PHASES, ids=lambda p: p.name)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from policy import HANG
 from weft.browser import runtime
 
 SCRIPT = Path(__file__).parent / "tfjs" / "evaluate.js"
@@ -35,7 +36,7 @@ def evaluate(asked: list[Asked]) -> list[dict[str, Any]]:
             "input": {"data": base64.b64encode(x).decode(), "shape": x.shape, "dtype": str(x.dtype)},
         })  # fmt: skip
     command = ["node", SCRIPT, runtime.folder_of("tfjs") / "tf.es2017.min.js"]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=HANG)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)

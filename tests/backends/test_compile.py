@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy import needs
+from policy import HANG, needs
 from weft.backends import ahead, cache, compile, nvrtc, source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -389,7 +389,7 @@ def test_processes_may_share_damage_and_evict(folder):
     command = [sys.executable, "-c", RACE]
     running = [subprocess.Popen([*command, str(i)], env=env, stderr=subprocess.PIPE) for i in range(4)]
     for process in running:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=HANG)
         assert process.returncode == 0, said.decode()
     assert not list(folder.glob(".*.tmp"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy import needs
+from policy import HANG, needs
 from weft.recipes.common import Ink, center_ink
 
 PAGE = Path(__file__).resolve().parents[2] / "python" / "weft" / "browser" / "page"
@@ -50,7 +50,7 @@ def test_the_page_prepares_a_drawing_as_python_does():
         asked.append({"grey": base64.b64encode(grey).decode(), "height": grey.shape[0], "width": grey.shape[1],
                       "size": size, "margin": margin, **Ink(size, margin, 0.1307, 0.3081).affine()})  # fmt: skip
     command = ["node", Path(__file__).with_name("ink.mjs"), PAGE / "ink.js"]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
     assert len(answers) == len(cases)

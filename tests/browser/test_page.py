@@ -180,7 +180,7 @@ def test_a_prediction_that_fails_is_said_and_is_not_the_last(digits):
     digits.key("7", ord("7"))
     digits.wait(f"{TEXT.format('check')} === 'the device was lost'")
     digits.key("0", ord("0"))
-    digits.wait(f"{TEXT.format('best')} === '0'", seconds=20)
+    digits.wait(f"{TEXT.format('best')} === '0'")
 
 
 def luminance(colour):

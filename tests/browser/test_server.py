@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import weft
-from policy import needs
+from policy import HANG, needs
 from weft.browser import runtime
 from weft.browser.server import Server
 from weft.browser.site import Site
@@ -43,7 +43,7 @@ def server(tmp_path_factory):
 
 
 def ask(server, path, method="GET", body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=HANG)
     connection.request(method, path, body, {key.replace("_", "-"): value for key, value in headers.items()})
     reply = connection.getresponse()
     return reply.status, dict(reply.getheaders()), reply.read()

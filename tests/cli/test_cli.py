@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
+from policy import HANG
 from weft.cli import COMMANDS, main
 
 
 def weft(*words, **env):
     """(exit code, stdout, stderr) of the command in a process of its own."""
     run = subprocess.run(
-        [sys.executable, "-m", "weft", *words], capture_output=True, text=True, env={**os.environ, **env}, timeout=120
+        [sys.executable, "-m", "weft", *words], capture_output=True, text=True, env={**os.environ, **env}, timeout=HANG
     )
     return run.returncode, run.stdout, run.stderr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import signal
 import subprocess
 import sys
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 import weft
-from policy import needs
+from policy import HANG, ROOT, needs
 from weft.cli import main
 from weft.cli.train import find_recipe, names
 from weft.data import ArrayDataset
@@ -114,20 +113,18 @@ def test_resume_goes_on_with_the_settings_of_the_run(tiny, capsys):
 
 @needs("sklearn")
 def test_a_terminated_run_exits_with_75_and_goes_on_to_the_same_weights(tmp_path):
-    def start(*words):
-        command = [sys.executable, "-m", "weft", "train", "digits", *words]
+    def start(*words, before=("-m", "weft")):
+        command = [sys.executable, *before, "train", "digits", *words]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     whole = start("--epochs", "4", "--out", str(tmp_path / "whole"))
-    cut = start("--epochs", "4", "--out", str(tmp_path / "cut"))
-    lines = iter(cut.stdout.readline, "")
-    assert any(line.startswith("epoch 1/4") for line in lines)
-    cut.send_signal(signal.SIGTERM)
-    assert "saved" in cut.communicate(timeout=120)[0]
-    assert cut.returncode == 75
+    press = (str(ROOT / "tests" / "terminated.py"), "epoch 1/4")
+    cut = start("--epochs", "4", "--out", str(tmp_path / "cut"), before=press)
+    said, faults = cut.communicate(timeout=HANG)
+    assert "saved" in said and cut.returncode == 75, said + faults
     resumed = start("--resume", "--out", str(tmp_path / "cut"))
-    assert "resumed after step" in resumed.communicate(timeout=120)[0]
-    whole.communicate(timeout=120)
+    assert "resumed after step" in resumed.communicate(timeout=HANG)[0]
+    whole.communicate(timeout=HANG)
     assert resumed.returncode == whole.returncode == 0
     first, second = (weft.load(tmp_path / part / "digits-1" / "model.safetensors") for part in ("whole", "cut"))
     assert all((first[name] == second[name]).all() for name in first)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from policy import HANG
+
 SETUP = Path(__file__).resolve().parents[2] / "tools" / "setup.sh"
 BASH = shutil.which("bash")
 
@@ -36,7 +38,7 @@ def setup(folder, *extras, **env):
     clean = {k: v for k, v in os.environ.items() if k not in ("CI", "CXX", "PYTHON", "WEFT_REQUIRE_NATIVE")}
     return subprocess.run(
         [str(folder / "tools" / "setup.sh"), *extras],
-        env={**clean, "PATH": str(folder / "bin"), **env}, capture_output=True, text=True, timeout=60,
+        env={**clean, "PATH": str(folder / "bin"), **env}, capture_output=True, text=True, timeout=HANG,
     )  # fmt: skip
 
 

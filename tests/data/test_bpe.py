@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from policy import DATA, needs
@@ -153,7 +153,7 @@ def same(ours, theirs, text):
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 @example("I'll we've 'S 'LL  x'd\n\n \t\u3000 y  ")
 @example("\u00b2\u2167\u0663 \u4e00\u5341 a\u0301 \x1c\x1d\x85\u200b\u2028\u180e")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_text(ours, theirs, text):
     same(ours, theirs, text)
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from policy import HANG
 from weft.autograd import Tensor
 from weft.data import ArrayDataset, DataLoader, Dataset, SampleRandom, Subset, Windows, random_split
 
@@ -172,11 +173,14 @@ def test_an_error_names_its_sample(workers):
                 raise OSError("no such picture")
             return np.zeros(2 if i != 31 else 3)
 
+    before = set(threading.enumerate())
     loader = DataLoader(Broken(), 4, workers=workers)
     with pytest.raises(OSError, match="no such picture") as caught:
         list(loader)
     assert "DataLoader: in sample 17" in caught.value.__notes__
-    assert threading.active_count() < 20
+    for thread in set(threading.enumerate()) - before:
+        thread.join(HANG)
+        assert not thread.is_alive(), "a worker outlives its epoch"
     with pytest.raises(ValueError, match=r"expected all samples of shape \(2,\), as sample 0, got \(3,\)"):
         list(DataLoader(Subset(Broken(), range(20, 40)), 4, workers=workers).arrays()) and None
 

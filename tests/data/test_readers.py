@@ -163,7 +163,9 @@ def test_hostile_idx(name, tmp_path):
 
 
 @given(st.sampled_from([GOOD, gzip.compress(GOOD, mtime=0)]), st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_damage_to_idx_is_a_value_error(tmp_path, good, data):
     content = bytearray(good)
     for _ in range(data.draw(st.integers(1, 4))):

@@ -207,7 +207,9 @@ ENTRIES = FIELDS | st.fixed_dictionaries({
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES), st.binary(max_size=40))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_header_is_read_or_refused(path, header, data):
     path.write_bytes(file_of(header, data))
     try:

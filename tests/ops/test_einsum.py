@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import weft
@@ -50,7 +50,7 @@ def problem(draw):
     return ",".join(terms) + (f"->{dots}{out}" if arrow else ""), shapes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(problem(), st.integers(0, 2**31))
 def test_random_subscripts_are_numpys(problem, seed):
     subscripts, shapes = problem

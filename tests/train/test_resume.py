@@ -10,16 +10,14 @@ import signal
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from policy import HANG, ROOT
 from weft.io import CheckpointError, CheckpointWarning, durable
 from weft.train import Callback, CheckpointStore, EarlyStopping, Interrupted, NonFiniteError
 from weft.train import trainer as trainer_module
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Crash(Exception):
@@ -291,7 +289,7 @@ def test_a_real_full_disk(task, tmp_path):
 
 def run_kill9(*options):
     command = [sys.executable, ROOT / "benchmarks" / "kill9.py", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -308,15 +306,11 @@ def test_kill_9_often():
 
 
 def test_sigterm_of_a_process(tmp_path):
-    command = [sys.executable, ROOT / "benchmarks" / "kill9.py", "--child", tmp_path / "run"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    for line in child.stdout:
-        if line.startswith("epoch 2"):
-            break
-    child.terminate()
-    rest, _ = child.communicate(timeout=60)
-    assert child.returncode == 75 and "SIGTERM" in rest
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    command = [ROOT / "benchmarks" / "kill9.py", "--child", tmp_path / "run"]
+    cut = [sys.executable, ROOT / "tests" / "terminated.py", "epoch 2", *command]
+    done = subprocess.run(cut, capture_output=True, text=True, timeout=HANG)
+    assert done.returncode == 75 and "SIGTERM" in done.stdout, done.stdout + done.stderr
+    assert subprocess.run([sys.executable, *command], capture_output=True, timeout=HANG).returncode == 0
 
 
 def test_checkpoints_cost_little_by_default(task, tmp_path, capsys, monkeypatch):

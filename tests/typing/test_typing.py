@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import weft
-from policy import needs
+from policy import HANG, needs
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "weft"
@@ -104,7 +104,7 @@ def test_user_code_is_checked_strictly(installed, tmp_path):
     options = ["--strict", "--follow-imports=silent", "--no-error-summary", "--hide-error-context"]
     environment = os.environ | {"MYPYPATH": str(installed), "MYPY_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "mypy", *options, str(user)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=HANG)
     got = {}
     for line in done.stdout.splitlines():
         found = re.search(r"user_code\.py:(\d+): (error|note): (.*)", line)
