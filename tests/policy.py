@@ -2,7 +2,7 @@
 
     from policy import needs
 
-    @needs("torch")                      # a module, "native" (the C++ extension), "emulator", "nvrtc", "cuobjdump",
+    @needs("torch")                      # a module, "native" (the C++ extension), "emulator", "nvrtc", "nvdisasm",
     def test_against_torch(): ...        # "g++", "cuda.h", "gpu", "cupy", "node", "chromium", "npm/tfjs", "data/mnist"
 
 With WEFT_DATA set or CI=true nothing that this project can install or was given may be missing: the test fails. A GPU
@@ -99,9 +99,9 @@ def missing(name: str) -> tuple[str, bool] | None:
     elif name == "cupy":
         if importlib.util.find_spec(name) is None:
             return "CuPy is not installed (pip install 'weft[cuda13]')", True
-    elif name == "cuobjdump":
-        if tool("cuobjdump") is None or tool("nvdisasm") is None:
-            return "cuobjdump and nvdisasm are not installed (pip install 'weft[test]')", not x86_linux()
+    elif name == "nvdisasm":
+        if tool("nvdisasm") is None:
+            return "nvdisasm is not installed (pip install 'weft[test]')", not x86_linux()
     elif name == "node":
         if shutil.which("node") is None:
             return "node is not installed (on Debian: apt-get install nodejs)", True

@@ -6,20 +6,19 @@ That no specialisation spills, on any architecture, is of test_sass.py.
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import policy
 from kernels.array_checks import dtype
-from kernels.sass_checks import DOUBLE, compiled, sass
+from kernels.sass_checks import DOUBLE, compiled, disassemble, sass
 from kernels.test_map import cases
 from weft.backends.gpu import maps
 from weft.backends.gpu import reduce as reductions
 from weft.backends.gpu.array_configurations import Lying
 from weft.backends.gpu.expressions import EXPRESSIONS
 
-pytestmark = policy.needs("nvrtc", "cuobjdump")
+pytestmark = policy.needs("nvrtc", "nvdisasm")
 
 
 def map_kernel(name, char):
@@ -31,20 +30,29 @@ def reduction_kernel(name, char):
     return reductions.make_plan(name, Lying((64, 64), dtype(char)), 1, False).kernel
 
 
-def code_of(one):
-    return sass(compiled(one.file, one.defines))
+def cubin(one):
+    return compiled(one.file, one.defines)
 
 
-@pytest.mark.parametrize(("name", "char"), [("add", "f"), ("exp", "f"), ("multiply", "E"), ("gelu", "E"), ("add", "d")])
+MAPS = [("add", "f"), ("exp", "f"), ("multiply", "E"), ("gelu", "E"), ("add", "d")]
+REDUCTIONS = [("sum", "f"), ("sum", "E"), ("max", "E")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once():
+    disassemble([cubin(map_kernel(*case)) for case in MAPS] + [cubin(reduction_kernel(*case)) for case in REDUCTIONS])
+
+
+@pytest.mark.parametrize(("name", "char"), MAPS)
 def test_maps_read_and_write_16_bytes(name, char):
-    code = code_of(map_kernel(name, char))
+    code = sass(cubin(map_kernel(name, char)))
     assert len(re.findall(r"\bLDG\.E\.128\b", code)) == EXPRESSIONS[name].arity
     assert len(re.findall(r"\bSTG\.E\.128\b", code)) == 1
 
 
-@pytest.mark.parametrize(("name", "char"), [("sum", "f"), ("sum", "E"), ("max", "E")])
+@pytest.mark.parametrize(("name", "char"), REDUCTIONS)
 def test_reductions_read_16_bytes(name, char):
-    assert re.search(r"\bLDG\.E\.128\b", code_of(reduction_kernel(name, char)))
+    assert re.search(r"\bLDG\.E\.128\b", sass(cubin(reduction_kernel(name, char))))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +66,5 @@ def test_reductions_read_16_bytes(name, char):
 )
 def test_no_float64_where_none_was_asked_for(names):
     """An overload that is missing would silently compute in double."""
-    with ThreadPoolExecutor() as pool:
-        made = list(pool.map(lambda name: code_of(map_kernel(name, "f")), names))
-    assert not [name for name, code in zip(names, made, strict=True) if DOUBLE.search(code)]
+    disassemble([cubin(map_kernel(name, "f")) for name in names])
+    assert not [name for name in names if DOUBLE.search(sass(cubin(map_kernel(name, "f"))))]

@@ -11,7 +11,7 @@ import policy
 from kernels.array_checks import build, on, require
 from kernels.attention_sm90_checks import TINY_BACKWARD, check_backward, draw, gradients, problem
 from kernels.checked import caught, same_bits
-from kernels.sass_checks import compiled, in_registers, instructions
+from kernels.sass_checks import asked, compiled, disassemble, in_registers, instructions
 from kernels.test_attention_sm90 import LAYOUTS
 from weft.backends import emulator
 from weft.backends import reference as K
@@ -160,14 +160,22 @@ def test_bugs_are_caught(patched, bug, device):
 # -- the compiler -----------------------------------------------------------------------------------------------------
 
 
-@policy.needs("nvrtc", "cuobjdump")
+def made(head, of_keys):
+    tile = backward.tile_of(head, head, of_keys)
+    return compiled("attention_sm90_backward.cu", backward.defines("bfloat16", head, head, of_keys, tile))
+
+
+@pytest.fixture(scope="module")
+def at_once(request):
+    disassemble([made(*case) for case in asked(request, "head", "of_keys")])
+
+
+@policy.needs("nvrtc", "nvdisasm")
 @pytest.mark.parametrize("of_keys", [True, False])
 @pytest.mark.parametrize("head", [64, 128])
-def test_instructions(head, of_keys):
+def test_instructions(head, of_keys, at_once):
     """No spills; in the main loop no product is waited for before there is work to do behind it."""
-    tile = backward.tile_of(head, head, of_keys)
-    which = backward.defines("bfloat16", head, head, of_keys, tile)
-    sass = in_registers(compiled("attention_sm90_backward.cu", which), "attention_sm90_backward")
+    sass = in_registers(made(head, of_keys), "attention_sm90_backward")
     for name in ("UTMALDG.4D", "UTMASTG.4D", "USETMAXREG", "STSM", "MUFU.EX2", "tnspB"):
         assert name in sass, name
     assert ("LDGSTS" in sass) == of_keys

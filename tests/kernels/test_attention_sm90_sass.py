@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import pytest
 
 import policy
-from kernels.sass_checks import SERIALIZED, in_registers, instructions
+from kernels.sass_checks import SERIALIZED, asked, disassemble, in_registers, instructions
 from kernels.sass_checks import compiled as of_file
 from weft.backends import compile, source
 from weft.backends.gpu.attention_sm90 import TILES, defines
 
-pytestmark = policy.needs("nvrtc", "cuobjdump")
+pytestmark = policy.needs("nvrtc", "nvdisasm")
 KERNEL = "attention_sm90.cu"
 CASES = [(64, "bfloat16", "causal", 0), (64, "float16", "full", 1), (128, "bfloat16", "causal", 0),
          (128, "bfloat16", "full", 0), (256, "bfloat16", "full", 0)]  # fmt: skip
 
 
-@lru_cache(maxsize=8)
-def compiled(head, dtype, order, i):
+def made(head, dtype, order, i):
+    return of_file(KERNEL, defines(dtype, head, head, TILES[head][order][i]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once(request):
+    disassemble([made(*case) for (case,) in asked(request, "case")])
+
+
+def compiled(*case):
     """The SASS of a tile."""
-    return in_registers(of_file(KERNEL, defines(dtype, head, head, TILES[head][order][i])), "attention_sm90")
+    return in_registers(made(*case), "attention_sm90")
 
 
 def main_loop(code):

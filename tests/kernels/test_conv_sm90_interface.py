@@ -11,7 +11,7 @@ import pytest
 
 import policy
 import stub_driver
-from kernels.sass_checks import compiled, in_registers
+from kernels.sass_checks import asked, compiled, disassemble, in_registers
 from stub_driver import FakeArray
 from weft.backends import tensor_maps
 from weft.backends.gpu import conv_choice
@@ -97,12 +97,22 @@ CASES = {
 }
 
 
-@policy.needs("nvrtc", "cuobjdump")
+def made(case):
+    columns, name, _ = CASES[case]
+    return compiled("conv_sm90.cu", SM90_CONV.defines(columns, BY_NAME[name]))
+
+
+@pytest.fixture(scope="module")
+def at_once(request):
+    disassemble([made(case) for (case,) in asked(request, "case")])
+
+
+@policy.needs("nvrtc", "nvdisasm")
 @pytest.mark.parametrize("case", CASES)
-def test_instructions(case):
+def test_instructions(case, at_once):
     """No spills, no waits put in by ptxas, im2col and multicast loads, and a main loop of products alone."""
-    columns, name, loads = CASES[case]
-    sass = in_registers(compiled("conv_sm90.cu", SM90_CONV.defines(columns, BY_NAME[name])), "conv_sm90")
+    columns, _, loads = CASES[case]
+    sass = in_registers(made(case), "conv_sm90")
     assert set(re.findall(r"UTMALDG\.(\S+)", sass)) == loads
     assert set(re.findall(r"UTMASTG\.(\S+)", sass)) == {"4D.IM2COL" if columns.phased else "2D"}
     turned = columns.product.direction == WEIGHT_GRAD

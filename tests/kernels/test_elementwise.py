@@ -214,7 +214,7 @@ def test_linked_kernels_run_under_the_checks_too():
             np.testing.assert_array_equal(gelu(x).numpy(), want)
 
 
-@policy.needs("numba", "numba_cuda", "nvrtc", "cuobjdump")
+@policy.needs("numba", "numba_cuda", "nvrtc", "nvdisasm")
 @pytest.mark.parametrize("capability", [75, 90, pytest.param(80, marks=pytest.mark.slow),
                                         pytest.param(100, marks=pytest.mark.slow),
                                         pytest.param(120, marks=pytest.mark.slow)])  # fmt: skip

@@ -7,10 +7,10 @@ import itertools
 import pytest
 
 import policy
-from kernels.sass_checks import main_loop
+from kernels.sass_checks import asked, compiled, disassemble, main_loop
 from weft.backends.gpu import gemm_configurations, gemm_mma, gemm_simt
 
-pytestmark = policy.needs("nvrtc", "cuobjdump")
+pytestmark = policy.needs("nvrtc", "nvdisasm")
 
 
 def product(dtype, layout, capability, **options):
@@ -24,11 +24,25 @@ TURNS = policy.mostly_slow(
 )
 
 
+def on_tensor_cores(tile, layout):
+    return "gemm_mma.cu", gemm_mma.MMA.defines(product("bfloat16", layout, 80), TILES[tile]), 80
+
+
+def by_multiply_adds(layout):
+    return "gemm_simt.cu", gemm_simt.SIMT.defines(product("float32", layout, 80), gemm_simt.CONFIGURATIONS[0]), 80
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once(request):
+    which = [on_tensor_cores(*row) for (row,) in asked(request, "row")]
+    which += [by_multiply_adds(layout) for (layout,) in asked(request, "layout")]
+    disassemble([compiled(*one) for one in which])
+
+
 @pytest.mark.parametrize("row", TURNS, ids="-".join)
 def test_tensor_cores_are_fed_by_ldmatrix_and_cp_async(row):
-    tile, layout = TILES[row[0]], row[1]
-    one = product("bfloat16", layout, 80)
-    loop, code = main_loop("gemm_mma.cu", gemm_mma.MMA.defines(one, tile), 80)
+    tile = TILES[row[0]]
+    loop, code = main_loop(*on_tensor_cores(*row))
     warp_m, warp_n = tile.tile_m // tile.warps_m, tile.tile_n // tile.warps_n
     steps = tile.tile_k // 16
     assert loop["HMMA"] == warp_m // 16 * warp_n // 8 * steps
@@ -50,8 +64,7 @@ def test_turing_multiplies_without_cp_async():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_float32_spends_its_issue_slots_on_multiply_adds(layout):
-    defines = gemm_simt.SIMT.defines(product("float32", layout, 80), gemm_simt.CONFIGURATIONS[0])
-    loop, code = main_loop("gemm_simt.cu", defines, 80)
+    loop, code = main_loop(*by_multiply_adds(layout))
     assert loop["FFMA"] == 8 * 8 * 8 and loop["LDS"] == 8 * 4, loop
     assert loop["FFMA"] >= 0.85 * sum(loop.values()), loop
     assert any(name.startswith("LDG.E.128") for name in code) and any(name.startswith("STG.E.128") for name in code)

@@ -5,28 +5,34 @@ from __future__ import annotations
 import ctypes
 import re
 import subprocess
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 import policy
+from kernels.sass_checks import asked, disassemble, in_registers
 from kernels.sass_checks import compiled as of_file
-from kernels.sass_checks import in_registers
 from weft.backends import compile, source
 from weft.backends.gpu import gemm_sm90
 from weft.backends.gpu.gemm_configurations import product
 
 TILES = {tile.name: tile for tile in gemm_sm90.TILES}
 LARGE, WIDE, TURNS, SMALL = "128x256x64s3c2x1", "256x128x64s4c1x2", "128x128x64s5p", "64x64x64s8"
-pytestmark = policy.needs("nvrtc", "cuobjdump")
+pytestmark = policy.needs("nvrtc", "nvdisasm")
 
 
-@lru_cache(maxsize=8)
-def compiled(tile, dtype, layout):
+def made(tile, dtype, layout):
+    return of_file("gemm_sm90.cu", gemm_sm90.SM90.defines(product(dtype, layout, 90), TILES[tile]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once(request):
+    disassemble([made(*case) for case in asked(request, "tile", "dtype", "layout")])
+
+
+def compiled(*case):
     """The SASS of a tile."""
-    defines = gemm_sm90.SM90.defines(product(dtype, layout, 90), TILES[tile])
-    return in_registers(of_file("gemm_sm90.cu", defines), "gemm_sm90")
+    return in_registers(made(*case), "gemm_sm90")
 
 
 CASES = [(LARGE, "bfloat16", "NT"), (WIDE, "float16", "NN"), (TURNS, "bfloat16", "TT"), (SMALL, "float32", "NT")]

@@ -14,7 +14,7 @@ import pytest
 
 import policy
 from emulator import probes, probes_tma, probes_wgmma
-from kernels.sass_checks import SERIALIZED, sass
+from kernels.sass_checks import SERIALIZED, disassemble, sass
 from weft.backends import compile, source
 
 pytestmark = policy.needs("nvrtc")
@@ -89,9 +89,10 @@ def test_every_definition_compiles():
     assert [fault for capability in (90, 100) for fault in faults(list(unique(capability).values()), capability)] == []
 
 
-@policy.needs("cuobjdump")
+@policy.needs("nvdisasm")
 def test_becomes_the_instruction():
     by_name = {probe.name: probe for probe in PROBES}
+    disassemble([built(by_name[name], 90) for name in INSTRUCTIONS])
     missing = []
     for name, instructions in INSTRUCTIONS.items():
         code = sass(built(by_name[name], 90))

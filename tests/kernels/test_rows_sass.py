@@ -14,7 +14,7 @@ from kernels.array_checks import dtype
 from kernels.sass_checks import DOUBLE, compiled, sass
 from weft.backends.gpu import batch_norm, loss, norm, rows
 
-pytestmark = policy.needs("nvrtc", "cuobjdump")
+pytestmark = policy.needs("nvrtc", "nvdisasm")
 
 
 def assembly(file, kernel, defines):

@@ -15,7 +15,7 @@ import re
 import pytest
 
 import policy
-from kernels.sass_checks import LOCAL, SERIALIZED, compiled, sass
+from kernels.sass_checks import LOCAL, SERIALIZED, compiled, disassemble, sass
 from weft.backends import compile, nvrtc
 from weft.backends.gpu.configurations import SOURCES, Configuration, configurations
 
@@ -110,10 +110,19 @@ def test_the_gate_sees_spills(tmp_path):
     assert len(said) == 2 and "spill stores" in said[0] and "at most 16 expected" in said[1]
 
 
-@policy.needs("cuobjdump")
+def first_of(kernel, capability):
+    return next(c for c in configurations(kernel) if c.runs_on(capability))
+
+
+@pytest.fixture(scope="module")
+def at_once():
+    disassemble([built((first_of(*case), case[1])) for case in INSTRUCTIONS])
+
+
+@policy.needs("nvdisasm")
 @pytest.mark.parametrize("kernel, capability", INSTRUCTIONS, ids=lambda value: str(value))
-def test_the_instructions_of_each_generation_are_there(kernel, capability):
-    configuration = next(c for c in configurations(kernel) if c.runs_on(capability))
+def test_the_instructions_of_each_generation_are_there(kernel, capability, at_once):
+    configuration = first_of(kernel, capability)
     code = sass(built((configuration, capability)))
     missing = [name for name in INSTRUCTIONS[kernel, capability] if not re.search(rf"\b{name}\b", code)]
     assert not missing, f"{configuration}"

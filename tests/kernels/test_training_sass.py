@@ -12,10 +12,10 @@ import pytest
 
 import policy
 from kernels.array_checks import dtype
-from kernels.sass_checks import DOUBLE, LOCAL, compiled, sass
+from kernels.sass_checks import DOUBLE, LOCAL, asked, compiled, disassemble, sass
 from weft.backends.gpu import gated, optimizer, pool, rope
 
-pytestmark = policy.needs("nvrtc", "cuobjdump")
+pytestmark = policy.needs("nvrtc", "nvdisasm")
 
 #: kernel -> (how it is compiled, loads and stores of 16 bytes that it must have at least)
 KERNELS = {
@@ -27,6 +27,12 @@ KERNELS = {
     "rope": (lambda kind: rope.rope_kernel(kind, np.dtype("f")), 4, 2),
     "gated_backward": (lambda kind: gated.gated_kernel("gated_backward", kind, "silu"), 3, 2),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once(request):
+    kernels = [KERNELS[name][0](dtype(char)) for name, char in asked(request, "name", "char")]
+    disassemble([compiled(one.file, one.defines) for one in kernels])
 
 
 @pytest.mark.parametrize("char", ["f", "E"])
