@@ -28,6 +28,16 @@ def label(x):
     return getattr(x, "name", str(x))
 
 
+def in_turn(case):
+    """Of (dtype, mask, dropout): each mask in each type, every second with dropout, others in the next type."""
+    dtype, mask, dropout = case
+    return (list(DTYPES).index(dtype) + MASKS.index(mask)) % 2 == bool(dropout)
+
+
+def in_words(case):
+    return "-".join(map(str, case))
+
+
 def draw(rng, shape, dtype, order=(0, 1, 2, 3), margin=0):
     """(values, device array of them): axes lie in memory in `order`, rows `margin` elements longer than they are."""
     values = rng.standard_normal(shape).astype(np.float32).astype(dtype)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import policy
-from kernels.attention_checks import DTYPES, MASKS, Problem, label
+from kernels.attention_checks import DTYPES, MASKS, Problem, in_turn, in_words, label
 from kernels.checked import same_bits
 from weft.backends import emulator
 from weft.backends.gpu import attention_choice, attention_configurations
@@ -37,10 +39,11 @@ def test_shapes(dtype, shape, causal, rng):
     Problem(rng, dtype, *shape, causal=causal).check_forward(TILES[dtype])
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("mask", MASKS[1:])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_masks(dtype, mask, dropout, rng):
+@pytest.mark.parametrize(
+    "case", policy.mostly_slow(itertools.product(DTYPES, MASKS[1:], (0.0, 0.3)), in_turn), ids=in_words
+)
+def test_masks(case, rng):
+    dtype, mask, dropout = case
     shape, causal = ((1, 2, 2, 35, 41, 32, 32), 3) if dropout else ((2, 2, 1, 67, 72, 32, 32), None)
     Problem(rng, dtype, *shape, mask=mask, causal=causal, dropout=dropout).check_forward(TILES[dtype])
 

@@ -144,7 +144,7 @@ BUGS = {
     "a head of the group counts twice": (("head * p.group + i", "head * p.group"), {"fast late": ""}),
     "deltas of the wrong columns": (("numbers + TILE_N + 8 * j", "numbers + TILE_N + 8 * (j ^ 1)"), {"fast late": ""}),
 }  # fmt: skip
-QUICK = list(BUGS)[::2]
+QUICK = list(BUGS)[::3]
 
 
 @pytest.mark.parametrize("bug", [pytest.param(bug, marks=[pytest.mark.slow] * (bug not in QUICK)) for bug in BUGS])

@@ -4,6 +4,7 @@ type and layout."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -82,11 +83,20 @@ EACH = (
 )
 
 
+def in_turn(each):
+    """All in float32; each of the other types in one pass of each geometry, which is another of the next."""
+    case, dtype, direction = each
+    return dtype == "float32" or (EACH.index(case) + PASSES.index(direction) + (dtype == "float64")) % 3 == 0
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("direction", PASSES)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
-@pytest.mark.parametrize("case", EACH, ids=str)
-def test_each_channel_alone(case, dtype, direction, rng, device):
+@pytest.mark.parametrize(
+    "each",
+    policy.mostly_slow(itertools.product(EACH, ("float32", "bfloat16", "float64"), PASSES), in_turn),
+    ids=lambda each: "-".join(map(str, each)),
+)
+def test_each_channel_alone(each, rng, device):
+    case, dtype, direction = each
     check(rng, case, direction, dtype, kernel="conv_depthwise", activation="relu", device=device)
 
 
@@ -110,10 +120,18 @@ def tensor_check(rng, case, direction, dtype, tile, **options):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("direction", PASSES)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-def test_every_geometry_on_tensor_cores(geometry, dtype, direction, rng):
+def float16_once(case):
+    """float16 differs from bfloat16 in no line of the kernel but the instruction's name."""
+    return case[1] != "float16" or case[0] is GEOMETRIES[1]
+
+
+@pytest.mark.parametrize(
+    "case",
+    policy.mostly_slow(itertools.product(GEOMETRIES, ("float16", "bfloat16", "float32"), PASSES), float16_once),
+    ids=lambda case: "-".join(map(str, case)),
+)
+def test_every_geometry_on_tensor_cores(case, rng):
+    geometry, dtype, direction = case
     tensor_check(rng, sized(geometry, direction, TENSOR), direction, dtype, TENSOR)
 
 
@@ -214,9 +232,19 @@ CHECKED = [
 ]
 
 
-@pytest.mark.parametrize("arch, dtype, kernel", CHECKED)
-@pytest.mark.parametrize("direction", PASSES)
-def test_checked_in_every_order(direction, arch, dtype, kernel):
+def every_time(case):
+    """All passes of the main loops, of which Turing's and that of parts of K differ little; one pass of these."""
+    (_, dtype, kernel), direction = case
+    return kernel in ("conv_mma/32x32x64", "conv_depthwise") or dtype == "float32" or direction == "forward"
+
+
+@pytest.mark.parametrize(
+    "case",
+    policy.mostly_slow(itertools.product(CHECKED, PASSES), every_time),
+    ids=lambda case: "-".join(map(str, (case[1], *case[0]))),
+)
+def test_checked_in_every_order(case):
+    (arch, dtype, kernel), direction = case
     tf32 = dtype == "tf32"
     if tf32:
         gemm_choice.set_float32_matmul_precision("high")

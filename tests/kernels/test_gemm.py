@@ -50,13 +50,14 @@ def tensor_core_cases():
 
 
 def every_time(case):
-    """Of each tile two layouts in bfloat16, one in tf32, on Turing and of narrow rows; others of the next tile."""
+    """Of each tile a layout in bfloat16 and one of narrow rows, and one in tf32 or on Turing; others of the next."""
     arch, dtype, tile, layout, width, _ = case
-    narrow_turing = width < 16 and arch == 75  # NN too, as bfloat16
-    turn = (gemm_mma.ROWS.index(tile) + (1 if narrow_turing else LAYOUTS.index(layout))) % 4
-    if width < 16:
-        return turn == 0
-    return turn % 2 == 0 if arch == 75 else turn == 3 if dtype == "float32" else turn < 2
+    i, narrow_turing = gemm_mma.ROWS.index(tile), width < 16 and arch == 75  # NN too, as bfloat16
+    turn = i + (1 if narrow_turing else LAYOUTS.index(layout))
+    if width < 16 or dtype == "bfloat16":
+        return turn % 4 == 0
+    turn = i // 2 + LAYOUTS.index(layout)
+    return i % 2 == 1 and turn % 2 == 0 if arch == 75 else i % 2 == 0 and turn % 4 == 3
 
 
 def label(case):
@@ -93,16 +94,18 @@ def simt_cases():
     yield "bfloat16", gemm_simt.CONFIGURATIONS[2], "TN", 4, next(rotation)
 
 
-def two_layouts(case):
-    """Of each tile, other ones of the next; and what is not float32 in vectors."""
+def one_layout(case):
+    """Of each tile, another of the next; and of every second what is not float32 in vectors."""
     dtype, tile, layout, step, _ = case
-    turn = gemm_simt.CONFIGURATIONS.index(tile) + LAYOUTS.index(layout)
-    return (dtype, step) != ("float32", 4) or turn % 2 == 0
+    i, layout = gemm_simt.CONFIGURATIONS.index(tile), LAYOUTS.index(layout)
+    if dtype == "float64":  # in NN or TT
+        return (layout == 0) == (i % 2 == 0)
+    return dtype == "bfloat16" or (i % 2 == 1 if step == 1 else (i + layout) % 4 == 0)
 
 
 @pytest.mark.parametrize(
     "case",
-    policy.mostly_slow(simt_cases(), two_layouts),
+    policy.mostly_slow(simt_cases(), one_layout),
     ids=lambda c: "-".join([c[0], c[1].name, c[2], f"{c[3]}elements", *c[4]]),
 )
 def test_simt(case, rng):
@@ -148,10 +151,22 @@ def test_narrow_factors_accumulate_into_float32(dtype, rng):
         check(rng, 72, 37, 200, dtype, "TN", kernel=kernel, out_dtype="float32", bias="column")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("margin,offset,out_margin", [(3, 0, 0), (8, 8, 8), (0, 1, 0), (5, 3, 1), (2, 2, 2)])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_views(layout, margin, offset, out_margin, dtype, rng):
+MARGINS = [(3, 0, 0), (8, 8, 8), (0, 1, 0), (5, 3, 1), (2, 2, 2)]
+
+
+def in_turn(view):
+    """Each place in each layout, in one of the two types."""
+    dtype, margins, layout = view
+    return (MARGINS.index(margins) + LAYOUTS.index(layout) + (dtype == "float32")) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    "view",
+    policy.mostly_slow(itertools.product(("float32", "bfloat16"), MARGINS, LAYOUTS), in_turn),
+    ids=lambda v: "-".join(map(str, (v[0], *v[1], v[2]))),
+)
+def test_views(view, rng):
+    dtype, (margin, offset, out_margin), layout = view
     check(
         rng, 48, 40, 56, dtype, layout, margin=margin, offset=offset, out_margin=out_margin, residual=True, aux=True,
         activation="relu",

@@ -158,7 +158,7 @@ def head(rng, char, count=9, features=6, classes=40):
 
 
 @pytest.mark.parametrize("chunk", [4, None])
-@pytest.mark.parametrize("char", ["f", "E", pytest.param("e", marks=pytest.mark.slow), "d"])
+@pytest.mark.parametrize("char", policy.mostly_slow("fEed", "fE".__contains__))
 def test_with_the_linear_layer_before_it(char, chunk, device, rng):
     """Both ways to the gradients, some rows at a time, as in float64; those of the parameters come in float32."""
     arrays = head(rng, char)

@@ -93,7 +93,13 @@ def check_expression(name, char, device, rng):
     close(got, expected, kind, absolute=scale)
 
 
-@pytest.mark.parametrize("case", list(cases(FAST)), ids="-".join)
+def of_16_bits_few(case):
+    """16-bit types are loaded, converted and stored alike whatever is computed between, in float32: every fourth."""
+    name, char = case
+    return char != "E" or list(EXPRESSIONS).index(name) % 4 == 0
+
+
+@pytest.mark.parametrize("case", policy.mostly_slow(cases(FAST), of_16_bits_few), ids="-".join)
 def test_expressions(case, device, rng):
     check_expression(*case, device, rng)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -123,8 +125,8 @@ def on_axes(x, put, take):
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_layouts(layer, view, device, rng):
-    for char in "fE":
-        LAYERS[layer](rng, (2, 3, 5, 8), dtype(char), device, lie=VIEWS[view], reverse=True)
+    char = "fE"[(list(VIEWS).index(view) + list(LAYERS).index(layer)) % 2]
+    LAYERS[layer](rng, (2, 3, 5, 8), dtype(char), device, lie=VIEWS[view], reverse=True)
 
 
 @pytest.mark.sanitized
@@ -184,9 +186,13 @@ def test_16_bit_states_are_carried_in_float32(device):
 
 
 @policy.needs("emulator")
-@pytest.mark.parametrize("char", ["f", "E"])
-@pytest.mark.parametrize("layer", LAYERS)
-def test_checked_under_every_schedule(layer, char):
+@pytest.mark.parametrize(
+    "case",
+    policy.mostly_slow(itertools.product(LAYERS, "fE"), (("lstm", "E"), ("gru", "f")).__contains__),
+    ids="-".join,
+)
+def test_checked_under_every_schedule(case):
     """No report, and the same bits, whichever block or thread runs first."""
+    layer, char = case
     run = lambda: LAYERS[layer](np.random.default_rng(1), (2, 35, 3, 8), dtype(char), "emulated", reverse=True)
     same_under_every_schedule(run)
