@@ -345,6 +345,19 @@ def test_labels_in_a_row_meet_predictions_in_a_column():
     assert keras.metrics.BinaryAccuracy()(y, p) == pytest.approx(1 / 3)
 
 
+def test_a_loss_of_the_users_own_is_called_where_a_shorter_way_to_the_mean_is_known():
+    y, p = np.array([1, 0]), weft.asarray([[0.5, 0.5], [0.25, 0.75]])
+
+    class Doubled(keras.losses.SparseCategoricalCrossentropy):
+        def call(self, y_true, y_pred):
+            return 2 * super().call(y_true, y_pred)
+
+    plain = keras.losses.SparseCategoricalCrossentropy()
+    assert plain(y, p).item() == pytest.approx((np.log(2) + np.log(4)) / 2)
+    assert Doubled()(y, p).item() == pytest.approx(2 * plain(y, p).item())
+    assert plain(y, p, np.array([1.0, 0.0])).item() == pytest.approx(np.log(2) / 2)
+
+
 def test_random_layers_act_in_training_alone():
     x = np.random.default_rng(1).random((4, 6, 6, 2)).astype("f") * 255
     for layer in (L.RandomFlip(), L.RandomBrightness(0.3), L.RandomContrast(0.3), L.Dropout(0.5), L.GaussianNoise(1.0),

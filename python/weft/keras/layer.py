@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterator
@@ -285,7 +286,7 @@ class Layer(Configured, Module):
 
     def cast(self, value: Any) -> Any:
         """Arrays as Tensors, floating ones in the layer's dtype; whole numbers too, where it computes with them."""
-        if type(value) is Tensor and value.data.dtype.name == self.dtype:
+        if type(value) is Tensor and value.data.dtype == np_dtype(self.dtype):
             return value
         if isinstance(value, (list, tuple, dict)) and any(isinstance(x, (Tensor, np.ndarray)) for x in leaves(value)):
             return mapped(self.cast, value)
@@ -476,6 +477,7 @@ def checked_dtype(dtype: Any) -> str:
     return name
 
 
+@functools.cache
 def np_dtype(name: str) -> Any:
     if name == "bfloat16":
         import ml_dtypes

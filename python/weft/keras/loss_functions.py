@@ -266,6 +266,14 @@ def sparse_categorical_crossentropy(
     >>> keras.losses.sparse_categorical_crossentropy([1], weft.asarray([[0.5, 0.5]])).numpy().round(4)
     array([0.6931], dtype=float32)
     """
+    return cross_entropy_of_classes(y_true, y_pred, from_logits, ignore_class, axis)
+
+
+def cross_entropy_of_classes(
+    y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1,
+    reduction: str = "none",
+) -> Any:  # fmt: skip
+    """`sparse_categorical_crossentropy`, or its mean over all labels at once."""
     name = "sparse_categorical_crossentropy"
     y_pred, y_true = tensor(y_pred), tensor(y_true)
     if axis not in (-1, y_pred.ndim - 1):
@@ -282,18 +290,24 @@ def sparse_categorical_crossentropy(
         if y_true.dtype.kind != "b" and bool(ops.any(whole != y_true)):
             raise ValueError(f"{name}: expected whole numbers as labels, got {y_true.dtype} with fractions")
         y_true = whole
-    rows, labels = ops.reshape(y_pred, (-1, y_pred.shape[-1])), ops.reshape(y_true, (-1,))
-    ignored = -100 if ignore_class is None else ignore_class
+    labels = y_true if y_true.ndim == 1 else ops.reshape(y_true, (-1,))
+    options: dict[str, Any] = {"ignore_index": -100 if ignore_class is None else ignore_class, "reduction": reduction}
     scores = y_pred if from_logits else scores_of(y_pred, "softmax")
     if scores is not None:
-        scores = scores if scores.ndim == 2 else ops.reshape(scores, rows.shape)
-        out = F.cross_entropy(scores, labels, ignore_index=ignored, reduction="none")
+        out = F.cross_entropy(in_rows(scores), labels, **options)
     else:
-        out = F.nll_loss(log_probabilities(rows, False, -1), labels, ignore_index=ignored, reduction="none")
+        out = F.nll_loss(log_probabilities(in_rows(y_pred), False, -1), labels, **options)
+    if reduction != "none":
+        return out
     out = out if y_true.ndim == 1 else ops.reshape(out, y_true.shape)
     if ignore_class is not None:
         set_mask(out, y_true != ignore_class)  # their mean is over the labels that count
     return out
+
+
+def in_rows(x: Any) -> Any:
+    """(N, ..., C) as (N ..., C)"""
+    return x if x.ndim == 2 else ops.reshape(x, (-1, x.shape[-1]))
 
 
 def focal(p: Any, gamma: float) -> Any:

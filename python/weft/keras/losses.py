@@ -16,6 +16,7 @@ from weft.keras.loss_functions import (
     categorical_focal_crossentropy,
     categorical_hinge,
     cosine_similarity,
+    cross_entropy_of_classes,
     dice,
     hinge,
     huber,
@@ -31,7 +32,7 @@ from weft.keras.loss_functions import (
     squared_hinge,
     tensor,
 )
-from weft.keras.masks import both, mask_of
+from weft.keras.masks import MASKS, both, mask_of
 from weft.keras.registry import Configured, Table, snake
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None)
@@ -59,7 +60,15 @@ class Loss(Configured):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}: expected a method `call`, got none")
 
+    def mean(self, y_true: Any, y_pred: Any) -> Any:
+        """The mean of unweighted losses in one op; None where there is no shorter way than that of `call`."""
+        return None
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if sample_weight is None and not MASKS.held and self.reduction not in ("sum", "none", None):
+            whole = self.mean(y_true, y_pred)
+            if whole is not None:
+                return whole
         losses = self.call(y_true, y_pred)
         mask = both(mask_of(y_pred), mask_of(losses))
         if sample_weight is not None:
@@ -98,6 +107,13 @@ class Wrapped(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.function(y_true, y_pred, **self.options)
+
+    def mean(self, y_true: Any, y_pred: Any) -> Any:
+        if self.function is not sparse_categorical_crossentropy or type(self).call is not Wrapped.call:
+            return None
+        if self.options.get("ignore_class") is not None:  # their mean is over the labels that count
+            return None
+        return cross_entropy_of_classes(y_true, y_pred, **self.options, reduction="mean")
 
 
 class Plain(Wrapped):

@@ -65,6 +65,10 @@ class Mean(Metric):
         self.total = self.count = 0.0
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        if type(values) is float and type(sample_weight) is int:  # the loss of a batch, in every step
+            self.total += values * sample_weight
+            self.count += sample_weight
+            return
         values = array(values)
         if sample_weight is None:
             self.total += float(values.sum(dtype=np.float64))

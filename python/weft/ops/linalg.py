@@ -55,41 +55,49 @@ def matmul(a: Any, b: Any, /) -> Tensor:
 
 
 @op
-def linear_arrays(x, weight, bias):
-    outputs, inputs = weight.shape  # plain numbers, so that each closure holds only the array it names
+def linear_arrays(x, weight, bias, *, transposed=False):
+    inputs, outputs = weight.shape if transposed else weight.shape[::-1]  # numbers: closures hold the arrays they name
     if x.ndim > 2 and type(x) is ndarray:  # one copy for both products that want rows
         x = array.in_c_order(x)
 
     def weight_gradient(g):
         xp = namespace(g)
-        return K.matmul(swapped(xp.reshape(g, (-1, outputs))), xp.reshape(adjoint(x), (-1, inputs)))
+        rows, columns = xp.reshape(g, (-1, outputs)), xp.reshape(adjoint(x), (-1, inputs))
+        return K.matmul(swapped(columns), rows) if transposed else K.matmul(swapped(rows), columns)
 
     def bias_gradient(g):
         xp = namespace(g)
         return xp.sum(xp.reshape(g, (-1, outputs)), axis=0)
 
-    return K.linear(x, weight, bias), (lambda g: K.matmul(g, adjoint(weight)), weight_gradient, bias_gradient)
+    def input_gradient(g):
+        return K.matmul(g, adjoint_matrix(weight) if transposed else adjoint(weight))
+
+    out = K.linear(x, swapped(weight) if transposed else weight, bias)
+    return out, (input_gradient, weight_gradient, bias_gradient)
 
 
 linear_arrays.body.__name__ = "linear"
 
 
-def linear(x: Any, weight: Any, bias: Any = None, /) -> Tensor:
+def linear(x: Any, weight: Any, bias: Any = None, /, *, transposed: bool = False) -> Tensor:
     """x @ weight^T + bias.
 
     x (..., I), weight (O, I), bias (O,) or None -> (..., O).  ValueError with the shapes where they do not fit.
+    transposed: weight is (I, O), and so is its gradient.
 
     >>> weft.linear(weft.ones((2, 3)), weft.ones((4, 3)), weft.ones((4,))).numpy()
     array([[4., 4., 4., 4.],
            [4., 4., 4., 4.]], dtype=float32)
     """
-    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: expected x (..., {weight.shape[-1]}) for weight {weight.shape}, got {x.shape}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: expected bias {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}")
+    inputs, outputs = (0, 1) if transposed else (-1, 0)
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[inputs]:
+        raise ValueError(f"linear: expected x (..., {weight.shape[inputs]}) for weight {weight.shape}, got {x.shape}")
+    if bias is not None and bias.shape != (weight.shape[outputs],):
+        wanted = (weight.shape[outputs],)
+        raise ValueError(f"linear: expected bias {wanted} for weight {weight.shape}, got {bias.shape}")
     if not agree(x, weight):
         raise TypeError(f"linear: expected x and weight of one dtype, got {x.dtype} and {weight.dtype}")
-    return linear_arrays(x, weight, bias)
+    return linear_arrays(x, weight, bias, transposed=True) if transposed else linear_arrays(x, weight, bias)
 
 
 def vecdot(a: Any, b: Any, /, *, axis: int = -1) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from weft import ops
 from weft.autograd import Tensor
 from weft.keras import activations, constraints, initializers, regularizers
-from weft.keras.layer import Layer, mapped_shapes
+from weft.keras.layer import Layer, mapped_shapes, np_dtype
 from weft.keras.masks import mask_of
 from weft.keras.symbols import KerasTensor
 from weft.nn import functional as F
@@ -74,10 +74,7 @@ class Dense(Weighted):
         if inputs.shape[-1] != self.kernel.shape[0]:
             flat = "; a Flatten layer before it is missing" if inputs.ndim > 2 else ""
             raise self.wrong_input(f"(..., {self.kernel.shape[0]})", inputs.shape, flat)
-        if inputs.ndim > 2:
-            return self.activation(F.linear(inputs, self.kernel.mT, self.bias))
-        out = inputs @ self.kernel  # whose gradient lies as the kernel does, which the optimizer need not copy
-        return self.activation(out if self.bias is None else out + self.bias)
+        return self.activation(ops.linear(inputs, self.kernel, self.bias, transposed=True))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)
@@ -377,7 +374,7 @@ class InputLayer(Layer):
             x = ops.squeeze(x, axis=-1)
         if x.ndim != len(wanted) or any(n not in (None, m) for n, m in zip(wanted, x.shape)):
             raise ValueError(f"{self.name}: expected input {text_of(wanted)}, got {tuple(x.shape)}{nchw(wanted, x)}")
-        if x.dtype.name != self.dtype:
+        if x.dtype != np_dtype(self.dtype):
             mask = mask_of(x)
             x = ops.astype(x, dtype=self.dtype)
             if mask is not None:

@@ -19,10 +19,10 @@ def matmul(to: Emitter, a: Any, b: Any) -> Any:
 
 
 @exports("linear")
-def linear(to: Emitter, x: Any, weight: Any, bias: Any) -> Any:
+def linear(to: Emitter, x: Any, weight: Any, bias: Any, *, transposed: bool = False) -> Any:
     if x.ndim == 2:
-        return to.node("Gemm", x, weight, bias, transB=1)
-    out = to.node("MatMul", x, to.node("Transpose", weight, perm=[1, 0]))
+        return to.node("Gemm", x, weight, bias, transB=0 if transposed else 1)
+    out = to.node("MatMul", x, weight if transposed else to.node("Transpose", weight, perm=[1, 0]))
     return out if bias is None else to.node("Add", out, bias)
 
 
