@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import ml_dtypes  # noqa: F401  (from which NumPy knows bfloat16 by name)
 import numpy as np
 
 SOURCE = Path(__file__).with_name("stub.cpp")
