@@ -270,44 +270,91 @@ class F1Score(FBetaScore):
         super().__init__(average, 1.0, threshold, name, dtype)
 
 
-class MeanIoU(Metric):
-    """The mean over classes of |A B| / |A or B|, labels and predictions being class numbers (or scores on `axis`).
-
-    >>> from weft import keras
-    >>> round(keras.metrics.MeanIoU(num_classes=2)([0, 0, 1, 1], [0, 1, 0, 1]), 4)
-    0.3333
-    """
+class AtConstraint(Counts):
+    """The best of one figure at those thresholds where another is at least `value`; 0 where there are none."""
 
     direction = "up"
+    figures: ClassVar[tuple[str, str]]  # (the one that is bound, the one to be best)
 
-    def __init__(self, num_classes: int, name: str | None = None, dtype: Any = None, ignore_class: int | None = None,
-                 sparse_y_true: bool = True, sparse_y_pred: bool = True, axis: int = -1):  # fmt: skip
-        self.num_classes, self.ignore_class, self.axis = num_classes, ignore_class, axis
-        self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
-        super().__init__(dtype, name)
-
-    def reset_state(self) -> None:
-        self.matrix = np.zeros((self.num_classes,) * 2)
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        labels, found = array(y_true), array(y_pred)
-        labels = labels if self.sparse_y_true else labels.argmax(self.axis)
-        found = found if self.sparse_y_pred else found.argmax(self.axis)
-        labels, found = fitting("MeanIoU", labels, found)
-        weights = np.ones(labels.shape) if sample_weight is None else weights_of(sample_weight, labels)
-        labels, found, weights = labels.reshape(-1).astype(int), found.reshape(-1).astype(int), weights.reshape(-1)
-        if self.ignore_class is not None:
-            labels, found, weights = (x[labels != self.ignore_class] for x in (labels, found, weights))
-        for x in (labels, found):
-            if x.size and not (x.min() >= 0 and x.max() < self.num_classes):
-                raise ValueError(f"MeanIoU: expected classes 0 to {self.num_classes - 1}, got {x.min()} to {x.max()}")
-        np.add.at(self.matrix, (labels, found), weights)
+    def bind(self, what: str, value: float, num_thresholds: int, class_id: int | None) -> None:
+        name = type(self).__name__
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}: expected {what} in [0, 1], got {value}")
+        if num_thresholds < 1:
+            raise ValueError(f"{name}: expected num_thresholds >= 1, got {num_thresholds}")
+        inner = [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
+        self.value, self.num_thresholds = value, num_thresholds
+        self.setup([0.5] if num_thresholds == 1 else [0.0, *inner, 1.0], class_id=class_id)
 
     def result(self) -> float:
-        both = np.diag(self.matrix)
-        either = self.matrix.sum(0) + self.matrix.sum(1) - both
-        seen = either > 0
-        return float((both[seen] / either[seen]).mean()) if seen.any() else 0.0
+        shares = {"recall": ratio(self.tp, self.tp + self.fn), "precision": ratio(self.tp, self.tp + self.fp),
+                  "specificity": ratio(self.tn, self.tn + self.fp)}  # fmt: skip
+        bound, best = (shares[name] for name in self.figures)
+        return float(np.where(bound >= self.value, best, 0.0).max())
+
+
+class SensitivityAtSpecificity(AtConstraint):
+    """The largest recall where the specificity, the share of negatives that are found, is at least so large.
+
+    >>> from weft import keras
+    >>> keras.metrics.SensitivityAtSpecificity(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8])
+    0.5
+    """
+
+    figures = ("specificity", "recall")
+
+    def __init__(self, specificity: float, num_thresholds: int = 200, class_id: int | None = None,
+                 name: str | None = None, dtype: Any = None):  # fmt: skip
+        self.bind("specificity", specificity, num_thresholds, class_id)
+        super().__init__(dtype, name)
+
+
+class SpecificityAtSensitivity(AtConstraint):
+    """The largest specificity, the share of negatives that are found, where the recall is at least so large.
+
+    >>> from weft import keras
+    >>> round(keras.metrics.SpecificityAtSensitivity(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8]), 4)
+    0.6667
+    """
+
+    figures = ("recall", "specificity")
+
+    def __init__(self, sensitivity: float, num_thresholds: int = 200, class_id: int | None = None,
+                 name: str | None = None, dtype: Any = None):  # fmt: skip
+        self.bind("sensitivity", sensitivity, num_thresholds, class_id)
+        super().__init__(dtype, name)
+
+
+class PrecisionAtRecall(AtConstraint):
+    """The largest precision where the recall is at least so large.
+
+    >>> from weft import keras
+    >>> keras.metrics.PrecisionAtRecall(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8])
+    0.5
+    """
+
+    figures = ("recall", "precision")
+
+    def __init__(self, recall: float, num_thresholds: int = 200, class_id: int | None = None,
+                 name: str | None = None, dtype: Any = None):  # fmt: skip
+        self.bind("recall", recall, num_thresholds, class_id)
+        super().__init__(dtype, name)
+
+
+class RecallAtPrecision(AtConstraint):
+    """The largest recall where the precision is at least so large.
+
+    >>> from weft import keras
+    >>> keras.metrics.RecallAtPrecision(0.8)([0, 0, 1, 1], [0, 0.5, 0.3, 0.9])
+    0.5
+    """
+
+    figures = ("precision", "recall")
+
+    def __init__(self, precision: float, num_thresholds: int = 200, class_id: int | None = None,
+                 name: str | None = None, dtype: Any = None):  # fmt: skip
+        self.bind("precision", precision, num_thresholds, class_id)
+        super().__init__(dtype, name)
 
 
 class R2Score(Metric):

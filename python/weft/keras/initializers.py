@@ -287,4 +287,12 @@ TABLE = Table(
     {"normal": "RandomNormal", "uniform": "RandomUniform", "one": "Ones", "zero": "Zeros",
      "OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity"},
 )  # fmt: skip
+#: Keras's other names of the same classes.
+zeros, ones, constant, identity, orthogonal, variance_scaling = (
+    Zeros, Ones, Constant, Identity, Orthogonal, VarianceScaling,
+)  # fmt: skip
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+glorot_uniform, glorot_normal, he_uniform, he_normal = GlorotUniform, GlorotNormal, HeUniform, HeNormal
+lecun_uniform, lecun_normal = LecunUniform, LecunNormal
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 get, serialize, deserialize = TABLE.get, registry.serialize, registry.deserialize

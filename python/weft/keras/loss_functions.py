@@ -364,7 +364,56 @@ def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
     return 1 - both * 2 / (either + EPSILON)
 
 
+def tversky(y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None) -> Any:
+    """1 - |A B| / (|A B| + alpha |A not B| + beta |B not A|), over everything or `axis`.  Salehi et al., 2017.
+
+    >>> from weft import keras
+    >>> round(keras.losses.tversky([[1.0, 0.0]], weft.asarray([[1.0, 1.0]])).item(), 4)
+    0.3333
+    """
+    y_true, y_pred = paired("tversky", y_true, y_pred)
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    both = ops.sum(y_true * y_pred, axis=axis)
+    missed, wrong = ops.sum((1 - y_pred) * y_true, axis=axis), ops.sum(y_pred * (1 - y_true), axis=axis)
+    return 1 - both / (both + missed * alpha + wrong * beta + EPSILON)
+
+
+def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) -> Any:
+    """(1 - p^q) / q, p the probability of the labelled class: robust to wrong labels.  Zhang and Sabuncu, 2018.
+
+    y_true integers (N,) or (N, 1), y_pred (N, C) -> (N,).
+
+    >>> from weft import keras
+    >>> keras.losses.categorical_generalized_cross_entropy([1], weft.asarray([[0.75, 0.25]]), 0.5).tolist()
+    [1.0]
+    """
+    y_true, y_pred = tensor(y_true), tensor(y_pred)
+    y_true = y_true if y_true.ndim < y_pred.ndim else ops.squeeze(y_true, axis=-1)
+    labels = ops.astype(y_true, dtype=np.int64)
+    p = ops.sum(y_pred * ops.astype(F.one_hot(labels, y_pred.shape[-1]), dtype=y_pred.dtype), axis=-1)
+    return (1 - p**q) / q
+
+
+def ctc(y_true: Any, y_pred: Any) -> Any:
+    """Minus the logarithm of the probability of a sequence of labels, over all alignments.  Graves et al., 2006.
+
+    y_true (N, S), integers with 0 behind the end and for blanks; y_pred scores (N, T, C) -> (N,).
+
+    >>> from weft import keras
+    >>> round(keras.losses.ctc([[1, 2]], weft.zeros((1, 4, 3))).item(), 4)
+    1.6864
+    """
+    labels, scores = tensor(y_true), tensor(y_pred)
+    if labels.ndim != 2 or scores.ndim != 3 or len(labels) != len(scores):
+        raise ValueError(f"ctc: expected labels (N, S) and scores (N, T, C), got {labels.shape} and {scores.shape}")
+    labels = ops.astype(labels, dtype=np.int64)
+    lengths = ops.sum(labels != 0, axis=1, dtype=np.int64)
+    frames = ops.full((len(scores),), scores.shape[1], dtype=np.int64, device=scores.device)
+    log_p = F.log_softmax(ops.swapaxes(scores, 0, 1), dim=2)
+    return F.ctc_loss(log_p, labels, frames, lengths, reduction="none")
+
+
 FUNCTIONS = (mean_squared_error, mean_absolute_error, mean_absolute_percentage_error, mean_squared_logarithmic_error,
              huber, log_cosh, hinge, squared_hinge, categorical_hinge, kl_divergence, poisson, cosine_similarity,
              binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy, binary_focal_crossentropy,
-             categorical_focal_crossentropy, dice)  # fmt: skip
+             categorical_focal_crossentropy, dice, tversky, ctc, categorical_generalized_cross_entropy)  # fmt: skip

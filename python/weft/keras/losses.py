@@ -14,9 +14,11 @@ from weft.keras.loss_functions import (
     binary_focal_crossentropy,
     categorical_crossentropy,
     categorical_focal_crossentropy,
+    categorical_generalized_cross_entropy,
     categorical_hinge,
     cosine_similarity,
     cross_entropy_of_classes,
+    ctc,
     dice,
     hinge,
     huber,
@@ -31,6 +33,7 @@ from weft.keras.loss_functions import (
     sparse_categorical_crossentropy,
     squared_hinge,
     tensor,
+    tversky,
 )
 from weft.keras.masks import MASKS, both, mask_of
 from weft.keras.registry import Configured, Table, snake
@@ -144,6 +147,7 @@ SquaredHinge = plain_loss("SquaredHinge", squared_hinge)
 CategoricalHinge = plain_loss("CategoricalHinge", categorical_hinge)
 KLDivergence = plain_loss("KLDivergence", kl_divergence)
 Poisson = plain_loss("Poisson", poisson)
+CTC = plain_loss("CTC", ctc)
 
 
 class Huber(Wrapped):
@@ -183,6 +187,34 @@ class Dice(Wrapped):
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "dice", axis: Any = None,
                  dtype: Any = None):  # fmt: skip
         super().__init__(dice, name, reduction, dtype, axis=axis)
+
+
+class Tversky(Wrapped):
+    """`tversky`, reduced.
+
+    >>> from weft import keras
+    >>> round(keras.losses.Tversky()([[1.0, 0.0]], weft.asarray([[1.0, 1.0]])).item(), 4)
+    0.3333
+    """
+
+    def __init__(self, alpha: float = 0.5, beta: float = 0.5, reduction: str | None = "sum_over_batch_size",
+                 name: str = "tversky", axis: Any = None, dtype: Any = None):  # fmt: skip
+        super().__init__(tversky, name, reduction, dtype, alpha=alpha, beta=beta, axis=axis)
+
+
+class CategoricalGeneralizedCrossEntropy(Wrapped):
+    """`categorical_generalized_cross_entropy`, reduced; q in (0, 1).
+
+    >>> from weft import keras
+    >>> keras.losses.CategoricalGeneralizedCrossEntropy()([1], weft.asarray([[0.75, 0.25]])).item()
+    1.0
+    """
+
+    def __init__(self, q: float = 0.5, reduction: str | None = "sum_over_batch_size",
+                 name: str = "categorical_generalized_cross_entropy", dtype: Any = None):  # fmt: skip
+        if not 0 < q < 1:
+            raise ValueError(f"CategoricalGeneralizedCrossEntropy: expected q in (0, 1), got {q}")
+        super().__init__(categorical_generalized_cross_entropy, name, reduction, dtype, q=q)
 
 
 class BinaryCrossentropy(Wrapped):
@@ -265,7 +297,7 @@ class CategoricalFocalCrossentropy(Wrapped):
 CLASSES = (MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, LogCosh,
            Hinge, SquaredHinge, CategoricalHinge, KLDivergence, Poisson, Huber, CosineSimilarity, Dice,
            BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, BinaryFocalCrossentropy,
-           CategoricalFocalCrossentropy)  # fmt: skip
+           CategoricalFocalCrossentropy, Tversky, CTC, CategoricalGeneralizedCrossEntropy)  # fmt: skip
 SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error", "bce": "binary_crossentropy",
          "mape": "mean_absolute_percentage_error", "msle": "mean_squared_logarithmic_error", "kld": "kl_divergence",
          "kullback_leibler_divergence": "kl_divergence", "logcosh": "log_cosh", "huber_loss": "huber"}  # fmt: skip

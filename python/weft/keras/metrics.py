@@ -16,15 +16,19 @@ from weft.keras.confusion import (
     FalseNegatives,
     FalsePositives,
     FBetaScore,
-    MeanIoU,
     Precision,
+    PrecisionAtRecall,
     R2Score,
     Recall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
     TrueNegatives,
     TruePositives,
 )
 from weft.keras.losses import kind_of_labels
 from weft.keras.metric import Array, Metric, array, fitting, weights_of
+from weft.keras.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
 from weft.keras.registry import Table
 
 
@@ -188,6 +192,30 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Array:
     return sparse_top_k_categorical_accuracy(a.argmax(-1), b, k)
 
 
+def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
+    """The covariance of labels and predictions along `axis`, by both spreads: -1 to 1.
+
+    >>> from weft import keras
+    >>> keras.metrics.pearson_correlation([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]).round(4).tolist()
+    [1.0]
+    """
+    a, b = (x - x.mean(axis, keepdims=True) for x in fitting("pearson_correlation", y_true, y_pred))
+    return np.asarray((a * b).mean(axis) / (a.std(axis) * b.std(axis)))
+
+
+def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
+    """Twice the covariance along `axis`, by both variances and the squared distance of the means.  Lin, 1989.
+
+    >>> from weft import keras
+    >>> keras.metrics.concordance_correlation([[0.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]]).round(4).tolist()
+    [1.0]
+    """
+    a, b = fitting("concordance_correlation", y_true, y_pred)
+    c, d = (x - x.mean(axis, keepdims=True) for x in (a, b))
+    below = a.var(axis) + b.var(axis) + (a.mean(axis) - b.mean(axis)) ** 2
+    return np.asarray(2 * (c * d).mean(axis) / (below + losses.EPSILON))
+
+
 def positive_cosine(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     return -losses.cosine_similarity(y_true, y_pred, axis)
 
@@ -214,9 +242,13 @@ def mean_of(name: str, fn: Callable[..., Any], label: str, options: dict[str, An
 
 
 RISING = (accuracy, binary_accuracy, categorical_accuracy, sparse_categorical_accuracy, top_k_categorical_accuracy,
-          sparse_top_k_categorical_accuracy, positive_cosine)  # fmt: skip
+          sparse_top_k_categorical_accuracy, positive_cosine, pearson_correlation, concordance_correlation)  # fmt: skip
 SMOOTHED = {"from_logits": False, "label_smoothing": 0}
 Accuracy = mean_of("Accuracy", accuracy, "accuracy")
+PearsonCorrelation = mean_of("PearsonCorrelation", pearson_correlation, "pearson_correlation", {"axis": -1})
+ConcordanceCorrelation = mean_of(
+    "ConcordanceCorrelation", concordance_correlation, "concordance_correlation", {"axis": -1}
+)
 BinaryAccuracy = mean_of("BinaryAccuracy", binary_accuracy, "binary_accuracy", {"threshold": 0.5})
 CategoricalAccuracy = mean_of("CategoricalAccuracy", categorical_accuracy, "categorical_accuracy")
 SparseCategoricalAccuracy = mean_of(
@@ -299,7 +331,9 @@ CLASSES = (Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccur
            MeanAbsolutePercentageError, MeanSquaredLogarithmicError, LogCoshError, Hinge, SquaredHinge,
            CategoricalHinge, KLDivergence, Poisson, CosineSimilarity, BinaryCrossentropy, CategoricalCrossentropy,
            SparseCategoricalCrossentropy, Mean, Sum, AUC, F1Score, FBetaScore, FalseNegatives, FalsePositives,
-           TrueNegatives, TruePositives, Precision, Recall, MeanIoU, R2Score)  # fmt: skip
+           TrueNegatives, TruePositives, Precision, Recall, MeanIoU, R2Score, IoU, BinaryIoU, OneHotIoU, OneHotMeanIoU,
+           PrecisionAtRecall, RecallAtPrecision, SensitivityAtSpecificity, SpecificityAtSensitivity,
+           PearsonCorrelation, ConcordanceCorrelation)  # fmt: skip
 SHORT = {"mse": "MeanSquaredError", "mae": "MeanAbsoluteError", "bce": "BinaryCrossentropy",
          "mape": "MeanAbsolutePercentageError", "msle": "MeanSquaredLogarithmicError", "kld": "KLDivergence",
          "rmse": "RootMeanSquaredError", "log_cosh": "LogCoshError", "logcosh": "LogCoshError"}  # fmt: skip
