@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import weft
+from policy import needs
 from weft import keras
 from weft.keras import layers as L
 from weft.keras.fingerprints import farmhash
@@ -114,6 +116,36 @@ def test_a_vocabulary_moves_with_its_layer(tmp_path):
         L.deserialize({**L.serialize(layer), "config": {"vocabulary": str(tmp_path / "words.txt")}})
 
 
+def test_a_model_that_takes_texts_is_trained_saved_and_refuses_numbers(tmp_path):
+    keras.utils.set_random_seed(1)
+    x = np.array(["a good film", "bad film", "good good", "awful bad bad"] * 4, object)
+    y = np.array([1, 0, 1, 0] * 4)
+    words = L.TextVectorization(output_sequence_length=4)
+    words.adapt(x)
+    model = keras.Sequential([
+        keras.Input((1,), dtype="string"), words, L.Embedding(words.vocabulary_size(), 4, mask_zero=True),
+        L.GlobalAveragePooling1D(), L.Dense(1, activation="sigmoid"),
+    ])  # fmt: skip
+    model.compile(keras.optimizers.Adam(0.1), "binary_crossentropy", metrics=["accuracy"])
+    figures = model.fit(x, y, epochs=5, batch_size=4, validation_split=0.25, verbose=0).history
+    assert figures["accuracy"][-1] == figures["val_accuracy"][-1] == 1.0  # so texts and labels are shuffled as one
+    found = model.predict(np.array(["good", "bad"]), verbose=0)
+    assert found[0] > 0.5 > found[1]
+    model.save(tmp_path / "m.safetensors")
+    assert np.array_equal(
+        keras.models.load_model(tmp_path / "m.safetensors").predict(np.array(["good", "bad"]), verbose=0), found
+    )
+    inputs = {"city": keras.Input((1,), dtype="string"), "size": keras.Input((2,))}
+    places = L.StringLookup(vocabulary=["x", "y"], output_mode="one_hot")(inputs["city"])
+    both = keras.Model(inputs, L.Concatenate()([places, inputs["size"]]))
+    out = both.predict({"city": np.array(["y", "q"]), "size": np.ones((2, 2))}, verbose=0)
+    assert out.tolist() == [[0, 0, 1, 1, 1], [1, 0, 0, 1, 1]]
+    with pytest.raises(TypeError, match=r"expected texts, got float32 of shape \(2, 1\)"):
+        model.predict(np.ones((2, 1)), verbose=0)
+    with pytest.raises(TypeError, match="dense.*: expected numbers, got texts of shape"):
+        L.Dense(2)(np.array([["a"]]))
+
+
 def test_lookups_have_keras_s_places():
     for mode, expected in {
         "int": [1, 0, 2], "one_hot": [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]], "multi_hot": [1, 1, 1, 0],
@@ -184,3 +216,20 @@ def test_ranges_and_counts():
 def test_mistakes_are_refused_with_what_was_expected(act, error, text):
     with pytest.raises(error, match=text):
         act()
+
+
+@pytest.mark.slow
+@needs("emulator")
+def test_what_comes_from_numpy_goes_to_where_the_weights_are():
+    weft.set_default_device("emulated")
+    try:
+        x = images(2, 5, 5, 1)
+        assert L.Dense(2)(x).device == L.StringLookup(vocabulary=["a"])(["a"]).device == "emulated"
+        for layer in (L.RandomRotation(0.2), L.RandomCrop(3, 3), L.RandomContrast(0.2), L.Discretization([0.5])):
+            assert layer(x, **({"training": True} if "training" in layer.takes() else {})).device == "emulated"
+        model = keras.Sequential([L.Dense(3, activation="softmax")])  # built at the first batch
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit([(x[:, 0, :, 0], np.array([0, 1]))], verbose=0)
+        assert model.weights[0].device == "emulated" and model(x[:, 0, :, 0]).device == "emulated"
+    finally:
+        weft.set_default_device(None)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from weft import random
+from weft import ops, random
 from weft.autograd import Tensor
 from weft.backends.device import on_host
 from weft.data import ArrayDataset, DataLoader
 from weft.data.dataset import Dataset
 from weft.keras.symbols import leaves, mapped
+from weft.keras.texts import host_values, is_texts
 
 Batch = tuple[Any, Any, Any]  # inputs, labels and sample weights; the last two may be None
 
@@ -52,8 +53,8 @@ def as_array(x: Any) -> Any:
     if isinstance(x, Tensor):
         return on_host(x.data)
     x = np.asarray(x)
-    if x.dtype.kind in "OSU":
-        raise TypeError(f"data: expected numbers, got {x.dtype} of shape {x.shape}")
+    if is_texts(x):
+        return host_values(x, "data")
     return x.astype(np.float32) if x.dtype == np.float64 else x
 
 
@@ -105,7 +106,10 @@ class Batches:
             self.structure = (x, y, weight)
             seed = int(random.default_generator.integers_array(0, 2**62)) if shuffle else 0
             batch_size = min(batch_size or 32, len(flat[0]))
-            self.loader = DataLoader(ArrayDataset(*flat), batch_size, shuffle, seed=seed)
+            # of texts the loader hands out their places, and `structured` looks them up
+            self.texts = {i: a for i, a in enumerate(flat) if is_texts(a)}
+            fields = [np.arange(len(a)) if is_texts(a) else a for a in flat]
+            self.loader = DataLoader(ArrayDataset(*fields), batch_size, shuffle, seed=seed)
             self.steps, self.samples = len(self.loader), len(flat[0])
             return
         if y is not None or sample_weight is not None:
@@ -138,22 +142,22 @@ class Batches:
                 yield self.structured(tensors)
         elif isinstance(self.source, DataLoader):
             for batch in self.source.on(device):
-                yield self.unpacked(batch)
+                yield self.unpacked(batch, device)
         elif isinstance(self.source, PyDataset):
             for i in range(len(self.source)):
-                yield self.unpacked(self.source[i])
+                yield self.unpacked(self.source[i], device)
             self.source.on_epoch_end()
         else:
             for batch in self.source:
-                yield self.unpacked(batch)
+                yield self.unpacked(batch, device)
 
     def structured(self, tensors: tuple[Any, ...]) -> Batch:
-        rest = iter(tensors)
+        rest = iter(self.texts[i][on_host(t.data)] if i in self.texts else t for i, t in enumerate(tensors))
         x, y, weight = mapped(lambda a: None if a is None else next(rest), self.structure)
         return x, y, weight
 
-    def unpacked(self, batch: Any) -> Batch:
-        """(x,), (x, y) or (x, y, sample_weight), whose arrays become Tensors."""
+    def unpacked(self, batch: Any, device: str) -> Batch:
+        """(x,), (x, y) or (x, y, sample_weight), whose arrays become Tensors on a device."""
         parts = batch if isinstance(batch, tuple) else (batch,)
         if not 1 <= len(parts) <= 3:
             raise ValueError(f"{self.by}: expected batches (x, y) or (x, y, sample_weight), got {len(parts)} parts")
@@ -161,7 +165,8 @@ class Batches:
         def tensor(a: Any) -> Any:
             if a is None or (isinstance(a, Tensor) and a.dtype != np.float64):
                 return a
-            return Tensor(as_array(a))
+            a = as_array(a)
+            return a if is_texts(a) else ops.asarray(a, device=device)
 
         x, y, weight = [mapped(tensor, part) for part in parts] + [None] * (3 - len(parts))
         if self.class_weight is not None:
@@ -184,8 +189,3 @@ def split(x: Any, y: Any, weight: Any, share: float) -> tuple[Batch, Batch]:
         raise ValueError(f"fit: expected samples on both sides of validation_split={share}, got {n} in all")
     first = mapped(lambda a: None if a is None else a[:cut], parts)
     return first, mapped(lambda a: None if a is None else a[cut:], parts)
-
-
-def device_of(model: Any) -> str:
-    first = next(iter(model.parameters()), None)
-    return "cpu" if first is None else str(first.device)

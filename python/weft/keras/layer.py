@@ -17,7 +17,8 @@ from weft.keras import constraints, initializers, regularizers
 from weft.keras.masks import MASKS, mask_of, set_mask
 from weft.keras.registry import Configured, revive, snake, unique_name
 from weft.keras.symbols import Call, KerasTensor, leaves, mapped
-from weft.keras.variables import Statistic, Weight
+from weft.keras.texts import is_texts
+from weft.keras.variables import Statistic, Weight, device_of
 from weft.nn.module import Module, is_float
 
 
@@ -49,6 +50,7 @@ class Layer(Configured, Module):
     """
 
     floats: ClassVar[bool] = True  # whether whole-numbered inputs become the layer's dtype
+    texts: ClassVar[bool] = False  # whether texts may come in
     supports_masking: bool = False
     _takes: ClassVar[dict[type, frozenset[str]]] = {}
 
@@ -291,7 +293,12 @@ class Layer(Configured, Module):
         if isinstance(value, (list, tuple, dict)) and any(isinstance(x, (Tensor, np.ndarray)) for x in leaves(value)):
             return mapped(self.cast, value)
         if isinstance(value, (list, tuple, np.ndarray)):
-            value = Tensor(np.asarray(value))
+            value = np.asarray(value)
+            if is_texts(value):
+                if not self.texts:
+                    raise TypeError(f"{self.name}: expected numbers, got texts of shape {value.shape}")
+                return value
+            value = ops.asarray(value, device=device_of(self))
         if isinstance(value, Tensor) and self.autocast and value.dtype.name != self.dtype:
             if is_float(value.dtype) or (self.floats and value.dtype.kind in "iub"):
                 mask = mask_of(value)
@@ -382,7 +389,7 @@ class Layer(Configured, Module):
                 if not isinstance(x, KerasTensor):
                     return x
                 shape = [sizes[min(i, 1)] if n is None else n for i, n in enumerate(x.shape)]
-                return Tensor(np.zeros(shape, np_dtype(x.dtype)))
+                return ops.asarray(np.zeros(shape, np_dtype(x.dtype)), device=device_of(self))
 
             held = [(w, host_copy(w.data)) for w in self.weights if not w.trainable]
             losses, state.losses = state.losses, None
@@ -473,8 +480,7 @@ def checked_dtype(dtype: Any) -> str:
     name = name if isinstance(name, str) else np.dtype(name).name
     if name.startswith("mixed_"):
         raise ValueError(f"dtype: expected one dtype, got {name!r}; products in 16 bits are `with weft.autocast(...)`")
-    np_dtype(name)
-    return name
+    return name if name == "string" else np_dtype(name).name
 
 
 @functools.cache

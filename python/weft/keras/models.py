@@ -28,6 +28,7 @@ class Model(Training, Layer):
     """
 
     floats = False
+    texts = True
     supports_masking = True
     graph: Graph | None = None
 

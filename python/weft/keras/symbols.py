@@ -25,7 +25,7 @@ class KerasTensor:
 
     def __init__(self, shape: Any, dtype: Any = "float32", name: str | None = None):
         self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
-        self.dtype = np.dtype(dtype).name
+        self.dtype = "string" if isinstance(dtype, str) and dtype == "string" else np.dtype(dtype).name
         self.name = name or "keras_tensor"
         self.call: Call | None = None
         self.index = 0

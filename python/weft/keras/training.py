@@ -12,11 +12,12 @@ from weft import ops
 from weft.autograd import Tensor, no_grad
 from weft.backends.device import host_copy
 from weft.keras import optimizers
-from weft.keras.batches import Batch, Batches, device_of, split
+from weft.keras.batches import Batch, Batches, split
 from weft.keras.callbacks import CallbackList, History, TerminateOnNaN
 from weft.keras.compiled import Compiled
 from weft.keras.layer import state
 from weft.keras.symbols import leaves, mapped
+from weft.keras.variables import device_of
 from weft.train.stopping import NonFiniteError
 
 

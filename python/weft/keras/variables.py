@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from weft.backends.device import default_device
 from weft.nn.parameter import Buffer, Parameter
 
 
@@ -42,3 +43,9 @@ class Statistic(Variable, Buffer):
     """A weight that no step moves, such as the mean of a BatchNormalization."""
 
     trainable = False
+
+
+def device_of(layer: Any) -> str:
+    """Where a layer's weights are, and so its inputs belong; without any, the default device."""
+    first = next(iter(layer.parameters()), None)
+    return default_device() if first is None else str(first.device)

@@ -12,6 +12,7 @@ from weft.autograd import Tensor
 from weft.backends.device import beside, on_host
 from weft.keras.fingerprints import farmhash, siphash
 from weft.keras.layer import Layer
+from weft.keras.texts import host_values
 from weft.nn import functional as F
 
 Array = np.ndarray[Any, Any]
@@ -262,25 +263,9 @@ def hashed(values: Array, bins: int, salt: tuple[int, int] | None) -> Array:
 # ---- data of the host
 
 
-def host_values(x: Any, name: str) -> Array:
-    """Texts as an array of str, other values as they are; bytes are UTF-8.  TypeError for anything else."""
-    values = on_host(x.data) if isinstance(x, Tensor) else np.asarray(x)
-    if values.dtype.kind == "O":
-        given = [v.decode() if isinstance(v, bytes) else v for v in values.ravel().tolist()]
-        if not all(isinstance(v, str) for v in given):
-            kinds = ", ".join(sorted({type(v).__name__ for v in given}))
-            raise TypeError(f"{name}: expected texts or numbers, got {kinds} of shape {values.shape}")
-        values = np.asarray(given, str).reshape(values.shape)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
-    if values.dtype.kind not in "Uiuf":
-        raise TypeError(f"{name}: expected texts or numbers, got {values.dtype} of shape {values.shape}")
-    return values
-
-
 def placed(values: Array, x: Any) -> Any:
-    """Values made on the host as a Tensor, on the device of x where that is one."""
-    return Tensor(beside(values, x.data)) if isinstance(x, Tensor) else Tensor(values)
+    """Values made on the host as a Tensor, on the device of x where that is one, else on the default device."""
+    return ops.asarray(values, device=x.device if isinstance(x, Tensor) else None)
 
 
 def batches_of(data: Any, steps: int | None, lists: bool = True) -> Iterable[Any]:

@@ -13,6 +13,7 @@ from weft.keras import activations, constraints, initializers, regularizers
 from weft.keras.layer import Layer, mapped_shapes, np_dtype
 from weft.keras.masks import mask_of
 from weft.keras.symbols import KerasTensor
+from weft.keras.texts import host_values
 from weft.nn import functional as F
 
 
@@ -366,15 +367,20 @@ class InputLayer(Layer):
 
     def check(self, x: Any) -> Any:
         """The input as a Tensor of the dtype, its last axis of size 1 added or taken off where that makes it fit."""
-        x = x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+        if self.dtype == "string":
+            x = host_values(x, self.name)
+            if x.dtype.kind != "U":
+                raise TypeError(f"{self.name}: expected texts, got {x.dtype} of shape {x.shape}")
+        else:
+            x = x if isinstance(x, Tensor) else Tensor(np.asarray(x))
         wanted = self.batch_shape
         if x.ndim == len(wanted) - 1 and wanted[-1] == 1:
-            x = ops.expand_dims(x, axis=-1)
+            x = x[..., None]
         elif x.ndim == len(wanted) + 1 and x.shape[-1] == 1:
-            x = ops.squeeze(x, axis=-1)
+            x = x[..., 0]
         if x.ndim != len(wanted) or any(n not in (None, m) for n, m in zip(wanted, x.shape)):
             raise ValueError(f"{self.name}: expected input {text_of(wanted)}, got {tuple(x.shape)}{nchw(wanted, x)}")
-        if x.dtype != np_dtype(self.dtype):
+        if self.dtype != "string" and x.dtype != np_dtype(self.dtype):
             mask = mask_of(x)
             x = ops.astype(x, dtype=self.dtype)
             if mask is not None:

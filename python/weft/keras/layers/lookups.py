@@ -18,9 +18,9 @@ from weft.keras.layers.categories import (
     encoded,
     encoded_shape,
     hashed,
-    host_values,
     placed,
 )
+from weft.keras.texts import host_values
 
 Array = np.ndarray[Any, Any]
 
@@ -33,6 +33,7 @@ class IndexLookup(Layer):
     """
 
     floats = False
+    texts = True
     kind: type = str
 
     def __init__(
