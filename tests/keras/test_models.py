@@ -358,6 +358,17 @@ def test_a_loss_of_the_users_own_is_called_where_a_shorter_way_to_the_mean_is_kn
     assert plain(y, p, np.array([1.0, 0.0])).item() == pytest.approx(np.log(2) / 2)
 
 
+def test_indices_and_functions_on_symbols_are_saved():
+    x = keras.Input((4, 3))
+    parts = keras.ops.split(x[:, 1:3], 3, axis=-1)
+    model = keras.Model(x, keras.ops.logsumexp(parts[0], axis=1)[..., 0] + parts[2][:, 0, 0])
+    data = np.random.default_rng(0).random((5, 4, 3)).astype("f")
+    expected = np.log(np.exp(data[:, 1:3, 0]).sum(1)) + data[:, 1, 2]
+    np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5)
+    twin = keras.models.model_from_json(model.to_json())
+    np.testing.assert_allclose(twin.predict(data, verbose=0), expected, rtol=1e-5)
+
+
 def test_random_layers_act_in_training_alone():
     x = np.random.default_rng(1).random((4, 6, 6, 2)).astype("f") * 255
     for layer in (L.RandomFlip(), L.RandomBrightness(0.3), L.RandomContrast(0.3), L.Dropout(0.5), L.GaussianNoise(1.0),

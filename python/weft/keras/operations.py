@@ -12,6 +12,7 @@ from weft import ops
 from weft.autograd import Tensor
 from weft.keras import activations
 from weft.keras.layer import Layer
+from weft.keras.operation_table import MORE
 from weft.keras.registry import TABLES
 from weft.keras.symbols import KerasTensor, leaves
 from weft.nn import functional as F
@@ -45,7 +46,9 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = "float32") ->
 
 
 def get_item(x: Any, key: Any) -> Any:
-    return x[key]
+    """x[key]; a list that holds slices is a tuple that was read from JSON."""
+    listed = isinstance(key, list) and any(k is None or k is Ellipsis or isinstance(k, slice) for k in key)
+    return x[tuple(key) if listed else key]
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
@@ -84,7 +87,7 @@ FUNCTIONS: dict[str, Any] = {
     "zeros_like": lambda x, dtype=None: ops.zeros_like(x, dtype=dtype),
     "ones_like": lambda x, dtype=None: ops.ones_like(x, dtype=dtype), "stop_gradient": lambda x: x.detach(),
     "normalize": lambda x, axis=-1, order=2: F.normalize(x, p=order, dim=axis),
-} | activations.ENTRIES  # fmt: skip
+} | activations.ENTRIES | MORE  # fmt: skip
 
 
 class Operation(Layer):

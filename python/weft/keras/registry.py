@@ -164,6 +164,11 @@ def serialize(value: Any) -> Any:
         return {key: serialize(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, slice):
+        parts = {"start": value.start, "stop": value.stop, "step": value.step}
+        return {"class_name": "__slice__", "config": {name: serialize(part) for name, part in parts.items()}}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(value, (type, np.dtype)) and not isinstance(value, type(Configured)):
         return np.dtype(value).name
     if isinstance(value, Configured):
@@ -199,6 +204,10 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
         name, module, inner = config["class_name"], config.get("module"), config.get("config")
         if name == "DTypePolicy":
             return inner["name"] if isinstance(inner, Mapping) else "float32"
+        if name == "__slice__" and isinstance(inner, Mapping):
+            return slice(inner.get("start"), inner.get("stop"), inner.get("step"))
+        if name == "__ellipsis__":
+            return Ellipsis
         if name == "__tuple__" and isinstance(inner, Mapping):
             return tuple(revive(inner.get("value", ())))
         if name == "function" and isinstance(inner, str):

@@ -1,0 +1,146 @@
+"""More functions of `keras.ops`: those that are one function, or one line, of Weft's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import weft
+from weft import ops
+from weft.autograd import Tensor
+from weft.nn import functional as F
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """Parts of a size, or cut at indices."""
+    n = x.shape[axis]
+    if not isinstance(indices_or_sections, int):
+        sizes = np.diff([0, *indices_or_sections, n])
+    elif n is None or n % indices_or_sections:
+        raise ValueError(f"split: expected a number of parts that divides {n}, got {indices_or_sections}")
+    else:
+        sizes = np.full(indices_or_sections, n // indices_or_sections)
+    return list(ops.split(x, [int(size) for size in sizes], axis=axis))
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+    """Values of `constant_values`, by default 0, around x; numpy.pad's ways of giving widths."""
+    if mode != "constant" or constant_values not in (None, 0):
+        raise ValueError(f"pad: expected mode constant and value 0, got {mode!r} and {constant_values}")
+    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
+    return ops.pad(x, tuple((int(a), int(b)) for a, b in widths))
+
+
+def top_k(x: Any, k: int, sorted: bool = True) -> Any:
+    """The k largest values along the last axis, and where they are."""
+    where = ops.argsort(x, axis=-1, descending=True)[..., :k]
+    return ops.take_along_axis(x, where, axis=-1), where
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The logarithm of the sum of exponentials, without overflow."""
+    largest = ops.max(x.detach(), axis=axis, keepdims=True)
+    largest = ops.where(ops.isfinite(largest), largest, ops.zeros_like(largest))
+    out = ops.log(ops.sum(ops.exp(x - largest), axis=axis, keepdims=True)) + largest
+    if keepdims:
+        return out
+    return ops.reshape(out, ()) if axis is None else ops.squeeze(out, axis=axis)
+
+
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    return weft.linalg.diagonal(ops.moveaxis(x, (axis1, axis2), (-2, -1)), offset=offset)
+
+
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    return ops.sum(diagonal(x, offset, axis1, axis2), axis=-1)
+
+
+def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    near = (x1 == x2) | (ops.isfinite(x2) & (ops.abs(x1 - x2) <= atol + rtol * ops.abs(x2)))
+    return near | (ops.isnan(x1) & ops.isnan(x2)) if equal_nan else near
+
+
+def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    """x with NaN and infinite values replaced, by default by 0 and the largest finite values."""
+    limits = weft.finfo(x.dtype)
+    x = ops.where(ops.isnan(x), ops.full_like(x, nan), x)
+    for bad, value in ((np.inf, limits.max if posinf is None else posinf),
+                       (-np.inf, limits.min if neginf is None else neginf)):  # fmt: skip
+        x = ops.where(x == bad, ops.full_like(x, float(value)), x)
+    return x
+
+
+def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
+    axes = tuple(axes) if isinstance(axes, list) else axes
+    return ops.mean(x, axis=axes, keepdims=keepdims), ops.var(x, axis=axes, keepdims=keepdims)
+
+
+def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
+    if weights is None:
+        return ops.mean(x, axis=axis)
+    weights = weights if isinstance(weights, Tensor) else ops.asarray(np.asarray(weights, x.dtype))
+    if axis is not None and weights.ndim == 1:
+        weights = ops.reshape(weights, (-1, *(1,) * (x.ndim - 1 - axis % x.ndim)))
+    return ops.sum(x * weights, axis=axis) / ops.sum(weights + ops.zeros_like(x), axis=axis)
+
+
+def segment_sum(data: Any, segment_ids: Any, num_segments: int, sorted: bool = False) -> Any:
+    """Sums of the rows of each number."""
+    rows = ops.reshape(data, (data.shape[0], -1))
+    return ops.reshape(ops.scatter_add(rows, segment_ids, rows=num_segments), (num_segments, *data.shape[1:]))
+
+
+def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
+    axes = tuple([n] if isinstance(n, int) else list(n) for n in axes) if isinstance(axes, (list, tuple)) else axes
+    return ops.tensordot(x1, x2, axes=axes)
+
+
+def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    return ops.roll(x, shift=shift, axis=axis)
+
+
+def same(*names: str, **renamed: str) -> dict[str, Callable[..., Any]]:
+    """Weft's functions by Keras's names."""
+    return {name: getattr(ops, other) for name, other in {**{n: n for n in names}, **renamed}.items()}
+
+
+MORE: dict[str, Callable[..., Any]] = same(
+    "ceil", "tan", "sinh", "cosh", "trunc", "log2", "log10", "isinf", "erf", "logaddexp", "hypot", "reciprocal",
+    "signbit", "nextafter", "bitwise_and", "bitwise_or", "bitwise_xor", "floor_divide", "logical_xor", "tril", "triu",
+    "meshgrid", "full_like",
+    arcsin="asin", arccos="acos", arctan="atan", arctan2="atan2", arcsinh="asinh", arccosh="acosh", arctanh="atanh",
+    mod="remainder",
+) | {
+    "split": split, "pad": pad, "top_k": top_k, "logsumexp": logsumexp, "diagonal": diagonal, "trace": trace,
+    "isclose": isclose, "nan_to_num": nan_to_num, "moments": moments, "average": average, "roll": roll,
+    "segment_sum": segment_sum, "tensordot": tensordot,
+    "true_divide": lambda x1, x2: x1 / x2, "divide_no_nan": lambda x1, x2: ops.where(
+        x2 == 0, ops.zeros_like(x1 + x2), x1 / ops.where(x2 == 0, ops.ones_like(x2), x2)),
+    "allclose": lambda x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False: ops.all(isclose(x1, x2, rtol, atol, equal_nan)),
+    "amax": lambda x, axis=None, keepdims=False: ops.max(x, axis=axis, keepdims=keepdims),
+    "amin": lambda x, axis=None, keepdims=False: ops.min(x, axis=axis, keepdims=keepdims),
+    "argsort": lambda x, axis=-1: ops.argsort(x, axis=axis), "sort": lambda x, axis=-1: ops.sort(x, axis=axis),
+    "count_nonzero": lambda x, axis=None: ops.sum(ops.astype(x != 0, dtype=np.int32), axis=axis, dtype=np.int32),
+    "cumprod": lambda x, axis: ops.cumulative_prod(x, axis=axis), "diff": lambda a, n=1, axis=-1: ops.diff(
+        a, axis=axis, n=n),
+    "dot": lambda x1, x2: x1 * x2 if not (x1.ndim and x2.ndim) else ops.tensordot(
+        x1, x2, axes=([x1.ndim - 1], [max(x2.ndim - 2, 0)])),
+    "erfc": lambda x: 1 - ops.erf(x), "exp2": lambda x: 2.0**x, "fliplr": lambda x: ops.flip(x, axis=1),
+    "flipud": lambda x: ops.flip(x, axis=0), "inner": lambda x1, x2: ops.tensordot(x1, x2, axes=([-1], [-1])),
+    "outer": lambda x1, x2: ops.reshape(x1, (-1, 1)) * ops.reshape(x2, (1, -1)),
+    "ravel": lambda x: ops.reshape(x, (-1,)), "rms_normalization": lambda x, scale=None, axis=-1, epsilon=None:
+        F.rms_norm(x, x.shape[-1], scale, 1e-6 if epsilon is None else epsilon),
+    "hstack": lambda xs: ops.concat(list(xs), axis=0 if xs[0].ndim == 1 else 1),
+    "vstack": lambda xs: ops.concat([x[None, :] if x.ndim == 1 else x for x in xs], axis=0),
+    "unstack": lambda x, num=None, axis=0: list(ops.unstack(x, axis=axis)),
+    "ptp": lambda x, axis=None, keepdims=False: ops.max(x, axis=axis, keepdims=keepdims) - ops.min(
+        x, axis=axis, keepdims=keepdims),
+    "searchsorted": lambda sorted_sequence, values, side="left": ops.searchsorted(sorted_sequence, values, side=side),
+    "slice": lambda inputs, start_indices, shape: inputs[tuple(slice(int(a), int(a) + n) for a, n in zip(
+        start_indices, shape))],
+    "rad2deg": lambda x: x * (180 / np.pi), "deg2rad": lambda x: x * (np.pi / 180), "fabs": ops.abs,
+    "in_top_k": lambda targets, predictions, k: ops.sum(ops.astype(
+        predictions > ops.take_along_axis(predictions, targets[:, None], axis=1), dtype=np.int32), axis=-1) < k,
+}  # fmt: skip
