@@ -10,13 +10,24 @@ from weft import random
 from weft.autograd import Tensor
 from weft.backends.device import on_host
 from weft.keras.batches import PyDataset
+from weft.keras.files import (
+    array_to_img,
+    image_dataset_from_directory,
+    img_to_array,
+    load_img,
+    save_img,
+    text_dataset_from_directory,
+    timeseries_dataset_from_array,
+)
 from weft.keras.registry import (
+    CUSTOM,
     counts,
     custom_object_scope,
     deserialize,
     register_keras_serializable,
     serialize,
 )
+from weft.keras.symbols import KerasTensor
 
 Sequence = PyDataset
 CustomObjectScope = custom_object_scope
@@ -105,6 +116,54 @@ def clear_session(free_memory: bool = True) -> None:
     counts.clear()
 
 
-__all__ = ["CustomObjectScope", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
-           "deserialize_keras_object", "normalize", "pad_sequences", "register_keras_serializable",
-           "serialize_keras_object", "set_random_seed", "to_categorical"]  # fmt: skip
+def is_keras_tensor(x: Any) -> bool:
+    """Whether this is a symbol of a functional model.
+
+    >>> from weft import keras
+    >>> keras.utils.is_keras_tensor(keras.Input((4,)))
+    True
+    """
+    return isinstance(x, KerasTensor)
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """The classes and functions of the user's own that configurations may name, to be changed in place.
+
+    >>> from weft import keras
+    >>> "nothing of this name" in keras.utils.get_custom_objects()
+    False
+    """
+    return CUSTOM
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as `fit` takes it: x, (x, y) or (x, y, sample_weight).
+
+    >>> from weft import keras
+    >>> keras.utils.pack_x_y_sample_weight(1, 2)
+    (1, 2)
+    """
+    if y is None:
+        return (x,) if isinstance(x, (list, tuple)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """A batch x, (x,), (x, y) or (x, y, sample_weight) as three, None for what is not there.
+
+    >>> from weft import keras
+    >>> keras.utils.unpack_x_y_sample_weight((1, 2))
+    (1, 2, None)
+    """
+    parts = tuple(data) if isinstance(data, (list, tuple)) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(f"unpack_x_y_sample_weight: expected (x,), (x, y) or (x, y, sample_weight), got {len(parts)}")
+    return (*parts, None, None)[0], (*parts, None, None)[1], (*parts, None, None)[2]
+
+
+__all__ = ["CustomObjectScope", "PyDataset", "Sequence", "array_to_img", "clear_session", "custom_object_scope",
+           "deserialize_keras_object", "get_custom_objects", "image_dataset_from_directory", "img_to_array",
+           "is_keras_tensor", "load_img", "normalize", "pack_x_y_sample_weight", "pad_sequences",
+           "register_keras_serializable", "save_img", "serialize_keras_object", "set_random_seed",
+           "text_dataset_from_directory", "timeseries_dataset_from_array", "to_categorical",
+           "unpack_x_y_sample_weight"]  # fmt: skip
