@@ -132,11 +132,14 @@ OPTIMIZERS = [
     ("AdamW", {}), ("Nadam", {}), ("Nadam", {"epsilon": 1e-2, "clipvalue": 0.3}), ("RMSprop", {}),
     ("RMSprop", {"momentum": 0.9, "centered": True, "epsilon": 1e-2}), ("Adagrad", {}), ("Adagrad", {"epsilon": 0.1}),
     ("Adadelta", {"learning_rate": 1.0}), ("Adamax", {"epsilon": 1e-2}), ("Lion", {"weight_decay": 0.2}),
+    ("Lamb", {}), ("Lamb", {"weight_decay": 0.1}), ("Ftrl", {"learning_rate": 0.3}),
+    ("Ftrl", {"learning_rate_power": -0.7, "l1_regularization_strength": 0.2, "l2_regularization_strength": 0.3,
+              "l2_shrinkage_regularization_strength": 0.1, "beta": 0.2, "initial_accumulator_value": 0.4}),
     ("Adam", {"global_clipnorm": 0.7}), ("SGD", {"momentum": 0.9, "gradient_accumulation_steps": 2}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name, options", OPTIMIZERS, ids=[f"{n} {' '.join(o)}" for n, o in OPTIMIZERS])
+@pytest.mark.parametrize("name, options", OPTIMIZERS, ids=[f"{n} {' '.join(o)[:60]}" for n, o in OPTIMIZERS])
 def test_optimizers_move_weights_as_keras_s_do(name, options):
     """Six steps, in the middle of which the learning rate changes."""
     rng = np.random.default_rng(8)

@@ -19,7 +19,7 @@ from weft.keras import registry
 from weft.keras.optimizers import schedules
 from weft.keras.registry import Configured, Table
 from weft.nn.utils import clip_grad_norm_, clip_grad_value_
-from weft.optim.composed import Composed, Moved, fit, mean_towards, power
+from weft.optim.composed import Composed, Moved, filled, fit, mean_towards, power
 
 
 class Optimizer(Configured):
@@ -394,6 +394,72 @@ class Lion(Optimizer):
         return optim.Lion(groups, betas=(self.beta_1, self.beta_2), weight_decay=0.0)
 
 
-CLASSES = (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, Adadelta, Adamax, Lion)
+class Lamb(Optimizer):
+    """Adam whose move of each weight is as long as the weight, for large batches.  You et al., 2020.
+
+    >>> from weft import keras
+    >>> keras.optimizers.Lamb().learning_rate
+    0.001
+    """
+
+    def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
+                 weight_decay: float | None = None, name: str | None = None, **kwargs: Any):  # fmt: skip
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def make(self, groups: list[dict[str, Any]]) -> Any:
+        return optim.LAMB(groups, betas=(self.beta_1, self.beta_2), eps=self.epsilon, weight_decay=0.0)
+
+
+class RegularizedLeader(Composed):
+    """Each weight is where a sum of gradients, a pull to the weights so far, and l1 and l2 are least together."""
+
+    def __init__(self, params: Any, **options: Any):
+        super().__init__(params, dict(lr=1.0, **options))
+
+    def begin(self, group: dict[str, Any], p: Any) -> dict[str, Any]:
+        return {"sum": filled(self.zeros(p), group["initial"]), "linear": self.zeros(p)}
+
+    def move(self, xp: Any, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any], lr: Any, t: Any) -> Moved:
+        rate, l1 = fit(xp, lr, p), group["l1"]
+        total = state["sum"] + g * g
+        before, after = (seen ** -group["power"] for seen in (state["sum"], total))
+        linear = state["linear"] + (g + p * (2 * group["shrinkage"])) - (after - before) / rate * p
+        below = after / rate + 2 * group["l2"] + group["beta"] / rate
+        return (xp.clip(linear, -l1, l1) - linear) / below, {"sum": total, "linear": linear}
+
+
+class Ftrl(Optimizer):
+    """Follow the regularised leader, for sparse linear models of many features.  McMahan et al., 2013.
+
+    learning_rate_power: -0.5 or another number <= 0, 0 for a rate that does not fall. l1_regularization_strength makes
+    weights that matter little 0; l2_shrinkage_regularization_strength adds to the gradient alone.
+
+    >>> from weft import keras
+    >>> keras.optimizers.Ftrl().learning_rate
+    0.001
+    """
+
+    def __init__(
+        self, learning_rate: Any = 0.001, learning_rate_power: float = -0.5, initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0, l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0, beta: float = 0.0, weight_decay: float | None = None,
+        name: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        strengths = (initial_accumulator_value, l1_regularization_strength, l2_regularization_strength,
+                     l2_shrinkage_regularization_strength, -learning_rate_power)  # fmt: skip
+        if min(strengths) < 0:
+            raise ValueError("Ftrl: expected learning_rate_power <= 0, and strengths and initial_accumulator_value "
+                             f">= 0, got {learning_rate_power} and {strengths[:-1]}")  # fmt: skip
+        self.options = {"power": learning_rate_power, "initial": initial_accumulator_value, "beta": beta,
+                        "l1": l1_regularization_strength, "l2": l2_regularization_strength,
+                        "shrinkage": l2_shrinkage_regularization_strength}  # fmt: skip
+
+    def make(self, groups: list[dict[str, Any]]) -> Any:
+        return RegularizedLeader(groups, **self.options)
+
+
+CLASSES = (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, Adadelta, Adamax, Lion, Lamb, Ftrl)
 TABLE = Table("optimizer", "keras.optimizers", {c.__name__: c for c in CLASSES})
 get, serialize, deserialize = TABLE.get, registry.serialize, registry.deserialize
