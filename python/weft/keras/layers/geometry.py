@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from weft import ops
 from weft.autograd import Tensor
 from weft.backends.device import beside
 from weft.keras.layers.conv import is_last, to_first, to_last
@@ -46,7 +47,9 @@ class Moved(Noise):
         check_images(self, x)
         if x.ndim == 3:
             return self.disturbed(x[None])[0]
-        x = to_first(x) if self.last else x
+        given, x = x.dtype, to_first(x) if self.last else x
+        if given not in (np.float32, np.float64):  # in 16 bits places would be pixels off
+            x = ops.astype(x, dtype=np.float32)
         N, _, H, W = x.shape
         rows = self.matrices(N, H, W)[..., None, None]  # (N, 2, 3, 1, 1)
         right, down = np.arange(W), np.arange(H)[:, None]
@@ -57,6 +60,7 @@ class Moved(Noise):
         mode = "linear" if self.interpolation == "bilinear" else "nearest"
         out = sampled(x - base if base else x, places, mode, padding)
         out = out + base if base else out
+        out = out if out.dtype == given else ops.astype(out, dtype=given)
         return to_last(out) if self.last else out
 
 
