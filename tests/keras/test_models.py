@@ -331,6 +331,9 @@ def test_data_in_other_forms():
     (lambda: dense(5, 3).set_weights([np.ones((3, 5))]), ValueError, r"2 weights, got 1: .*: expected shape \(5, 3\)"),
     (lambda: keras.callbacks.ModelCheckpoint("m.keras"), ValueError, "expected a .safetensors file"),
     (lambda: keras.losses.MeanSquaredError()(np.ones((4, 1)), np.ones((4, 2))), ValueError, r"\(4, 2\), got \(4, 1\)"),
+    (lambda: keras.losses.SparseCategoricalCrossentropy()([0, -100], np.ones((2, 3), "f")), IndexError, "got -100"),
+    (lambda: keras.losses.CategoricalGeneralizedCrossEntropy()([[0]], np.ones((2, 3), "f")), ValueError,
+     r"labels \(2,\) for predictions \(2, 3\), got \(1,\)"),
     (lambda: keras.losses.MeanSquaredError()(np.ones(4), np.ones((4, 2))), ValueError, r"\(4, 2\), got \(4,\)"),
 ])  # fmt: skip
 def test_mistakes_are_refused_with_what_was_expected(act, error, text):

@@ -21,6 +21,7 @@ from weft.keras.masks import set_mask
 from weft.nn import functional as F
 
 EPSILON = 1e-7
+NO_CLASS = 1 - (1 << 31)  # what to ignore where no label is ignored: any label out of range is an error then
 
 
 def tensor(x: Any) -> Tensor:
@@ -278,6 +279,25 @@ def cross_entropy_of_classes(
     y_pred, y_true = tensor(y_pred), tensor(y_true)
     if axis not in (-1, y_pred.ndim - 1):
         y_pred, axis = ops.moveaxis(y_pred, axis, -1), -1
+    y_true = class_numbers(name, y_true, y_pred)
+    labels = y_true if y_true.ndim == 1 else ops.reshape(y_true, (-1,))
+    ignored = NO_CLASS if ignore_class is None else ignore_class
+    options: dict[str, Any] = {"ignore_index": ignored, "reduction": reduction}
+    scores = y_pred if from_logits else scores_of(y_pred, "softmax")
+    if scores is not None:
+        out = F.cross_entropy(in_rows(scores), labels, **options)
+    else:
+        out = F.nll_loss(log_probabilities(in_rows(y_pred), False, -1), labels, **options)
+    if reduction != "none":
+        return out
+    out = out if y_true.ndim == 1 else ops.reshape(out, y_true.shape)
+    if ignore_class is not None:
+        set_mask(out, y_true != ignore_class)  # their mean is over the labels that count
+    return out
+
+
+def class_numbers(name: str, y_true: Any, y_pred: Any) -> Any:
+    """Whole numbers (...) as labels of predictions (..., C); a last axis of size 1 is left out."""
     if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, axis=-1)
     if y_true.shape != y_pred.shape[:-1]:
@@ -290,19 +310,7 @@ def cross_entropy_of_classes(
         if y_true.dtype.kind != "b" and bool(ops.any(whole != y_true)):
             raise ValueError(f"{name}: expected whole numbers as labels, got {y_true.dtype} with fractions")
         y_true = whole
-    labels = y_true if y_true.ndim == 1 else ops.reshape(y_true, (-1,))
-    options: dict[str, Any] = {"ignore_index": -100 if ignore_class is None else ignore_class, "reduction": reduction}
-    scores = y_pred if from_logits else scores_of(y_pred, "softmax")
-    if scores is not None:
-        out = F.cross_entropy(in_rows(scores), labels, **options)
-    else:
-        out = F.nll_loss(log_probabilities(in_rows(y_pred), False, -1), labels, **options)
-    if reduction != "none":
-        return out
-    out = out if y_true.ndim == 1 else ops.reshape(out, y_true.shape)
-    if ignore_class is not None:
-        set_mask(out, y_true != ignore_class)  # their mean is over the labels that count
-    return out
+    return y_true
 
 
 def in_rows(x: Any) -> Any:
@@ -388,8 +396,7 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
     [1.0]
     """
     y_true, y_pred = tensor(y_true), tensor(y_pred)
-    y_true = y_true if y_true.ndim < y_pred.ndim else ops.squeeze(y_true, axis=-1)
-    labels = ops.astype(y_true, dtype=np.int64)
+    labels = class_numbers("categorical_generalized_cross_entropy", y_true, y_pred)
     p = ops.sum(y_pred * ops.astype(F.one_hot(labels, y_pred.shape[-1]), dtype=y_pred.dtype), axis=-1)
     return (1 - p**q) / q
 
