@@ -38,3 +38,11 @@ def test_it_is_made_anew_from_its_configuration_and_refuses_other_shapes():
     assert L.ConvLSTM2D(3, 2)(x).shape and L.ConvLSTM2D(3, 2).cell.filters == 3
     with pytest.raises(ValueError, match=r"expected input \(N, T, H, W, C\), got \(None, 2, 3, 5\)"):
         L.ConvLSTM2D(3, 2)(np.ones((1, 2, 3, 5), "f"))
+    images = L.ConvLSTM2D(3, 2, name="weather")
+    images(np.ones((1, 2, 5, 6, 3), "f"))
+    with pytest.raises(
+        ValueError, match=r"ConvLSTM2D 'weather': expected input \(N, T, H, W, 3\), got \(1, 2, 5, 6, 4\)"
+    ):
+        images(np.ones((1, 2, 5, 6, 4), "f"))
+    with pytest.raises(ValueError, match=r"'weather': expected states \(1, 3, 6, 6\), .*got \[\(1, 3, 4, 5\)"):
+        images(np.ones((1, 2, 7, 7, 3), "f"))

@@ -37,6 +37,15 @@ def test_a_quarter_turn_a_shift_and_a_zoom_of_whole_pixels():
     np.testing.assert_allclose(near[1::2, 1::2], y[2:5, 2:5], atol=2e-6)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_images_in_16_bits_are_taken_at_the_same_places(dtype):
+    x = images(1, 3, 500, 1)
+    layers = (L.RandomRotation((0.5, 0.5), dtype=d) for d in (dtype, "float32"))
+    narrow, wide = (layer(x, training=True) for layer in layers)
+    assert narrow.dtype.name == dtype
+    np.testing.assert_allclose(narrow.numpy().astype("f"), wide.numpy(), atol=2**-8)
+
+
 @pytest.mark.parametrize("layer", [
     L.RandomRotation(0.2), L.RandomZoom(0.3), L.RandomZoom(0.3, 0.2), L.RandomTranslation(0.3, 0.2),
     L.RandomShear(0.3, 0.2), L.RandomFlip(), L.RandomBrightness(0.3, (0, 1)), L.RandomContrast(0.3, (0, 1)),
@@ -163,6 +172,9 @@ def test_lookups_have_keras_s_places():
     assert masked([[5, 7, 7], [0, 8, 0]]).tolist() == [[0, 1, 2, 0, 0], [1, 0, 0, 0, 0]]
     back = L.StringLookup(vocabulary=["a", "b"], invert=True, mask_token="M")
     assert back(np.array([[0, 1], [2, 9]])).tolist() == [["M", "[UNK]"], ["a", "[UNK]"]]
+    tokens = keras.Input((2,), dtype="int64")
+    named = keras.Model(tokens, L.StringLookup(vocabulary=["a", "b"], invert=True)(tokens))
+    assert named.predict(np.array([[2, 0], [1, 1]]), verbose=0).tolist() == [["b", "[UNK]"], ["a", "a"]]
     assert L.IntegerLookup(vocabulary=[5, 7], invert=True)([0, 2, 1]).tolist() == [-1, 7, 5]
     assert L.StringLookup(vocabulary=["a"], num_oov_indices=4)(["q", "w", "e", "r"]).tolist() == [
         farmhash(t) % 4 for t in (b"q", b"w", b"e", b"r")]  # fmt: skip
@@ -211,6 +223,8 @@ def test_ranges_and_counts():
     (lambda: L.StringLookup(vocabulary=["a"], output_mode="tf_idf"), ValueError, "expected idf_weights"),
     (lambda: L.CategoryEncoding(3)(np.array([[0, 3]])), IndexError, r"in \[0, 3\), got 0 to 3"),
     (lambda: L.Discretization(num_bins=3)([[1.0]]), ValueError, "expected boundaries, got none"),
+    (lambda: L.Discretization([1.0, 0.0]), ValueError, r"bin_boundaries in rising order, got \[1.0, 0.0\]"),
+    (lambda: L.Discretization(num_bins=3).adapt(np.zeros((0, 2))), ValueError, "take boundaries from, got none"),
     (lambda: L.Hashing(3)([[None]]), TypeError, "expected texts or numbers, got NoneType"),
 ])  # fmt: skip
 def test_mistakes_are_refused_with_what_was_expected(act, error, text):

@@ -62,7 +62,7 @@ def test_correlations():
     rng = np.random.default_rng(2)
     y, p = rng.random((5, 7)).astype("f"), rng.random((5, 7)).astype("f")
     for name in ("PearsonCorrelation", "ConcordanceCorrelation"):
-        for axis in (0, -1):
+        for axis in (0, -1, (0, 1)):
             mine, reference = twice(name, axis=axis)
             close(mine(y, p), float(reference(y, p)), name)
 

@@ -192,24 +192,26 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Array:
     return sparse_top_k_categorical_accuracy(a.argmax(-1), b, k)
 
 
-def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
+def pearson_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Array:
     """The covariance of labels and predictions along `axis`, by both spreads: -1 to 1.
 
     >>> from weft import keras
     >>> keras.metrics.pearson_correlation([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]).round(4).tolist()
     [1.0]
     """
+    axis = tuple(axis) if isinstance(axis, list) else axis  # as a configuration holds a tuple
     a, b = (x - x.mean(axis, keepdims=True) for x in fitting("pearson_correlation", y_true, y_pred))
     return np.asarray((a * b).mean(axis) / (a.std(axis) * b.std(axis)))
 
 
-def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
+def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Array:
     """Twice the covariance along `axis`, by both variances and the squared distance of the means.  Lin, 1989.
 
     >>> from weft import keras
     >>> keras.metrics.concordance_correlation([[0.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]]).round(4).tolist()
     [1.0]
     """
+    axis = tuple(axis) if isinstance(axis, list) else axis
     a, b = fitting("concordance_correlation", y_true, y_pred)
     c, d = (x - x.mean(axis, keepdims=True) for x in (a, b))
     below = a.var(axis) + b.var(axis) + (a.mean(axis) - b.mean(axis)) ** 2

@@ -21,6 +21,11 @@ from weft.keras.variables import device_of
 from weft.train.stopping import NonFiniteError
 
 
+def kept(t: Any) -> Any:
+    """An output on the host, in memory of its own; texts are arrays already."""
+    return t.copy() if isinstance(t, np.ndarray) else host_copy(t.data)
+
+
 class Training:
     """What Model and Sequential know about training. `train_step(data)`, `test_step` and `predict_step` may be written
     anew in a subclass.
@@ -286,7 +291,7 @@ class Training:
         for step, data in enumerate(source.epoch(device_of(self))):
             called.on_predict_batch_begin(step)
             with no_grad():
-                parts.append(mapped(lambda t: host_copy(t.data), self.predict_step(data)))
+                parts.append(mapped(kept, self.predict_step(data)))
             called.on_predict_batch_end(step)
             if step + 1 == steps:
                 break
@@ -314,7 +319,7 @@ class Training:
     def predict_on_batch(self: Any, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         with no_grad():
-            return mapped(lambda t: host_copy(t.data), self.predict_step(single(self, x, None, None, None)))
+            return mapped(kept, self.predict_step(single(self, x, None, None, None)))
 
 
 def single(model: Any, x: Any, y: Any, weight: Any, class_weight: Any) -> Batch:

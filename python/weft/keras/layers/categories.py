@@ -128,6 +128,8 @@ class Discretization(Layer):
                 f"Discretization: expected bin_boundaries or num_bins >= 1, got {bin_boundaries}, {num_bins}"
             )
         self.bin_boundaries = None if bin_boundaries is None else [float(b) for b in bin_boundaries]
+        if self.bin_boundaries is not None and not (np.diff(self.bin_boundaries) >= 0).all():
+            raise ValueError(f"Discretization: expected bin_boundaries in rising order, got {bin_boundaries}")
         self.num_bins, self.epsilon = num_bins, epsilon
         self.output_mode = checked_mode("Discretization", output_mode, MODES)
         self.reset_state()
@@ -168,6 +170,8 @@ class Discretization(Layer):
     def finalize_state(self) -> None:
         """Let the boundaries be those of what was seen."""
         if self.num_bins is not None:
+            if not self.seen.size:
+                raise ValueError(f"Discretization {self.name!r}: expected values to take boundaries from, got none")
             self.bin_boundaries = thinned(self.seen, 1 / self.num_bins)[0, :-1].tolist()
 
     def call(self, inputs: Any) -> Any:

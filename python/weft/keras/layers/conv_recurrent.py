@@ -111,23 +111,35 @@ class ConvLSTM(RNN):
                          activity_regularizer=activity_regularizer, **kwargs)  # fmt: skip
 
     def build(self, input_shape: Any, initial_state_shape: Any = None) -> None:
-        shape = (input_shape[0], *input_shape[2:])
         if len(input_shape) != self.rank + 3:
-            axes = "DHW"[3 - self.rank :]
-            wanted = f"(N, T, {', '.join(axes)}, C)" if self.cell.last else f"(N, T, C, {', '.join(axes)})"
-            raise self.cell.wrong_input(wanted, input_shape)
-        self.build_child(self.cell, shape)
+            raise self.wrong_input(input_shape)
+        self.build_child(self.cell, (input_shape[0], *input_shape[2:]))
         self.built = True
+
+    def wrong_input(self, got: Any, channels: Any = "C") -> ValueError:
+        axes = {1: "L", 2: "H, W", 3: "D, H, W"}[self.rank]
+        wanted = f"(N, T, {axes}, {channels})" if self.cell.last else f"(N, T, {channels}, {axes})"
+        return ValueError(f"{type(self).__name__} {self.name!r}: expected input {wanted}, got {tuple(got)}")
 
     def step_by_step(self, x: Any, states: Any, mask: Any, training: Any) -> Any:
         """As RNN's, over inputs (T, N, ...) that are convolved together, before the steps."""
         cell: Any = self.cell
         T, N = x.shape[:2]
+        channels = cell.kernel.shape[self.rank]
+        if x.ndim != self.rank + 3 or x.shape[-1 if cell.last else 2] != channels:
+            raise self.wrong_input((N, T, *x.shape[2:]), channels)
         if training and cell.dropout:
             x = x * F.dropout(ops.ones((1, *x.shape[1:]), dtype=x.dtype, device=x.device), cell.dropout)
         given = cell.gates(cell.first(ops.reshape(x, (T * N, *x.shape[2:]))))
         given = ops.reshape(given, (T, N, *given.shape[1:]))
         states = [cell.first(state) for state in states]
+        wanted = (N, self.cell.filters, *given.shape[3:])
+        if any(state.shape != wanted for state in states):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: expected states {wanted}, channels first, for input "
+                f"{(N, T, *x.shape[2:])}, got {[state.shape for state in states]}; those that begin have the size of "
+                "the input that the layer was built for"
+            )
         if training and cell.recurrent_dropout:
             cell.keep = F.dropout(ops.ones_like(states[0]), cell.recurrent_dropout)
         try:
