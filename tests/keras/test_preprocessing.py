@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -219,7 +221,7 @@ def test_ranges_and_counts():
     (lambda: L.StringLookup(vocabulary=["a", "a"]), ValueError, r"each token once.*got again \['a'\]"),
     (lambda: L.StringLookup(vocabulary=["a"], num_oov_indices=0)(["q"]), ValueError, r"tokens of the vocabulary.*'q'"),
     (lambda: L.StringLookup(vocabulary=["a", "b"], max_tokens=2), ValueError, "at most max_tokens=2 places, got 3"),
-    (lambda: L.IntegerLookup(vocabulary=[5])(["5"]), TypeError, "expected whole numbers, got <U1"),
+    (lambda: L.IntegerLookup(vocabulary=[5])(["5"]), TypeError, r"expected whole numbers, got texts of shape \(1,\)"),
     (lambda: L.StringLookup(vocabulary=["a"], output_mode="tf_idf"), ValueError, "expected idf_weights"),
     (lambda: L.CategoryEncoding(3)(np.array([[0, 3]])), IndexError, r"in \[0, 3\), got 0 to 3"),
     (lambda: L.Discretization(num_bins=3)([[1.0]]), ValueError, "expected boundaries, got none"),
@@ -247,3 +249,14 @@ def test_what_comes_from_numpy_goes_to_where_the_weights_are():
         assert model.weights[0].device == "emulated" and model(x[:, 0, :, 0]).device == "emulated"
     finally:
         weft.set_default_device(None)
+
+
+def test_a_long_text_among_short_ones_takes_no_room_of_its_own():
+    texts = ["a b"] * 2000 + ["c " * 30_000 + "d" * 30_000]  # as NumPy's texts these would be 480 MB
+    layer = L.TextVectorization(output_sequence_length=2)
+    tracemalloc.start()
+    layer.adapt(texts)
+    out = layer(np.array(texts, object))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert out.shape == (2001, 2) and peak < 50e6

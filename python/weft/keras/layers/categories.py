@@ -48,9 +48,8 @@ def encoded(indices: Any, mode: str, depth: int, dtype: str, weights: Any = None
         raise IndexError(f"{mode}: expected whole numbers in [0, {depth}), got {low} to {high}")
     lead = indices.shape[:-1]
     rows = int(np.prod(lead))
-    flat = ops.reshape(indices, (rows, indices.shape[-1])) + Tensor(
-        beside(np.arange(rows)[:, None] * depth, indices.data)
-    )
+    starts = Tensor(beside(np.arange(rows)[:, None] * depth, indices.data))
+    flat = ops.reshape(indices, (rows, indices.shape[-1])) + starts
     if weights is None:
         weights = ops.ones(indices.shape, dtype=np.float32, device=indices.device)
     counts = ops.scatter_add(ops.reshape(weights, (*flat.shape, 1)), flat, rows=rows * depth)
@@ -259,8 +258,9 @@ def checked_salt(name: str, salt: Any) -> tuple[int, int] | None:
 
 def hashed(values: Array, bins: int, salt: tuple[int, int] | None) -> Array:
     """Texts or whole numbers, as their digits -> bins of the same shape."""
-    unique, where = np.unique(values.astype(str), return_inverse=True)
-    hashes = [farmhash(u.encode()) if salt is None else siphash(u.encode(), salt) for u in unique.tolist()]
+    unique, where = np.unique(values, return_inverse=True)
+    words = [str(u).encode() for u in unique.tolist()]
+    hashes = [farmhash(word) if salt is None else siphash(word, salt) for word in words]
     return np.asarray([h % bins for h in hashes], np.int64)[where].reshape(values.shape)
 
 

@@ -13,7 +13,7 @@ from weft.keras import activations, constraints, initializers, regularizers
 from weft.keras.layer import Layer, mapped_shapes, np_dtype
 from weft.keras.masks import mask_of
 from weft.keras.symbols import KerasTensor
-from weft.keras.texts import host_values
+from weft.keras.texts import host_values, kind_of
 from weft.nn import functional as F
 
 
@@ -369,8 +369,8 @@ class InputLayer(Layer):
         """The input as a Tensor of the dtype, its last axis of size 1 added or taken off where that makes it fit."""
         if self.dtype == "string":
             x = host_values(x, self.name)
-            if x.dtype.kind != "U":
-                raise TypeError(f"{self.name}: expected texts, got {x.dtype} of shape {x.shape}")
+            if x.dtype.kind != "O":
+                raise TypeError(f"{self.name}: expected texts, got {kind_of(x)}")
         else:
             x = x if isinstance(x, Tensor) else Tensor(np.asarray(x))
         wanted = self.batch_shape

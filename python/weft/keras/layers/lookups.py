@@ -20,7 +20,7 @@ from weft.keras.layers.categories import (
     hashed,
     placed,
 )
-from weft.keras.texts import host_values
+from weft.keras.texts import host_values, kind_of
 
 Array = np.ndarray[Any, Any]
 
@@ -199,9 +199,9 @@ class IndexLookup(Layer):
     def values_of(self, x: Any) -> Array:
         """Texts or whole numbers on the host; TypeError for others."""
         values = host_values(x, self.name)
-        if values.dtype.kind not in ("U" if self.kind is str else "iu"):
+        if values.dtype.kind not in ("O" if self.kind is str else "iu"):
             what = "texts" if self.kind is str else "whole numbers"
-            raise TypeError(f"{self.name}: expected {what}, got {values.dtype} of shape {values.shape}")
+            raise TypeError(f"{self.name}: expected {what}, got {kind_of(values)}")
         return values
 
     def ready(self) -> None:
@@ -249,10 +249,10 @@ class IndexLookup(Layer):
         """The tokens of places: an array of texts, or a Tensor."""
         places = host_values(inputs, self.name)
         if places.dtype.kind not in "iu":
-            raise TypeError(f"{self.name}: expected whole numbers with invert, got {places.dtype} of {places.shape}")
+            raise TypeError(f"{self.name}: expected whole numbers with invert, got {kind_of(places)}")
         names = [*self.get_vocabulary(), self.oov_token]
         inside = (places >= 0) & (places < len(names) - 1)
-        out = np.asarray(names, str if self.kind is str else np.int64)[np.where(inside, places, len(names) - 1)]
+        out = np.asarray(names, object if self.kind is str else np.int64)[np.where(inside, places, len(names) - 1)]
         return out if self.kind is str else placed(out, inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -116,13 +116,13 @@ class TextVectorization(Layer):
 
     def words(self, inputs: Any) -> Any:
         """Texts as lists of tokens, one of each text; without a split and ngrams an array of tokens, as they stand."""
-        texts = np.asarray(self.lookup.values_of(inputs))
+        texts = self.lookup.values_of(inputs)
         if callable(self.standardize):
-            texts = self.lookup.values_of(self.standardize(texts))
+            texts = self.lookup.values_of(self.standardize(texts.astype(str)))  # which numpy.strings takes
         elif self.standardize is not None:
             table = {} if self.standardize == "lower" else dict(PUNCTUATION)
             table |= {} if self.standardize == "strip_punctuation" else LOWER
-            texts = np.asarray([t.translate(table) for t in texts.ravel().tolist()], str).reshape(texts.shape)
+            texts = np.asarray([t.translate(table) for t in texts.ravel().tolist()], object).reshape(texts.shape)
         if self.split is None and self.ngrams is None:
             return texts
         if self.split is None:
@@ -141,7 +141,7 @@ class TextVectorization(Layer):
             return [WORD.findall(text) for text in texts.tolist()]
         if self.split == "character":
             return [list(text) for text in texts.tolist()]
-        rows = [self.lookup.values_of(np.asarray(row, str)).tolist() for row in self.split(texts)]
+        rows = [self.lookup.values_of(np.asarray(row, object)).tolist() for row in self.split(texts.astype(str))]
         if len(rows) != len(texts):
             raise ValueError(f"{self.name}: expected split to give {len(texts)} lists of words, got {len(rows)}")
         return rows
@@ -157,7 +157,7 @@ class TextVectorization(Layer):
             places = self.lookup.found(words)
             return placed(places if length is None else fitted([places], length)[0] if places.ndim == 1
                           else fitted(list(places), length), inputs)  # fmt: skip
-        flat = self.lookup.found(np.asarray([word for row in words for word in row], str))
+        flat = self.lookup.found(np.asarray([word for row in words for word in row], object))
         rows = np.split(flat, np.cumsum([len(row) for row in words])[:-1])
         if self.output_mode == "int":
             out = placed(fitted(rows, length), inputs)
