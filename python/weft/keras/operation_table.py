@@ -10,6 +10,7 @@ import numpy as np
 import weft
 from weft import ops
 from weft.autograd import Tensor
+from weft.keras import backend
 from weft.nn import functional as F
 
 
@@ -18,6 +19,8 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     n = x.shape[axis]
     if not isinstance(indices_or_sections, int):
         sizes = np.diff([0, *indices_or_sections, n])
+        if n is None or (sizes < 0).any():
+            raise ValueError(f"split: expected rising indices within {n}, got {list(indices_or_sections)}")
     elif n is None or n % indices_or_sections:
         raise ValueError(f"split: expected a number of parts that divides {n}, got {indices_or_sections}")
     else:
@@ -35,8 +38,15 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
 
 def top_k(x: Any, k: int, sorted: bool = True) -> Any:
     """The k largest values along the last axis, and where they are."""
+    if not 0 <= k <= x.shape[-1]:
+        raise ValueError(f"top_k: expected k within the last axis of {tuple(x.shape)}, got {k}")
     where = ops.argsort(x, axis=-1, descending=True)[..., :k]
     return ops.take_along_axis(x, where, axis=-1), where
+
+
+def in_order(function: Callable[..., Any], x: Any, axis: int | None) -> Any:
+    """A sort along an axis, or with None of all elements in a row."""
+    return function(ops.reshape(x, (-1,)), axis=0) if axis is None else function(x, axis=axis)
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -64,6 +74,8 @@ def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan:
 
 def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     """x with NaN and infinite values replaced, by default by 0 and the largest finite values."""
+    if x.dtype.kind in "iub":
+        return x
     limits = weft.finfo(x.dtype)
     x = ops.where(ops.isnan(x), ops.full_like(x, nan), x)
     for bad, value in ((np.inf, limits.max if posinf is None else posinf),
@@ -84,6 +96,17 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
     if axis is not None and weights.ndim == 1:
         weights = ops.reshape(weights, (-1, *(1,) * (x.ndim - 1 - axis % x.ndim)))
     return ops.sum(x * weights, axis=axis) / ops.sum(weights + ops.zeros_like(x), axis=axis)
+
+
+def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float | None = None) -> Any:
+    """x by the root of its mean square along an axis, or several; times scale."""
+    epsilon = backend.epsilon() if epsilon is None else epsilon
+    if axis in (-1, x.ndim - 1):
+        return F.rms_norm(x, x.shape[-1], scale, epsilon)
+    wide = x if x.dtype.itemsize >= 4 else ops.astype(x, dtype=np.float32)
+    mean = ops.mean(wide * wide, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=True)
+    out = wide / ops.sqrt(mean + epsilon)
+    return ops.astype(out if scale is None else out * scale, dtype=x.dtype)
 
 
 def segment_sum(data: Any, segment_ids: Any, num_segments: int, sorted: bool = False) -> Any:
@@ -121,17 +144,16 @@ MORE: dict[str, Callable[..., Any]] = same(
     "allclose": lambda x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False: ops.all(isclose(x1, x2, rtol, atol, equal_nan)),
     "amax": lambda x, axis=None, keepdims=False: ops.max(x, axis=axis, keepdims=keepdims),
     "amin": lambda x, axis=None, keepdims=False: ops.min(x, axis=axis, keepdims=keepdims),
-    "argsort": lambda x, axis=-1: ops.argsort(x, axis=axis), "sort": lambda x, axis=-1: ops.sort(x, axis=axis),
+    "argsort": lambda x, axis=-1: in_order(ops.argsort, x, axis), "sort": lambda x, axis=-1: in_order(ops.sort, x, axis),
     "count_nonzero": lambda x, axis=None: ops.sum(ops.astype(x != 0, dtype=np.int32), axis=axis, dtype=np.int32),
     "cumprod": lambda x, axis: ops.cumulative_prod(x, axis=axis), "diff": lambda a, n=1, axis=-1: ops.diff(
         a, axis=axis, n=n),
     "dot": lambda x1, x2: x1 * x2 if not (x1.ndim and x2.ndim) else ops.tensordot(
         x1, x2, axes=([x1.ndim - 1], [max(x2.ndim - 2, 0)])),
-    "erfc": lambda x: 1 - ops.erf(x), "exp2": lambda x: 2.0**x, "fliplr": lambda x: ops.flip(x, axis=1),
+    "exp2": lambda x: 2.0**x, "fliplr": lambda x: ops.flip(x, axis=1),
     "flipud": lambda x: ops.flip(x, axis=0), "inner": lambda x1, x2: ops.tensordot(x1, x2, axes=([-1], [-1])),
     "outer": lambda x1, x2: ops.reshape(x1, (-1, 1)) * ops.reshape(x2, (1, -1)),
-    "ravel": lambda x: ops.reshape(x, (-1,)), "rms_normalization": lambda x, scale=None, axis=-1, epsilon=None:
-        F.rms_norm(x, x.shape[-1], scale, 1e-6 if epsilon is None else epsilon),
+    "ravel": lambda x: ops.reshape(x, (-1,)), "rms_normalization": rms_normalization,
     "hstack": lambda xs: ops.concat(list(xs), axis=0 if xs[0].ndim == 1 else 1),
     "vstack": lambda xs: ops.concat([x[None, :] if x.ndim == 1 else x for x in xs], axis=0),
     "unstack": lambda x, num=None, axis=0: list(ops.unstack(x, axis=axis)),
