@@ -144,7 +144,8 @@ MORE: dict[str, Callable[..., Any]] = same(
     "allclose": lambda x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False: ops.all(isclose(x1, x2, rtol, atol, equal_nan)),
     "amax": lambda x, axis=None, keepdims=False: ops.max(x, axis=axis, keepdims=keepdims),
     "amin": lambda x, axis=None, keepdims=False: ops.min(x, axis=axis, keepdims=keepdims),
-    "argsort": lambda x, axis=-1: in_order(ops.argsort, x, axis), "sort": lambda x, axis=-1: in_order(ops.sort, x, axis),
+    "argsort": lambda x, axis=-1: in_order(ops.argsort, x, axis),
+    "sort": lambda x, axis=-1: in_order(ops.sort, x, axis),
     "count_nonzero": lambda x, axis=None: ops.sum(ops.astype(x != 0, dtype=np.int32), axis=axis, dtype=np.int32),
     "cumprod": lambda x, axis: ops.cumulative_prod(x, axis=axis), "diff": lambda a, n=1, axis=-1: ops.diff(
         a, axis=axis, n=n),
