@@ -18,6 +18,7 @@ SHAPES = {"Dropout1d": [(50, 40, 3), (2000, 3)], "Dropout2d": [(50, 40, 3, 2), (
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("name", SHAPES)
 def test_whole_channels_fall(name, p):
+    weft.random.seed(1)  # shares of 2000 channels
     for shape in SHAPES[name]:
         x = weft.Tensor(np.ones(shape, np.float32), True)
         out = getattr(nn, name)(p)(x)
@@ -51,6 +52,7 @@ def test_mean_and_variance_stay(name, p):
 
 @pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 0.9, 1.0])
 def test_drop_path(p):
+    weft.random.seed(2)  # shares of 2000 rows
     x = weft.Tensor(np.ones((2000, 2, 3), np.float32), True)
     for scale in (True, False):
         rows = nn.DropPath(p, scale)(x).numpy().reshape(2000, -1)
