@@ -19,6 +19,8 @@ def test_windows_of_a_series():
     assert x[:, :, 0].tolist() == [[8, 12, 16]] and y.tolist() == [20]
     part = utils.timeseries_dataset_from_array(data, None, 4, start_index=2, end_index=8, shuffle=True, seed=1)
     assert sorted(part[0][:, 0, 0].tolist()) == [4, 6, 8]
+    with pytest.raises(ValueError, match="expected batch_size and samples >= 1, got None, 8"):
+        utils.timeseries_dataset_from_array(np.arange(10), None, 3, batch_size=None)
     with pytest.raises(ValueError, match="at least one window of 11 steps, 1 apart, in 10"):
         utils.timeseries_dataset_from_array(data, None, 11)
     model = keras.Sequential([keras.Input((3, 2)), keras.layers.Flatten(), keras.layers.Dense(1)])

@@ -110,7 +110,7 @@ class Samples(PyDataset):
     def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int | None, read: Callable[[Array], Any],
                  labels: Any = None, class_names: list[str] | None = None):  # fmt: skip
         super().__init__()
-        if batch_size < 1 or count < 1:
+        if not isinstance(batch_size, int) or batch_size < 1 or count < 1:  # Keras's None is single samples
             raise ValueError(f"{type(self).__name__}: expected batch_size and samples >= 1, got {batch_size}, {count}")
         self.count, self.batch_size, self.shuffle, self.read = count, batch_size, shuffle, read
         self.labels, self.class_names = labels, class_names
