@@ -313,6 +313,7 @@ def test_data_in_other_forms():
     (lambda: compiled(optimizer="adamm"), ValueError, "optimizer: expected one of adadelta"),
     (lambda: dense(5, 3).compile("adam", "mean_sqared"), ValueError, "nearest: mean_squared_error"),
     (lambda: L.Conv4D, AttributeError, "Conv2D"),
+    (lambda: L.Dense(3, dtype="float31"), TypeError, "dtype: expected one of numbers.*got 'float31'"),
     (lambda: L.Dense(3, units_=4), TypeError, "got also units_"),
     (lambda: dense(5, 3).fit(np.ones((4, 5)), np.ones(4)), ValueError, "expected a compiled model"),
     (lambda: compiled().fit(np.ones((4, 5)), np.ones(3)), ValueError, r"got \(4, 5\), \(3,\)"),

@@ -480,7 +480,10 @@ def checked_dtype(dtype: Any) -> str:
     name = name if isinstance(name, str) else np.dtype(name).name
     if name.startswith("mixed_"):
         raise ValueError(f"dtype: expected one dtype, got {name!r}; products in 16 bits are `with weft.autocast(...)`")
-    return name if name == "string" else np_dtype(name).name
+    try:
+        return name if name == "string" else np_dtype(name).name
+    except TypeError:
+        raise TypeError(f"dtype: expected one of numbers, or 'string' for an Input, got {name!r}") from None
 
 
 @functools.cache
