@@ -40,6 +40,19 @@ def test_conv_transpose1d(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_conv_transpose3d_layer(seed):
+    rng = np.random.default_rng(seed)
+    groups, stride = pick(rng, 1, 2), pick(rng, 1, 2, (2, 1, 3))
+    c, o = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4))
+    layers = both(
+        "ConvTranspose3d", c, o, pick(rng, 1, 3, (3, 2, 1)), stride, pick(rng, 0, 0, (1, 0, 1)),
+        tuple(int(rng.integers(0, s)) for s in (stride if isinstance(stride, tuple) else (stride,) * 3)), groups,
+        bool(seed % 2), pick(rng, 1, 2),
+    )  # fmt: skip
+    compare(*layers, [random(rng, *pick(rng, (3,), (1,), ()), c, 4, 5, 3)])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_conv3d(seed):
     rng = start(seed, "conv3d")
     groups = pick(rng, 1, 2)

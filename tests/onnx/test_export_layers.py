@@ -67,6 +67,7 @@ LAYERS = {
     "Conv3d": (lambda: nn.Conv3d(4, 3, 2, padding=1), [VOLUME], None),
     "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 6, 3, 2), [LINE], None),
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, groups=2), [IMAGE], None),
+    "ConvTranspose3d": (lambda: nn.ConvTranspose3d(4, 2, 2, 2), [VOLUME], None),
     "MaxPool1d": (lambda: nn.MaxPool1d(3, 2), [LINE], None),
     "MaxPool2d": (lambda: nn.MaxPool2d(2, 2, 1), [IMAGE], {"x": {0: "batch", 2: "height"}}),
     "MaxPool2d and where": (lambda: nn.MaxPool2d(2, return_indices=True), [IMAGE], None),

@@ -30,7 +30,7 @@ from weft.nn.activation import (
 from weft.nn.attention import MultiheadAttention
 from weft.nn.container import Flatten, Identity, ModuleDict, ModuleList, Sequential, Unflatten
 from weft.nn.conv import Conv1d, Conv2d, Conv3d
-from weft.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from weft.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from weft.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, DropPath, FeatureAlphaDropout
 from weft.nn.embedding import Embedding, EmbeddingBag
 from weft.nn.linear import Bilinear, Linear

@@ -123,3 +123,24 @@ class ConvTranspose1d(ConvTransposeNd):
         return F.conv_transpose1d(
             x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
         )  # fmt: skip
+
+
+class ConvTranspose3d(ConvTransposeNd):
+    """The transpose of Conv3d.  (N, C, D, H, W) -> (N, O, OD, OH, OW), N optional.
+
+    OD = (D - 1) stride - 2 padding + dilation (kernel_size - 1) + output_padding + 1, so also OH and OW;
+    forward(x, output_size) chooses output_padding. weight (C, O / groups, KD, KH, KW), bias (O,), both drawn from
+    U(-k, k), k = 1 / sqrt(O / groups KD KH KW).
+
+    >>> import weft
+    >>> ConvTranspose3d(8, 3, 2, stride=2)(weft.ones((2, 8, 4, 5, 6))).shape
+    (2, 3, 8, 10, 12)
+    """
+
+    spatial = 3
+
+    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
+        more = self.padding_for(x, output_size)
+        return F.conv_transpose3d(
+            x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
+        )  # fmt: skip
