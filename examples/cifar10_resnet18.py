@@ -98,8 +98,9 @@ def draw(example: Example, images, labels, scores, classes) -> None:
     bars.set(title="right on test photos", xlabel="% of the class", yticks=place, yticklabels=classes, ylim=(9.6, -0.6))
     bars.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=3)
     said = scores["ResNet-18"].argmax(1)
-    colours = ["#222222" if said[i] == labels[i] else "#d95f0e" for i in range(SHOWN)]
-    draw_images(photos, images[:SHOWN], 8, [classes[c] for c in said[:SHOWN]], colours)
+    at = np.arange(SHOWN) * len(images) // SHOWN  # of all classes, where they come one after another
+    colours = ["#222222" if said[i] == labels[i] else "#d95f0e" for i in at]
+    draw_images(photos, images[at], 8, [classes[c] for c in said[at]], colours)
     photos.set_title("what ResNet-18 says, orange where wrong", fontsize=11)
     example.picture(figure)
 
