@@ -68,7 +68,8 @@ def shrink(source: Path, target: Path) -> None:
         small = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
         for colours in (256, 128, 64, 32):
             out = io.BytesIO()
-            few = small.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps rare colours
+            # Rare colours are kept; each is then the mean of what it stands for.
+            few = small.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
             few.save(out, "PNG", optimize=True)
             if out.tell() <= LARGEST:
                 target.write_bytes(out.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -43,6 +44,13 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
     config.stash[LEFT_OUT] = len(slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported_objects_are_not_searched():
+    """What a file's imports and pytest itself hold is put aside: a collection of garbage would look at all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

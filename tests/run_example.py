@@ -64,6 +64,7 @@ def run(path: str, options: list[str], folder: Path) -> None:
     printed = os.open(folder / "printed", os.O_WRONLY | os.O_CREAT)
     os.dup2(printed, 1)
     os.dup2(printed, 2)
+    os.environ["WEFT_NUM_THREADS"] = "1"  # the other cores run other tests
     sys.argv = [path, *options]
     code = 0
     with Models() as models:
