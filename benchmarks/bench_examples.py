@@ -41,7 +41,6 @@ def main() -> int:
     if unknown:
         parser.error(f"expected some of {', '.join(known)}, got {unknown[0]}")
     facts = harness.announce(f"Examples, {args.form} form")
-    facts["environment"].pop("WEFT_DATA", None)  # a path of this machine, and no setting
     facts["libraries"] = {name: metadata.version(name) for name in LIBRARIES}
     rows: dict[str, Any] = {row["example"]: row for row in earlier(args.form) if row["example"] in known}
     for name in sorted(args.names or known, key=lambda name: (course.row_of(name) or 99, name)):

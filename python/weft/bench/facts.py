@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SETTINGS = ("OPENBLAS_", "OMP_", "MKL_", "WEFT_")
+PLACES = ("WEFT_DATA", "WEFT_CACHE")  # folders of this machine, which change no figure
 PACKAGES = ("numpy", "torch", "cupy", "cuda-bindings", "nvidia-cuda-nvrtc")
 
 
@@ -66,7 +67,7 @@ def machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "versions": versions(),
         "commit": commit(),
-        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS)},
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(SETTINGS) and k not in PLACES},
     }
 
 
