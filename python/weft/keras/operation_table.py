@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-import weft
 from weft import ops
-from weft.autograd import Tensor
+from weft.interop import functions as like_numpy
 from weft.keras import backend
 from weft.nn import functional as F
 
@@ -44,11 +43,6 @@ def top_k(x: Any, k: int, sorted: bool = True) -> Any:
     return ops.take_along_axis(x, where, axis=-1), where
 
 
-def in_order(function: Callable[..., Any], x: Any, axis: int | None) -> Any:
-    """A sort along an axis, or with None of all elements in a row."""
-    return function(ops.reshape(x, (-1,)), axis=0) if axis is None else function(x, axis=axis)
-
-
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The logarithm of the sum of exponentials, without overflow."""
     largest = ops.max(x.detach(), axis=axis, keepdims=True)
@@ -59,43 +53,14 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return ops.reshape(out, ()) if axis is None else ops.squeeze(out, axis=axis)
 
 
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    return weft.linalg.diagonal(ops.moveaxis(x, (axis1, axis2), (-2, -1)), offset=offset)
-
-
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    return ops.sum(diagonal(x, offset, axis1, axis2), axis=-1)
-
-
 def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     near = (x1 == x2) | (ops.isfinite(x2) & (ops.abs(x1 - x2) <= atol + rtol * ops.abs(x2)))
     return near | (ops.isnan(x1) & ops.isnan(x2)) if equal_nan else near
 
 
-def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
-    """x with NaN and infinite values replaced, by default by 0 and the largest finite values."""
-    if x.dtype.kind in "iub":
-        return x
-    limits = weft.finfo(x.dtype)
-    x = ops.where(ops.isnan(x), ops.full_like(x, nan), x)
-    for bad, value in ((np.inf, limits.max if posinf is None else posinf),
-                       (-np.inf, limits.min if neginf is None else neginf)):  # fmt: skip
-        x = ops.where(x == bad, ops.full_like(x, float(value)), x)
-    return x
-
-
 def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
     axes = tuple(axes) if isinstance(axes, list) else axes
     return ops.mean(x, axis=axes, keepdims=keepdims), ops.var(x, axis=axes, keepdims=keepdims)
-
-
-def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
-    if weights is None:
-        return ops.mean(x, axis=axis)
-    weights = weights if isinstance(weights, Tensor) else ops.asarray(np.asarray(weights, x.dtype))
-    if axis is not None and weights.ndim == 1:
-        weights = ops.reshape(weights, (-1, *(1,) * (x.ndim - 1 - axis % x.ndim)))
-    return ops.sum(x * weights, axis=axis) / ops.sum(weights + ops.zeros_like(x), axis=axis)
 
 
 def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float | None = None) -> Any:
@@ -115,15 +80,6 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: int, sorted: bool = F
     return ops.reshape(ops.scatter_add(rows, segment_ids, rows=num_segments), (num_segments, *data.shape[1:]))
 
 
-def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
-    axes = tuple([n] if isinstance(n, int) else list(n) for n in axes) if isinstance(axes, (list, tuple)) else axes
-    return ops.tensordot(x1, x2, axes=axes)
-
-
-def roll(x: Any, shift: Any, axis: Any = None) -> Any:
-    return ops.roll(x, shift=shift, axis=axis)
-
-
 def same(*names: str, **renamed: str) -> dict[str, Callable[..., Any]]:
     """Weft's functions by Keras's names."""
     return {name: getattr(ops, other) for name, other in {**{n: n for n in names}, **renamed}.items()}
@@ -136,30 +92,32 @@ MORE: dict[str, Callable[..., Any]] = same(
     arcsin="asin", arccos="acos", arctan="atan", arctan2="atan2", arcsinh="asinh", arccosh="acosh", arctanh="atanh",
     mod="remainder",
 ) | {
-    "split": split, "pad": pad, "top_k": top_k, "logsumexp": logsumexp, "diagonal": diagonal, "trace": trace,
-    "isclose": isclose, "nan_to_num": nan_to_num, "moments": moments, "average": average, "roll": roll,
-    "segment_sum": segment_sum, "tensordot": tensordot,
+    "split": split, "pad": pad, "top_k": top_k, "logsumexp": logsumexp, "isclose": isclose, "moments": moments,
+    "segment_sum": segment_sum, "rms_normalization": rms_normalization,
+    "diagonal": lambda x, offset=0, axis1=0, axis2=1: like_numpy.diagonal(x, offset, axis1, axis2),
+    "trace": lambda x, offset=0, axis1=0, axis2=1: like_numpy.trace(x, offset, axis1, axis2),
+    "nan_to_num": lambda x, nan=0.0, posinf=None, neginf=None: like_numpy.nan_to_num(
+        x, nan=nan, posinf=posinf, neginf=neginf),
+    "average": lambda x, axis=None, weights=None: like_numpy.average(x, axis, weights),
+    "roll": lambda x, shift, axis=None: like_numpy.roll(x, shift, axis),
+    "tensordot": lambda x1, x2, axes=2: like_numpy.tensordot(x1, x2, axes),
     "true_divide": lambda x1, x2: x1 / x2, "divide_no_nan": lambda x1, x2: ops.where(
         x2 == 0, ops.zeros_like(x1 + x2), x1 / ops.where(x2 == 0, ops.ones_like(x2), x2)),
     "allclose": lambda x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False: ops.all(isclose(x1, x2, rtol, atol, equal_nan)),
     "amax": lambda x, axis=None, keepdims=False: ops.max(x, axis=axis, keepdims=keepdims),
     "amin": lambda x, axis=None, keepdims=False: ops.min(x, axis=axis, keepdims=keepdims),
-    "argsort": lambda x, axis=-1: in_order(ops.argsort, x, axis),
-    "sort": lambda x, axis=-1: in_order(ops.sort, x, axis),
+    "argsort": lambda x, axis=-1: like_numpy.argsort(x, axis),
+    "sort": lambda x, axis=-1: like_numpy.sort(x, axis),
     "count_nonzero": lambda x, axis=None: ops.sum(ops.astype(x != 0, dtype=np.int32), axis=axis, dtype=np.int32),
     "cumprod": lambda x, axis: ops.cumulative_prod(x, axis=axis), "diff": lambda a, n=1, axis=-1: ops.diff(
         a, axis=axis, n=n),
-    "dot": lambda x1, x2: x1 * x2 if not (x1.ndim and x2.ndim) else ops.tensordot(
-        x1, x2, axes=([x1.ndim - 1], [max(x2.ndim - 2, 0)])),
-    "exp2": lambda x: 2.0**x, "fliplr": lambda x: ops.flip(x, axis=1),
-    "flipud": lambda x: ops.flip(x, axis=0), "inner": lambda x1, x2: ops.tensordot(x1, x2, axes=([-1], [-1])),
-    "outer": lambda x1, x2: ops.reshape(x1, (-1, 1)) * ops.reshape(x2, (1, -1)),
-    "ravel": lambda x: ops.reshape(x, (-1,)), "rms_normalization": rms_normalization,
-    "hstack": lambda xs: ops.concat(list(xs), axis=0 if xs[0].ndim == 1 else 1),
-    "vstack": lambda xs: ops.concat([x[None, :] if x.ndim == 1 else x for x in xs], axis=0),
+    "dot": lambda x1, x2: like_numpy.dot(x1, x2),
+    "exp2": lambda x: 2.0**x, "fliplr": lambda x: like_numpy.fliplr(x),
+    "flipud": lambda x: like_numpy.flipud(x), "inner": lambda x1, x2: like_numpy.inner(x1, x2),
+    "outer": lambda x1, x2: like_numpy.outer(x1, x2), "ravel": lambda x: like_numpy.ravel(x),
+    "hstack": lambda xs: like_numpy.hstack(xs), "vstack": lambda xs: like_numpy.vstack(xs),
     "unstack": lambda x, num=None, axis=0: list(ops.unstack(x, axis=axis)),
-    "ptp": lambda x, axis=None, keepdims=False: ops.max(x, axis=axis, keepdims=keepdims) - ops.min(
-        x, axis=axis, keepdims=keepdims),
+    "ptp": lambda x, axis=None, keepdims=False: like_numpy.ptp(x, axis, keepdims=keepdims),
     "searchsorted": lambda sorted_sequence, values, side="left": ops.searchsorted(sorted_sequence, values, side=side),
     "slice": lambda inputs, start_indices, shape: inputs[tuple(slice(int(a), int(a) + n) for a, n in zip(
         start_indices, shape))],
