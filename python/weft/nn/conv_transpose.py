@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from weft.nn import functional as F
 from weft.nn import init
@@ -14,9 +14,10 @@ from weft.nn.parameter import Parameter
 
 
 class ConvTransposeNd(Module):
-    """What ConvTranspose1d and ConvTranspose2d share: arguments, parameters, the size of the result."""
+    """What ConvTranspose1d, 2d and 3d share: arguments, parameters, the size of the result."""
 
-    spatial = 0
+    spatial: ClassVar[int]
+    function: ClassVar[Callable[..., Any]]
 
     def __init__(
         self,
@@ -70,6 +71,10 @@ class ConvTransposeNd(Module):
             )
         return tuple(size - low for size, low in zip(wanted, least))
 
+    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
+        more = self.padding_for(x, output_size)
+        return self.function(x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation)
+
     def extra_repr(self) -> str:
         parts = [
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}",
@@ -98,12 +103,7 @@ class ConvTranspose2d(ConvTransposeNd):
     """
 
     spatial = 2
-
-    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
-        more = self.padding_for(x, output_size)
-        return F.conv_transpose2d(
-            x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
-        )  # fmt: skip
+    function = staticmethod(F.conv_transpose2d)
 
 
 class ConvTranspose1d(ConvTransposeNd):
@@ -117,12 +117,7 @@ class ConvTranspose1d(ConvTransposeNd):
     """
 
     spatial = 1
-
-    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
-        more = self.padding_for(x, output_size)
-        return F.conv_transpose1d(
-            x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
-        )  # fmt: skip
+    function = staticmethod(F.conv_transpose1d)
 
 
 class ConvTranspose3d(ConvTransposeNd):
@@ -138,9 +133,4 @@ class ConvTranspose3d(ConvTransposeNd):
     """
 
     spatial = 3
-
-    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
-        more = self.padding_for(x, output_size)
-        return F.conv_transpose3d(
-            x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
-        )  # fmt: skip
+    function = staticmethod(F.conv_transpose3d)
