@@ -1,11 +1,9 @@
 """Fragments, swizzles and matrix descriptors of the emulated device against CuTe's own tables.
 
 The emulator and the kernels come from one reading of the PTX manual; NVIDIA's headers are a second one. They are
-evaluated on the host (cute_check.cpp), from wheels that only this test needs. g++ takes 15 seconds over them, so that
-what has been compared is known by its digest, and compared again where it has changed, and with --full.
+evaluated on the host (cute_check.cpp), from wheels that only this test needs.
 """
 
-import hashlib
 import importlib.util
 import re
 import subprocess
@@ -15,8 +13,6 @@ import policy
 
 HERE = Path(__file__).resolve().parent
 EMULATOR = HERE.parent.parent / "csrc" / "emulator"
-#: The digest of what was equal to CuTe's tables.
-COMPARED = "d684563e563c9ee23313c5207bb378958d083cc71044dc822284d05683f44313"
 
 
 def include_folders() -> list[Path]:
@@ -35,24 +31,11 @@ def compile_check(folder: Path) -> Path:
     return program
 
 
-def digest() -> str:
-    """Of everything on our side that the comparison rests on; layouts.h includes nothing."""
-    files = EMULATOR / "layouts.h", HERE / "cute_check.cpp"
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def test_layouts_stand_alone():
-    assert "#include" not in (EMULATOR / "layouts.h").read_text(), "digest() would have to know what it includes"
-
-
 @policy.needs("cutlass_library", "cuda.h", "g++")
-def test_layouts_equal_cute(tmp_path, request):
-    if digest() == COMPARED and not request.config.getoption("--full"):
-        return
+def test_layouts_equal_cute(tmp_path):
     done = subprocess.run([compile_check(tmp_path)], capture_output=True, text=True)
     rows = re.findall(r"^(.*): (\d+) compared, (\d+) mismatches$", done.stdout, re.MULTILINE)
     assert len(rows) == 81, done.stdout
     assert all(int(compared) > 0 for _, compared, _ in rows)
     assert [name for name, _, mismatches in rows if int(mismatches)] == []
     assert "total: 0 mismatches" in done.stdout and done.returncode == 0
-    assert digest() == COMPARED, f"all are equal: write {digest()} as what has been compared"
