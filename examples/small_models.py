@@ -87,8 +87,7 @@ def run(example: Example) -> None:
     example.figure("accuracy in float32", whole, "%", at_least=example.choose(short=90.0, default=98.5))
     example.figure("points lost by int8", whole - rows["int8"][0], at_most=0.5)
     example.figure("size of int8", rows["int8"][1] / whole_size, "of float32", at_most=0.3)
-    lost = whole - rows["90% pruned, int8"][0]
-    example.figure("points lost with 90% pruned and int8", lost, at_most=example.choose(short=1.5, default=0.5))
+    example.figure("points lost with 90% pruned and int8", whole - rows["90% pruned, int8"][0], at_most=0.5)
     example.figure("size with 90% pruned and int8", rows["90% pruned, int8"][1] / whole_size, "of float32", at_most=0.1)
     draw(example, rows)
 
