@@ -78,7 +78,7 @@ def run(path: str, options: list[str], folder: Path) -> None:
 
 
 def export(models: Models, folder: Path) -> dict[str, str]:
-    """ "" for each model that computes the same in onnxruntime, what went wrong for the others."""
+    """What went wrong with each model, which is nothing, "", where onnxruntime computes the same."""
     from onnx_checks import check_export
 
     errors = {}

@@ -158,7 +158,8 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
     parts = tuple(data) if isinstance(data, (list, tuple)) else (data,)
     if not 1 <= len(parts) <= 3:
         raise ValueError(f"unpack_x_y_sample_weight: expected (x,), (x, y) or (x, y, sample_weight), got {len(parts)}")
-    return (*parts, None, None)[0], (*parts, None, None)[1], (*parts, None, None)[2]
+    x, y, sample_weight = (*parts, None, None)[:3]
+    return x, y, sample_weight
 
 
 __all__ = ["CustomObjectScope", "PyDataset", "Sequence", "array_to_img", "clear_session", "custom_object_scope",

@@ -155,8 +155,9 @@ class TextVectorization(Layer):
             if self.output_mode != "int":
                 return self.lookup.call(words)
             places = self.lookup.found(words)
-            return placed(places if length is None else fitted([places], length)[0] if places.ndim == 1
-                          else fitted(list(places), length), inputs)  # fmt: skip
+            if length is not None:
+                places = fitted([places], length)[0] if places.ndim == 1 else fitted(list(places), length)
+            return placed(places, inputs)
         flat = self.lookup.found(np.asarray([word for row in words for word in row], object))
         rows = np.split(flat, np.cumsum([len(row) for row in words])[:-1])
         if self.output_mode == "int":
