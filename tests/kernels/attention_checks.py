@@ -81,9 +81,12 @@ def written_out(q, k, v, mask, g, *, scale, causal, causal_offset, dropout, seed
     weights = narrow(e / np.where(total == 0, 1, total))
     dropped = narrow(drop(np_namespace(), weights, dropout, seed, offset))
     out = narrow(dropped @ vh)
+    # The way back takes its weights from the log-sum-exp, which is kept in float32.
+    weights = narrow(np.exp(scores - (np.where(np.isinf(largest), 0, largest) + np.log(np.where(total == 0, 1, total)))))
+    dropped = narrow(drop(np_namespace(), weights, dropout, seed, offset))
     gv = narrow(dropped.swapaxes(-1, -2) @ g)
     gw = narrow(drop(np_namespace(), narrow(g @ vh.swapaxes(-1, -2)), dropout, seed, offset))
-    gs = narrow(narrow(weights * (gw - (weights * gw).sum(-1, keepdims=True))) * np.float32(scale))
+    gs = narrow(narrow(weights * (gw - (out * g).sum(-1, keepdims=True))) * np.float32(scale))
     gq, gk = narrow(gs @ kh), narrow(gs.swapaxes(-1, -2) @ q)
     return out, gq, narrow(per_group(np, gk, k.shape[1])), narrow(per_group(np, gv, k.shape[1]))
 
@@ -97,14 +100,14 @@ def np_namespace():
 def close(name, got, exact, reference, dtype):
     """Whether got errs at most twice as much as reference, beside its own rounding.
 
-    In float32 as a root of the mean square, and four times in the worst of a few thousand elements: both sum in
-    float32, in other orders, and the weights of gradients come from an lse that was rounded to float32 in between.
+    In float32 as a root of the mean square, and three times in the worst of a few thousand elements: both sum in
+    float32, in other orders, and which element comes off worst is chance.
     """
     if not exact.size:
         return
     got = got.astype(np.float64)
     assert np.isfinite(got).all(), f"{name}: poison in the output"
-    worst = 4 if dtype == "float32" else 2
+    worst = 3 if dtype == "float32" else 2
     reference = reference.astype(np.float64)
     for norm, factor in ((np.max, worst), (lambda x: np.sqrt(np.mean(x * x)), 2)):
         size = norm(np.abs(exact))
