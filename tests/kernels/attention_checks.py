@@ -82,7 +82,8 @@ def written_out(q, k, v, mask, g, *, scale, causal, causal_offset, dropout, seed
     dropped = narrow(drop(np_namespace(), weights, dropout, seed, offset))
     out = narrow(dropped @ vh)
     # The way back takes its weights from the log-sum-exp, which is kept in float32.
-    weights = narrow(np.exp(scores - (np.where(np.isinf(largest), 0, largest) + np.log(np.where(total == 0, 1, total)))))
+    lse = np.where(np.isinf(largest), 0, largest) + np.log(np.where(total == 0, 1, total))
+    weights = narrow(np.exp(scores - lse))
     dropped = narrow(drop(np_namespace(), weights, dropout, seed, offset))
     gv = narrow(dropped.swapaxes(-1, -2) @ g)
     gw = narrow(drop(np_namespace(), narrow(g @ vh.swapaxes(-1, -2)), dropout, seed, offset))
