@@ -12,7 +12,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     gemm_mma(const TYPE* a, const TYPE* b, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
              const Problem problem) {
   DYNAMIC_SHARED(unsigned char, shared, 128);
-  const TileIndex at = tile_index(problem, blockIdx.x);
+  __shared__ TileIndex at;  // divided out once, and kept out of the registers of the main loop
+  if (threadIdx.x == 0) at = tile_index(problem, blockIdx.x);
+  __syncthreads();
   const int first_m = at.m * TILE_M, first_n = at.n * TILE_N;
   const int k_first = at.split * problem.k_split, k_end = min(problem.k, k_first + problem.k_split);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -14,6 +14,9 @@ constexpr int THREADS = 32 * WARPS_M * WARPS_N;
 constexpr int WARP_M = TILE_M / WARPS_M, WARP_N = TILE_N / WARPS_N;
 constexpr int THREAD_M = WARP_M / LANES_M, THREAD_N = WARP_N / LANES_N;
 constexpr int VECTOR = 16 / sizeof(COMPUTE);
+// Steps along k that the compiler may interleave: all of a slice, but few of 64-bit integers. Their multiplications are
+// three instructions each, and with many at hand ptxas keeps so many halves that they spill.
+constexpr int STEPS = sizeof(COMPUTE) == 8 && COMPUTE(1) / COMPUTE(2) == COMPUTE(0) ? 4 : TILE_K;
 static_assert(THREAD_M % VECTOR == 0 && THREAD_N % VECTOR == 0, "a lane owns whole pieces of 16 bytes");
 
 // A slice of one operand on its way. K_MAJOR: in global memory the elements along k lie together, and are transposed on
@@ -139,7 +142,7 @@ struct Sums {
     for (int k = 0; k < depth; k += TILE_K) {
       slices_a.fetch();
       slices_b.fetch();
-#pragma unroll
+#pragma unroll STEPS
       for (int kk = 0; kk < TILE_K; kk++) {
         COMPUTE x[THREAD_M], y[THREAD_N];
         read<THREAD_M, LANES_M>(x, &shared_a[buffer][kk][m]);

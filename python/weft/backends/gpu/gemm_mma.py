@@ -26,6 +26,8 @@ ROWS: tuple[Configuration, ...] = (
     Configuration(32, 32, 64, 1, 1, 3, blocks=8),
 )
 
+TILE_INDEX = 20  # bytes of shared memory that hold which tile a block works on
+
 
 class Mma:
     """A ring of slices in shared memory, filled by cp.async where there is one."""
@@ -41,7 +43,7 @@ class Mma:
         least = {"float16": 75, "bfloat16": 80, "float32": 80}.get(product.dtype)
         if least is None or product.capability < least:
             return f"{product.dtype} on sm_{product.capability}"
-        shared, most = self.shared_bytes(product, configuration), most_shared(product.capability)
+        shared, most = self.shared_bytes(product, configuration) + TILE_INDEX, most_shared(product.capability)
         if shared > most:
             return f"{shared} bytes of shared memory, of {most}"
         if narrow(product) and (configuration.sums == 128 or configuration.threads == 32):
@@ -54,7 +56,7 @@ class Mma:
     def resident(self, product: Product, configuration: Configuration) -> int:
         blocks = max(1, configuration.blocks // 2) if narrow(product) else configuration.blocks
         reserved = 1024 if product.capability >= 80 else 0
-        shared = self.shared_bytes(product, configuration)
+        shared = self.shared_bytes(product, configuration) + TILE_INDEX
         return min(blocks, (most_shared(product.capability) + reserved) // (shared + reserved))
 
     def stages(self, product: Product, configuration: Configuration) -> int:
