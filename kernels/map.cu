@@ -1,11 +1,12 @@
-// out[i] = EXPRESSION of a[i], b[i], c[i] (up to three arrays or numbers), with strides and broadcasting. Memory bound:
-// threads walk vectors of 16 bytes where every operand lies so, single elements elsewhere, in a grid-stride loop.
+// out[i] = EXPRESSION of a[i], b[i], ... (arrays or numbers), with strides and broadcasting. Memory bound: threads walk
+// vectors of 16 bytes where every operand lies so, single elements elsewhere, in a grid-stride loop.
 //
 // Defines:
-//   EXPRESSION      a C expression over a, b, c, the position i in the order of the walk, and p, q, r
-//   ARITY           how many of a, b, c there are;   SCALARS   bit k set: operand k is a number, passed by value
-//   TYPE_A, TYPE_B, TYPE_C   element types in memory;   SEEN_A, SEEN_B, SEEN_C   the types that the expression sees
-//   OUT             element type of out, to which the value is converted;   SCALAR   type of numbers
+//   PARAMETERS      how the operands are declared, each after a comma: const TYPE* of an array, else a number
+//   EACH_OPERAND    OPERAND(k, x, SEEN) for each of them: its number from 0, its name, the type that the expression sees
+//   ARITY           how many there are
+//   EXPRESSION      a C expression over their names, the position i in the order of the walk, and p, q, r
+//   OUT             element type of out, to which the value is converted
 //   VECTOR          elements of a vector
 //   WIDE            1: 64-bit indices
 #include "expressions.cuh"
@@ -16,19 +17,20 @@ using Offset = typename Choose<WIDE, long long, int>::type;
 
 // `Plan.layout` of python/weft/backends/gpu/maps.py packs the same.
 struct Map {
-  long long size;    // elements of out
-  int vectors;       // 1: every row of every operand that has one after the other may be accessed in vectors
-  Layout<4> layout;  // out, a, b, c
+  long long size;            // elements of out
+  int vectors;               // 1: every row of every operand that has one after the other may be accessed in vectors
+  Layout<ARITY + 1> layout;  // out, then the operands
   long long p, q, r;
 };
 
-DEVICE_INLINE auto evaluate(SEEN_A a, SEEN_B b, SEEN_C c, long long i, long long p, long long q, long long r) {
-  return EXPRESSION;
-}
+#define OPERAND(k, x, SEEN) , SEEN x
+DEVICE_INLINE auto evaluate(long long i, long long p, long long q, long long r EACH_OPERAND) { return EXPRESSION; }
+#undef OPERAND
 
-// Elements of one operand: N neighbours of the walk, `count` of them inside.
+// Elements of an array: N neighbours of the walk, `count` of them inside.
 template <int N, class As, class T>
-DEVICE_INLINE void load(As (&x)[N], const T* from, Offset stride, int count) {
+DEVICE_INLINE void load(As (&x)[N], const T* from, Offset at, Offset stride, int count) {
+  from += at;
   if (stride == 1 && count == N) {
     const Vector<T, N> values = *reinterpret_cast<const Vector<T, N>*>(from);
 #pragma unroll
@@ -43,33 +45,31 @@ DEVICE_INLINE void load(As (&x)[N], const T* from, Offset stride, int count) {
   }
 }
 
-template <int N, class As>
-DEVICE_INLINE void fill(As (&x)[N], SCALAR value) {
+template <int N, class As, class Number>
+DEVICE_INLINE void load(As (&x)[N], Number value, Offset, Offset, int) {
 #pragma unroll
   for (int v = 0; v < N; v++) x[v] = convert<As>(value);
 }
 
 template <int N>
-DEVICE_INLINE void walk(OUT* out, const TYPE_A* a, const TYPE_B* b, const TYPE_C* c, SCALAR a_scalar, SCALAR b_scalar,
-                        SCALAR c_scalar, const Map& map) {
-  SEEN_A x[N] = {};
-  SEEN_B y[N] = {};
-  SEEN_C z[N] = {};
-  if constexpr (SCALARS & 1) fill(x, a_scalar);
-  if constexpr (SCALARS & 2) fill(y, b_scalar);
-  if constexpr (SCALARS & 4) fill(z, c_scalar);
+DEVICE_INLINE void walk(OUT* out, const Map& map PARAMETERS) {
   const Index size = Index(map.size), step = Index(gridDim.x) * (THREADS * N);
   for (Index first = (Index(blockIdx.x) * THREADS + threadIdx.x) * N; first < size; first += step) {
     const int count = size - first < Index(N) ? int(size - first) : N;
-    Offset at[4];
+    Offset at[ARITY + 1];
     map.layout.locate(first, at);
-    if constexpr (ARITY > 0 && !(SCALARS & 1)) load<N>(x, a + at[1], Offset(map.layout.strides[1][0]), count);
-    if constexpr (ARITY > 1 && !(SCALARS & 2)) load<N>(y, b + at[2], Offset(map.layout.strides[2][0]), count);
-    if constexpr (ARITY > 2 && !(SCALARS & 4)) load<N>(z, c + at[3], Offset(map.layout.strides[3][0]), count);
+#define OPERAND(k, x, SEEN) \
+  SEEN x##_values[N];       \
+  load<N>(x##_values, x, at[k + 1], Offset(map.layout.strides[k + 1][0]), count);
+    EACH_OPERAND
+#undef OPERAND
     Vector<OUT, N> result;
 #pragma unroll
-    for (int v = 0; v < N; v++)
-      result.at[v] = convert<OUT>(evaluate(x[v], y[v], z[v], (long long)(first) + v, map.p, map.q, map.r));
+    for (int v = 0; v < N; v++) {
+#define OPERAND(k, x, SEEN) , x##_values[v]
+      result.at[v] = convert<OUT>(evaluate((long long)(first) + v, map.p, map.q, map.r EACH_OPERAND));
+#undef OPERAND
+    }
     const Offset stride = Offset(map.layout.strides[0][0]);
     if (stride == 1 && count == N) {
       *reinterpret_cast<Vector<OUT, N>*>(out + at[0]) = result;
@@ -81,13 +81,15 @@ DEVICE_INLINE void walk(OUT* out, const TYPE_A* a, const TYPE_B* b, const TYPE_C
   }
 }
 
-// Of 8 bytes, one block per multiprocessor is asked for: left to itself, ptxas keeps to few registers and spills.
-extern "C" __global__ void __launch_bounds__(THREADS, sizeof(OUT) == 8 ? 1 : 0)
-    map(OUT* out, const TYPE_A* a, const TYPE_B* b, const TYPE_C* c, SCALAR a_scalar, SCALAR b_scalar, SCALAR c_scalar,
-        const Map layout) {
+// How many blocks per multiprocessor leave the registers that are needed: left to itself, ptxas keeps to few and spills.
+constexpr int BLOCKS = sizeof(OUT) == 8 ? 1 : VECTOR < 16 ? 0 : ARITY > 2 ? 2 : 4;
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) map(OUT* out, const Map layout PARAMETERS) {
+#define OPERAND(k, x, SEEN) , x
   if (layout.vectors)
-    walk<VECTOR>(out, a, b, c, a_scalar, b_scalar, c_scalar, layout);
+    walk<VECTOR>(out, layout EACH_OPERAND);
   else
-    walk<1>(out, a, b, c, a_scalar, b_scalar, c_scalar, layout);
+    walk<1>(out, layout EACH_OPERAND);
+#undef OPERAND
 }
 EXPORT_KERNEL(map)

@@ -206,6 +206,54 @@ def test_devices_broadcast_take_numbers_and_derive_twice(device):
     np.testing.assert_allclose(second.numpy(), np.broadcast_to(2 * x.sum(), 5), rtol=1e-6, atol=rounding)
 
 
+@decorator(check=False)
+def of_eight(a, b, c, d, e, f, g, h):
+    return a * b - c / (2.0 + d * d) + max(e, f) * g + 3.0 * h
+
+
+def slope_of_x(g, x, y, z):
+    return g * y
+
+
+def slope_of_y(g, x, y, z):
+    return g * x
+
+
+def slope_of_z(g, x, y, z):
+    return 2.0 * g
+
+
+@decorator(gradient=(slope_of_x, slope_of_y, slope_of_z))
+def of_three(x, y, z):
+    return x * y + 2.0 * z
+
+
+@numba
+@pytest.mark.gpu
+def test_devices_take_eight_operands(device):
+    require(device)
+    values = [draw(5, 4, 9), draw(9), draw(4, 1), 0.25, draw(5, 4, 9)[:, ::-1], draw(1), draw(5, 1, 9), draw(5, 4, 9)]
+    wanted = [weft.Tensor(v, requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
+    given = [weft.Tensor(on(device, v), requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
+    for tensors in (wanted, given):
+        of_eight(*tensors).sum().backward()
+    np.testing.assert_allclose(of_eight(*given).numpy(), of_eight(*wanted).numpy(), rtol=1e-6, atol=1e-6)
+    for ours, cpu in zip(given, wanted):
+        if isinstance(cpu, weft.Tensor):
+            np.testing.assert_allclose(ours.grad.numpy(), cpu.grad.numpy(), rtol=1e-5, atol=1e-4)
+    x, y, z = (weft.Tensor(on(device, draw(6, 7)), requires_grad=True) for _ in range(3))
+    of_three(x, y, z).sum().backward()
+    for tensor, slope in ((x, y.numpy()), (y, x.numpy()), (z, 2.0)):
+        np.testing.assert_allclose(tensor.grad.numpy(), np.broadcast_to(slope, (6, 7)), rtol=1e-6)
+
+    @decorator(check=False)
+    def of_nine(a, b, c, d, e, f, g, h, j):
+        return a + b + c + d + e + f + g + h + j
+
+    with pytest.raises(TypeError, match="of_nine: expected at most 8 operands on a device, got 9"):
+        of_nine(*[x] * 9)
+
+
 @numba
 @pytest.mark.needs("emulator")
 def test_linked_kernels_run_under_the_checks_too():
@@ -223,7 +271,7 @@ def test_linked_kernels_run_under_the_checks_too():
 def test_for_gpus_the_function_becomes_part_of_the_kernel(capability):
     x = on("emulated", draw(64))
     scalar = gelu.scalar({})
-    for made in (scalar, scalar.part(0, 1)[0]):
+    for made in (scalar, scalar.part(0, 1)[0], of_eight.scalar({})):
         arity = len(made.program.parameters)
         device.run(made.program, (x,) * arity)
         plan = maps.make_plan(device.name_of(made.program), (x,) * arity, None, None, None, (0, 0, 0))
@@ -231,7 +279,7 @@ def test_for_gpus_the_function_becomes_part_of_the_kernel(capability):
         uses = cubin.resources["map"]
         assert uses.registers <= 64 and not uses.spill_stores + uses.spill_loads + uses.stack, cubin.log
         code = sass(cubin)
-        assert "MUFU" in code  # of exp or erf, by the GPU's own function
+        assert "MUFU" in code  # of exp, erf or a quotient, by the GPU's own function
         inlined = [*machine_code(cubin.code)] == ["map"] and b"user_" not in cubin.code and "CALL.ABS" not in code
         assert inlined, "the function's own name or code is left"
         assert not DOUBLE.search(code), "a number of float64 got in"

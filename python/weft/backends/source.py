@@ -138,7 +138,8 @@ def signature(source: Source, name: str, defines: dict[str, str]) -> tuple[Param
         match = re.search(rf"__global__\b[^;{{}}]*?\b{re.escape(name)}\s*\(", text)
         if match:
             end = closing(text, match.end())
-            return tuple(parameter(words, defines) for words in split(text[match.end() : end]) if words != "void")
+            words = split(substitute(text[match.end() : end], defines))
+            return tuple(parameter(declared) for declared in words if declared != "void")
     names = re.findall(r"EXPORT_KERNEL\((\w+)\)", source.text)
     raise LookupError(f"kernel: expected one of {', '.join(names) or 'none'} of {source.path.name}, got {name!r}")
 
@@ -165,11 +166,10 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def parameter(words: str, defines: dict[str, str]) -> Parameter:
+def parameter(words: str) -> Parameter:
     """The parameter that `words` declare."""
     declared, name, array = re.fullmatch(r"(.*?)(\w+)\s*(\[[^\]]*\])?", words, re.DOTALL).groups()  # type: ignore[union-attr]
-    type_ = substitute(declared, defines)
-    type_ = " ".join(re.sub(r"\b(const|volatile|__restrict__|__grid_constant__)\b", " ", type_).split())
+    type_ = " ".join(re.sub(r"\b(const|volatile|__restrict__|__grid_constant__)\b", " ", declared).split())
     if "*" in type_ or array:
         pointee = type_.replace("*", "", 1).strip()
         return Parameter(name, f"{pointee}*", POINTER, 8, POINTEES.get(pointee, ""))

@@ -13,11 +13,10 @@ import numpy as np
 
 from weft.backends import cache, compile, link, nvrtc, source
 from weft.backends.gpu import maps
-from weft.backends.gpu.expressions import COMPUTE, FLOAT32
+from weft.backends.gpu.expressions import COMPUTE, FLOAT32, NAMES
 from weft.backends.launch import Kernel
 from weft.custom.scalar import Program
 
-MOST = 3  # operands of map.cu
 C_NAMES = {"f": "float", "d": "double"}
 
 
@@ -115,15 +114,15 @@ def typed(program: Program, dtype: np.dtype[Any]) -> maps.Typed:
     dtype = FLOAT32 if dtype.kind in "biu" else dtype
     char = "d" if dtype.char == "d" else "f"
     arity = len(program.parameters)
-    text = f"{name_of(program)}_{char}({', '.join('abc'[:arity])})"
+    text = f"{name_of(program)}_{char}({', '.join(NAMES[:arity])})"
     seen = (COMPUTE[dtype.char],) * arity
     return maps.Typed(text, seen, dtype, C_NAMES[char], make=partial(make, program, char))
 
 
 def run(program: Program, operands: tuple[Any, ...]) -> Any:
-    """The program over device arrays and numbers, which broadcast; at most three operands."""
-    if len(operands) > MOST:
-        raise TypeError(f"{program.name}: expected at most {MOST} operands on a device, got {len(operands)}")
+    """The program over device arrays and numbers, which broadcast; at most eight operands."""
+    if len(operands) > len(NAMES):
+        raise TypeError(f"{program.name}: expected at most {len(NAMES)} operands on a device, got {len(operands)}")
     name = name_of(program)
     if name not in maps.LINKED:
         maps.LINKED[name] = partial(typed, program)

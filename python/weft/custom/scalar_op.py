@@ -12,7 +12,7 @@ import numpy as np
 from weft.autograd import Tensor, op
 from weft.backends.array import ARRAYS, OnDevice, namespace, ndarray
 from weft.backends.gpu import layout
-from weft.backends.gpu.expressions import promoted
+from weft.backends.gpu.expressions import NAMES, promoted
 from weft.custom import derive, evaluate, written
 from weft.custom.parse import NotScalar, parse
 from weft.custom.scalar import Program
@@ -150,7 +150,7 @@ class Scalar:
             if self.gradients is not None:
                 program = self.gradients[k]
             else:
-                with_g = arity < 3  # of map.cu's operands, one is g
+                with_g = arity < len(NAMES)  # of map.cu's operands, one is g
                 make = derive.vjp if with_g else derive.derivative
                 program = make(self.program, self.program.parameters[k])
             found = self.parts[k] = Scalar(program, None, self.module, self.interpreted), with_g
@@ -264,9 +264,9 @@ def elementwise(
     """Make a scalar Python function an op of Tensors: compiled by Numba into a loop over all cores, and into a CUDA
     kernel; with its gradient.
 
-    function: of one number or more, which the op takes as arrays (up to three on a device) or Python numbers that
-        broadcast; 16-bit types are computed in float32, integers become float32. Keyword-only parameters are
-        constants: each value that the op is called with makes a function of its own.
+    function: of one number or more, which the op takes as arrays or Python numbers that broadcast, on a device up to
+        eight (with the g of a gradient that is given); 16-bit types are computed in float32, integers become float32.
+        Keyword-only parameters are constants: each value that the op is called with makes a function of its own.
     gradient: a scalar function (g, inputs...) -> the input's gradient, or one for each input; derived if not given.
     check: whether to hold the gradient against differences now. domain: (low, high) of the points for that.
 

@@ -1,6 +1,6 @@
 """The table of elementwise functions on devices: each is an expression in C that map.cu computes.
 
-Names are those of `backends.array`. `a`, `b`, `c` are the operands in the type that the function computes in: float for
+Names are those of `backends.array`. `a`, `b`, ... are the operands in the type that the function computes in: float for
 16 bits, else the promoted type of the operands. The helpers are in kernels/expressions.cuh.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from weft.backends.gpu.array import check_real
 
 FLOAT32 = np.dtype(np.float32)
+NAMES = "abcdefgh"  # of operands, of which there are no more
 
 
 class Types(dict[str, str]):

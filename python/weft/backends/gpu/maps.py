@@ -16,7 +16,7 @@ import numpy as np
 from weft.backends.array import OnDevice
 from weft.backends.gpu import layout, transpose
 from weft.backends.gpu.array import check_real, empty
-from weft.backends.gpu.expressions import COMPUTE, EXPRESSIONS, FLOAT32, MOVES, STORAGE, promoted, text_of
+from weft.backends.gpu.expressions import COMPUTE, EXPRESSIONS, FLOAT32, MOVES, NAMES, STORAGE, promoted, text_of
 from weft.backends.launch import Kernel, kernel, launch
 
 THREADS = 256
@@ -26,6 +26,7 @@ BITS = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t"}  # of values 
 BOOL, INT64 = np.dtype(bool), np.dtype(np.int64)
 POSITIONAL = ("tril", "triu", "eye", "arange")  # what is computed from positions in C order
 KEPT = 4096  # plans
+IN_REGISTERS = 64  # elements of operands that a thread has at a time
 
 
 class Plan(NamedTuple):
@@ -173,16 +174,14 @@ def apply(
     if plan.transposes:
         launch(plan.kernel, plan.grid, (THREADS,), (out, operands[0], plan.layout))
         return out
-    arrays: list[Any] = [None, None, None]
-    numbers: list[Any] = [0, 0, 0]
-    for k, x in enumerate(operands):
-        if isinstance(x, OnDevice):
-            arrays[k] = x
-        else:
-            numbers[k] = plan.numbers(x)
-            if plan.limits is not None and not plan.limits[0] <= numbers[k] <= plan.limits[1]:
-                raise OverflowError(f"{name}: expected an integer within {plan.limits}, got {x}")
-    launch(plan.kernel, plan.grid, (THREADS,), (out, *arrays, *numbers, plan.layout))
+    arguments = [out, plan.layout]
+    for x in operands:
+        if not isinstance(x, OnDevice):
+            given, x = x, plan.numbers(x)
+            if plan.limits is not None and not plan.limits[0] <= x <= plan.limits[1]:
+                raise OverflowError(f"{name}: expected an integer within {plan.limits}, got {given}")
+        arguments.append(x)
+    launch(plan.kernel, plan.grid, (THREADS,), arguments)
     return out
 
 
@@ -240,11 +239,11 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
         order = in_c_order if name in POSITIONAL else layout.memory_order(full, given)
         steps = layout.dense(full, order)
     zero = [0] * len(full)
-    rows = [steps, *[zero if s is None else s for s in strides], *[zero] * (3 - len(strides))]
+    rows = [steps, *[zero if s is None else s for s in strides]]
     sizes, walked = layout.collapse(full, rows, order)
     layout.check_rank(name, sizes)
 
-    storage = [STORAGE[x.dtype.char] if isinstance(x, OnDevice) else "char" for x in operands]
+    storage = [STORAGE[x.dtype.char] if isinstance(x, OnDevice) else "" for x in operands]
     seen, out_type = list(typed.seen), STORAGE[result.char]
     if typed.moves and typed.dtype == result and len(arrays) == len(operands) and all_same(arrays, result, name):
         bits = BITS[result.itemsize]
@@ -257,6 +256,8 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
         seen = [s if name == "where" and k == 0 else bits for k, s in enumerate(seen)]
     widths = [x.dtype.itemsize for x in arrays] + [result.itemsize]
     vector = max(1, min(16 // min(widths), 32 // max(widths)))
+    while vector * len(operands) > IN_REGISTERS:
+        vector //= 2
     placed = [(walked[0], result.itemsize, out.pointer if out is not None else 0)]
     placed += [(walked[k + 1], x.dtype.itemsize, x.pointer) for k, x in enumerate(operands) if isinstance(x, OnDevice)]
     vectors = vector > 1 and (len(sizes) == 1 or sizes[0] % vector == 0)
@@ -264,13 +265,11 @@ def make_plan(name: str, operands: Sequence[Any], out: Any, dtype: Any, shape: A
     size = math.prod(sizes)
     farthest = max([size, *[layout.reach(sizes, s) for s, _, _ in placed]])
     wide = farthest + vector * THREADS >= layout.NARROW
-    scalars = sum([1 << k for k, x in enumerate(operands) if not isinstance(x, OnDevice)])
-    pad = ["char"] * (3 - len(operands))
-    a, b, c = storage + pad
-    a_as, b_as, c_as = seen + pad
+    declared = [f", const {s}* {x}" if s else f", {typed.numbers} {x}" for s, x in zip(storage, NAMES)]
+    operated = [f"OPERAND({k}, {x}, {s})" for k, (x, s) in enumerate(zip(NAMES, seen))]
     compiled = typed.make(
-        "map.cu", "map", EXPRESSION=typed.text, ARITY=len(operands), SCALARS=scalars, TYPE_A=a, TYPE_B=b, TYPE_C=c,
-        SEEN_A=a_as, SEEN_B=b_as, SEEN_C=c_as, OUT=out_type, SCALAR=typed.numbers, VECTOR=vector, WIDE=int(wide),
+        "map.cu", "map", PARAMETERS="".join(declared), EACH_OPERAND=" ".join(operated), ARITY=len(operands),
+        EXPRESSION=typed.text, OUT=out_type, VECTOR=vector, WIDE=int(wide),
     )  # fmt: skip
     needed = -(-size // (THREADS * (vector if vectors else 1)))
     blocks = min(needed, max(FILLING, -(-needed // PER_THREAD)))
