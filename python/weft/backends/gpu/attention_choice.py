@@ -207,7 +207,10 @@ def keys_bytes(problem: Problem, tile: Tile, grads: int, unordered: bool = False
 
 def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterator[Tile]:
     most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
-    most -= 12 * (problem.dtype == "float32") + 20 * (unordered and problem.capability < 80)
+    if problem.dtype == "float32":
+        most -= 12 + 20 * (unordered and problem.capability < 80)
+    elif problem.capability < 80:  # Turing multiplies half as deep at a time, which takes more of the rest
+        most -= 36
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
     # Sums of 256 columns in float32 stay in registers in one tile alone.
     only = Tile(32, 32, 2) if problem.dtype == "float32" and wide(problem) and problem.capability >= 80 else None
