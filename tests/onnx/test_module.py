@@ -61,6 +61,35 @@ def test_a_loaded_model_trains_and_leaves_again(tmp_path):
     check_export(model, [x], tmp_path / "again.onnx", 18)
 
 
+def test_settings_that_a_file_holds_as_initializers_are_not_trained(tmp_path):
+    """As PyTorch writes them: the bounds of a Clip and the scales of a Resize are floating point like weights."""
+    from onnx import TensorProto, helper, save
+
+    def value(name, *numbers):
+        return helper.make_tensor(name, TensorProto.FLOAT, [len(numbers)] if len(numbers) > 1 else [], numbers)
+
+    rng = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Mul", ["x", "weight"], ["scaled"]),
+        helper.make_node("Clip", ["scaled", "low", "high"], ["held"]),
+        helper.make_node("Resize", ["held", "", "scales"], ["y"], mode="linear"),
+    ]
+    held = [value("weight", 1.5), value("low", -1.0), value("high", 1.0), value("scales", 1, 1, 2, 2)]
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 3, 4])
+    larger = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "clipped", [image], [larger], held)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
+
+    model, x = weft.onnx.load(tmp_path / "m.onnx"), rng.standard_normal((1, 2, 3, 4)).astype(np.float32)
+    assert [name for name, _ in model.named_parameters()] == ["weight"]
+    y = model(x)
+    (want,) = session(tmp_path / "m.onnx").run(None, {"x": x})
+    np.testing.assert_allclose(y.detach().numpy(), want, rtol=1e-5, atol=1e-6)
+    y.sum().backward()
+    slope = 4 * x[np.abs(1.5 * x) < 1].sum()  # every value counts in four others
+    np.testing.assert_allclose(model.weight.grad.item(), slope, rtol=1e-4, atol=1e-4)
+
+
 @needs("emulator")
 def test_a_loaded_model_runs_on_a_device(tmp_path):
     x = np.random.default_rng(2).standard_normal((2, 5, 4)).astype(np.float32)

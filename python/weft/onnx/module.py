@@ -21,7 +21,22 @@ from weft.onnx.graph import MAX_NODES, NEWEST, Model, Plan, read_initializers
 from weft.onnx.tensors import External
 from weft.ops.creation import asarray
 
-KEPT = {"BatchNormalization": (3, 4)}  # inputs that are statistics, which no gradient moves
+#: operator -> inputs that are settings or statistics, which no gradient moves
+KEPT = {
+    "BatchNormalization": (3, 4),
+    "Clip": (1, 2),
+    "DequantizeLinear": (1,),
+    "Dropout": (1,),
+    "MelWeightMatrix": (3, 4),
+    "NonMaxSuppression": (3, 4),
+    "Pad": (2,),
+    "QLinearConv": (1, 4, 6),
+    "QLinearMatMul": (1, 4, 6),
+    "QuantizeLinear": (1,),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2),
+    "Upsample": (1,),
+}
 
 
 class OnnxModule(Module):
@@ -30,9 +45,10 @@ class OnnxModule(Module):
     model: a ModelProto; its initializers are taken out of it. folder: where external data may lie.
 
     Floating initializers are Parameters under their own names (with "initializer." before a name that Module itself
-    needs), integers and the statistics of batch normalisation are Buffers; so `state_dict`, optimizers, `to` and
-    `weft.save` work as with any module. Gradients flow through every operator that has one. `input_names` and
-    `output_names` are the graph's.  ValueError names the node that does not accept what it is given.
+    needs); integers, statistics of batch normalisation and settings such as the bounds of Clip or the scales of Resize
+    are Buffers; so `state_dict`, optimizers, `to` and `weft.save` work as with any module. Gradients flow through every
+    operator that has one. `input_names` and `output_names` are the graph's.  ValueError names the node that does not
+    accept what it is given.
     """
 
     def __init__(self, model: Any, folder: Path | str | None = None):
