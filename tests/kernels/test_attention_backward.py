@@ -43,6 +43,14 @@ def test_shapes(dtype, shape, causal, rng):
     Problem(rng, dtype, *shape, causal=causal).check_backward(**TILES[dtype])
 
 
+def test_unordered_gives_way_where_no_tile_has_the_registers(rng):
+    with emulator.settings(arch=75):
+        one = Problem(rng, "float32", 1, 1, 1, 33, 40, 250, 20)
+        problem = attention_configurations.problem("float32", 256, 75, head_v=32)
+        assert attention_choice.choose_keys(problem, False) and not attention_choice.choose_keys(problem, True)
+        one.check_backward(unordered=True)
+
+
 @pytest.mark.parametrize("shape", SHAPES[1:4], ids=lambda s: "x".join(map(str, s)))
 @pytest.mark.parametrize("dtype", SOME)
 def test_unordered(dtype, shape, rng):

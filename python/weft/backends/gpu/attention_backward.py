@@ -114,10 +114,13 @@ def backward(
 
 def run_passes(work: Backward, unordered: bool, queries: str | None, keys: attention_choice.Names) -> None:
     call, gq, sums = work.call, work.gq, None
+    passes = attention_choice.choose_keys(call.problem, unordered, keys)
+    if unordered and not passes:  # no tile has registers for the sums of gq beside its own
+        unordered, passes = False, attention_choice.choose_keys(call.problem, False, keys)
     if unordered:
         sums = apply("copy", 0, shape=(call.lse.size, call.q.shape[3]), dtype=np.float32, device=gq.device_name)
     if work.gk.size or work.gv.size:
-        for grads, tile in attention_choice.choose_keys(call.problem, unordered, keys):
+        for grads, tile in passes:
             run_keys(work, grads, tile, sums)
     if sums is None:
         run_queries(work, attention_choice.choose_queries(call.problem, queries))

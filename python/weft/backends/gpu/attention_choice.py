@@ -189,9 +189,10 @@ def queries_bytes(problem: Problem, tile: Tile) -> int:
 
 
 def queries_tiles(problem: Problem) -> Iterator[Tile]:
-    most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask))
+    more = problem.dropout or bool(problem.mask)  # whose words come score by score
+    most = BACKWARD_REGISTERS - 30 * more
     for tile in QUERIES[family(problem)]:
-        registers = tile.m // tile.warps * (2 * tile.n + problem.padded) // 32
+        registers = tile.m // tile.warps * ((4 + more) * tile.n // 2 + problem.padded) // 32
         if registers <= most and queries_bytes(problem, tile) <= problem.shared:
             yield tile
 
@@ -210,12 +211,14 @@ def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterato
     if problem.dtype == "float32":
         most -= 12 + 20 * (unordered and problem.capability < 80)
     elif problem.capability < 80:  # Turing multiplies half as deep at a time, which takes more of the rest
-        most -= 36
+        most -= {BOTH: 36, GK: 16, GV: 20}[grads]
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
     # Sums of 256 columns in float32 stay in registers in one tile alone.
     only = Tile(32, 32, 2) if problem.dtype == "float32" and wide(problem) and problem.capability >= 80 else None
     for tile in KEYS[family(problem)]:
         if only not in (None, tile):
+            continue
+        if problem.dtype != "float32" and wide(problem) and grads & GK and tile.m > 16:  # the same of 16 bits
             continue
         registers = tile.n // tile.warps * ((2 if grads & GK else 1) * tile.m + sums) // 32
         if registers <= most and keys_bytes(problem, tile, grads, unordered) <= problem.shared:

@@ -37,7 +37,7 @@ def problems() -> Iterator[tuple[Problem, int]]:
     for low, high in ((75, 79), (80, 85), (86, 89), (90, 99), (100, 119), (120, 999)):
         for dtype in ("float16", "float32") if low == 75 else ("bfloat16", "float32"):
             for head in HEADS:
-                for mask, dropout in {64: VARIANTS, 128: VARIANTS[::3]}.get(head, VARIANTS[:1]):
+                for mask, dropout in VARIANTS if head == 64 else VARIANTS[::3]:
                     yield problem(dtype, head, low, mask, dropout), high
     yield problem("float16", 128, 80), 999
     yield problem("bfloat16", 192, 80, head_v=128), 999
