@@ -45,77 +45,95 @@ DEVICE_INLINE void add_to_queries(float* gq, const unsigned char* flipped, const
   }
 }
 
+// What all threads of a block know of it.
+struct KeyBlock {
+  Sequence seq;  // of the first head of the group
+  int key_head, first, rows;
+  int first_tile, end_tile;  // of the queries that see one of its keys
+
+  DEVICE_INLINE KeyBlock(const Sequence& seq, int key_head, int tile)  // first keys first, which most queries see
+      : seq(seq),
+        key_head(key_head),
+        first(tile * TILE_N),
+        rows(min(TILE_N, seq.keys - first)),
+        first_tile(max(0, first - seq.visible + 1) / TILE_M),
+        end_tile(max(first_tile, (seq.queries + TILE_M - 1) / TILE_M)) {}
+};
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     attention_backward_keys(const TYPE* q, const TYPE* k, const TYPE* v, const MASK_TYPE* mask, const TYPE* g,
                             const float* logs, const float* deltas, TYPE* gk, TYPE* gv, float* gq,
                             const int* queries_until, const int* keys_until, const unsigned long long* seed_at,
                             const unsigned long long* offset_at, const Attention a, const Gradients d) {
   DYNAMIC_SHARED(unsigned char, shared, 128);
-  const int tile = int(blockIdx.x % a.tiles), pair = int(blockIdx.x / a.tiles);  // first keys, which most queries see
-  const int key_heads = a.heads / a.group, key_head = pair % key_heads;
-  Sequence seq(a, queries_until, keys_until, pair / key_heads, key_head * a.group);
-  const int first = tile * TILE_N, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (first >= seq.keys) return;
-  const int rows = min(TILE_N, seq.keys - first), own = warp * WARP_N;
-  const int first_tile = max(0, first - seq.visible + 1) / TILE_M;
-  const int tiles = max(0, (seq.queries + TILE_M - 1) / TILE_M - first_tile), steps = a.group * tiles;
-  const unsigned long long seed = seed_at ? *seed_at : a.seed, offset = offset_at ? *offset_at : a.offset;
+  __shared__ Held<KeyBlock> held;
+  const KeyBlock& block = held.value();
+  const Sequence& seq = block.seq;
+  if (threadIdx.x == 0) {
+    const int pair = int(blockIdx.x / a.tiles), key_heads = a.heads / a.group;
+    const Sequence mine(a, queries_until, keys_until, pair / key_heads, pair % key_heads * a.group);
+    held.value() = KeyBlock(mine, pair % key_heads, int(blockIdx.x % a.tiles));
+  }
+  __syncthreads();
+  if (block.first >= seq.keys) return;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, own = warp * WARP_N;
+  const int steps = a.group * (block.end_tile - block.first_tile);
 
   unsigned char* const own_v = shared + TILE_N * Keys::ROW_BYTES;
   unsigned char* const ring = shared + OWN;
   unsigned char* const flipped = ring + STAGES * STAGE;
   unsigned char* const scratch = flipped + (UNORDERED ? TILE_N * Flipped::ROW_BYTES : 0) + warp * SCRATCH;
-  int next = 0, next_head = seq.head, next_tile = first_tile;
-  auto fetch = [&]() {
-    if (next < steps) {
+  int next_head = 0, next_tile = block.first_tile;  // heads are counted from the group's first
+  auto fetch = [&](int step) {
+    if (step < steps) {
       const int from = next_tile * TILE_M, left = seq.queries - from;
-      unsigned char* const to = ring + next % STAGES * STAGE;
-      Keys::fetch<TILE_M, THREADS>(to, q + at(a.q, seq.batch, next_head, seq.queries_before + from), a.q.row, left,
-                                   a.head);
-      Values::fetch<TILE_M, THREADS>(to + QUERIES, g + at(d.g, seq.batch, next_head, seq.queries_before + from),
-                                     d.g.row, left, a.head_v);
+      unsigned char* const to = ring + step % STAGES * STAGE;
+      Keys::fetch<TILE_M, THREADS>(to, q + at(a.q, seq.batch, seq.head + next_head, seq.queries_before + from), a.q.row,
+                                   left, a.head);
+      Values::fetch<TILE_M, THREADS>(to + QUERIES,
+                                     g + at(d.g, seq.batch, seq.head + next_head, seq.queries_before + from), d.g.row,
+                                     left, a.head_v);
       float* const numbers = reinterpret_cast<float*>(to + QUERIES + TILE_M * Values::ROW_BYTES);
-      const long long row = seq.first_row + (next_head - seq.head) * a.rows_head + from;
+      const long long row = seq.first_row + next_head * a.rows_head + from;
       for (int i = threadIdx.x; i < TILE_M; i += THREADS) {
         copy_4(numbers + i, logs + (i < left ? row + i : 0), i < left);
         copy_4(numbers + TILE_M + i, deltas + (i < left ? row + i : 0), i < left);
       }
-      next++;
-      if (++next_tile == first_tile + tiles) next_tile = first_tile, next_head++;
+      if (++next_tile == block.end_tile) next_tile = block.first_tile, next_head++;
     }
     close_group();
   };
 
   if (steps) {
-    Keys::fetch<TILE_N, THREADS>(shared, k + at(a.k, seq.batch, key_head, seq.keys_before + first), a.k.row, rows,
-                                 a.head);
+    Keys::fetch<TILE_N, THREADS>(shared, k + at(a.k, seq.batch, block.key_head, seq.keys_before + block.first), a.k.row,
+                                 block.rows, a.head);
     if constexpr (GK)
-      Values::fetch<TILE_N, THREADS>(own_v, v + at(a.v, seq.batch, key_head, seq.keys_before + first), a.v.row, rows,
-                                     a.head_v);
+      Values::fetch<TILE_N, THREADS>(own_v, v + at(a.v, seq.batch, block.key_head, seq.keys_before + block.first),
+                                     a.v.row, block.rows, a.head_v);
 #pragma unroll
-    for (int stage = 0; stage < STAGES - 1; stage++) fetch();
+    for (int step = 0; step < STAGES - 1; step++) fetch(step);
   }
 
   float sums_k[GK ? M : 1][GK ? HEAD / 8 : 1][4] = {}, sums_v[GV ? M : 1][GV ? HEAD_V / 8 : 1][4] = {};
   const float factor = MASKED && Masks::ADDITIVE ? 1.0f : NATURAL ? a.scale : a.scale_log2;
-  const int head = seq.head;
-  int now_tile = first_tile;
+  int now_head = 0, now_tile = block.first_tile;
   for (int step = 0; step < steps; step++) {
     if constexpr (STAGES == 1) {
       __syncthreads();  // nobody reads the only buffer any more
-      fetch();
+      fetch(step);
     }
     wait_for_groups<STAGES == 1 ? 0 : STAGES - 2>();
     __syncthreads();
-    if constexpr (STAGES > 1) fetch();
+    if constexpr (STAGES > 1) fetch(step + STAGES - 1);
     const unsigned char* const tile_q = ring + step % STAGES * STAGE;
     const unsigned char* const tile_g = tile_q + QUERIES;
     const float* const numbers = reinterpret_cast<const float*>(tile_g + TILE_M * Values::ROW_BYTES) + lane % 4 * 2;
-    const int column = now_tile * TILE_M, row = first + own;
+    const int column = now_tile * TILE_M, row = block.first + own;
 
     float p[M][N][4] = {};
     Product::tile_by_tile<HEAD>(p, shared, own, tile_q);
-    const Masks masks(a, seq, mask, seed, offset);
+    const Sequence now = seq.of(seq.head + now_head, seq.first_row + now_head * a.rows_head);
+    const Masks masks(a, now, mask, seed_at ? *seed_at : a.seed, offset_at ? *offset_at : a.offset);
     if constexpr (MASKED) masks.apply(p, row, column, NATURAL ? a.scale : a.scale_log2, UNIT);
     if (row + WARP_N > seq.seen(column)) masks.hide(p, row, column);
 #pragma unroll
@@ -146,20 +164,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
       if constexpr (UNORDERED) {
         Product::put(flipped, own, s);
         __syncthreads();
-        add_to_queries(gq + (seq.first_row + column) * a.head, flipped, shared, seq.queries - column, a.head);
+        add_to_queries(gq + (seq.first_row + now_head * a.rows_head + column) * a.head, flipped, shared,
+                       seq.queries - column, a.head);
       }
     }
-    if (++now_tile == first_tile + tiles) {
-      now_tile = first_tile;
-      seq.head++, seq.first_row += a.rows_head;
-    }
+    if (++now_tile == block.end_tile) now_tile = block.first_tile, now_head++;
   }
-  seq.head = head;
   if constexpr (GK)
-    write_sums(gk + at(d.gk, seq.batch, key_head, seq.keys_before + first), d.gk.row, sums_k, own, rows, a.head,
-               a.scale);
+    write_sums(gk + at(d.gk, seq.batch, block.key_head, seq.keys_before + block.first), d.gk.row, sums_k, own,
+               block.rows, a.head, a.scale);
   if constexpr (GV)
-    write_sums(gv + at(d.gv, seq.batch, key_head, seq.keys_before + first), d.gv.row, sums_v, own, rows, a.head_v,
-               DROPOUT ? a.keep_scale : 1.0f);
+    write_sums(gv + at(d.gv, seq.batch, block.key_head, seq.keys_before + block.first), d.gv.row, sums_v, own,
+               block.rows, a.head_v, DROPOUT ? a.keep_scale : 1.0f);
 }
 EXPORT_KERNEL(attention_backward_keys)

@@ -19,18 +19,24 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
                                const unsigned long long* offset_at, const Attention a, const Gradients d) {
   DYNAMIC_SHARED(unsigned char, shared, 128);
   const int tile = a.tiles - 1 - int(blockIdx.x % a.tiles), pair = int(blockIdx.x / a.tiles);
-  const Sequence seq(a, queries_until, keys_until, pair / a.heads, pair % a.heads);
+  __shared__ Held<Block<TYPE, MASK_TYPE>> held;
+  const Sequence& seq = held.value().seq;
+  const Masks& masks = held.value().masks;
+  const TYPE *const &keys = held.value().keys, *const &values = held.value().values;
+  if (threadIdx.x == 0) {
+    const Sequence mine(a, queries_until, keys_until, pair / a.heads, pair % a.heads);
+    held.value() =
+        Block<TYPE, MASK_TYPE>(a, mine, k, v, mask, seed_at ? *seed_at : a.seed, offset_at ? *offset_at : a.offset);
+  }
+  __syncthreads();
   const int first = tile * TILE_M, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (first >= seq.queries) return;
   const int rows = min(TILE_M, seq.queries - first), own = warp * WARP_M;
   const int steps = (seq.seen(first + rows - 1) + TILE_N - 1) / TILE_N;
-  const Masks masks(a, seq, mask, seed_at ? *seed_at : a.seed, offset_at ? *offset_at : a.offset);
 
   unsigned char* const own_g = shared + TILE_M * Keys::ROW_BYTES;
   unsigned char* const ring = shared + OWN;
   unsigned char* const scratch = ring + STAGES * STAGE + warp * SCRATCH;
-  const TYPE* const keys = k + at(a.k, seq.batch, seq.head / a.group, seq.keys_before);
-  const TYPE* const values = v + at(a.v, seq.batch, seq.head / a.group, seq.keys_before);
   auto fetch = [&](int step) {
     if (step < steps) {
       const int from = step * TILE_N;
@@ -98,8 +104,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     Product::rows_by_tile<HEAD>(sums, s, tile_k, Same(), scratch);
   }
 
-  const Sequence same(a, queries_until, keys_until, pair / a.heads, pair % a.heads);
-  write_sums(gq + at(d.gq, same.batch, same.head, same.queries_before + first), d.gq.row, sums, own,
-             same.queries - first, a.head, a.scale);
+  write_sums(gq + at(d.gq, seq.batch, seq.head, seq.queries_before + first), d.gq.row, sums, own, seq.queries - first,
+             a.head, a.scale);
 }
 EXPORT_KERNEL(attention_backward_queries)

@@ -64,17 +64,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
   DYNAMIC_SHARED(unsigned char, shared, 128);
   const int tile = a.tiles - 1 - int(blockIdx.x % a.tiles);  // rows that see most keys first
   const int pair = int(blockIdx.x / a.tiles);
-  const Sequence seq(a, queries_until, keys_until, pair / a.heads, pair % a.heads);
+  __shared__ Held<Block<TYPE, MASK_TYPE>> held;
+  const Sequence& seq = held.value().seq;
+  const Masks& masks = held.value().masks;
+  const TYPE *const &keys = held.value().keys, *const &values = held.value().values;
+  if (threadIdx.x == 0) {
+    const Sequence mine(a, queries_until, keys_until, pair / a.heads, pair % a.heads);
+    held.value() =
+        Block<TYPE, MASK_TYPE>(a, mine, k, v, mask, seed_at ? *seed_at : a.seed, offset_at ? *offset_at : a.offset);
+  }
+  __syncthreads();
   const int first = tile * TILE_M, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (first >= seq.queries) return;
   const int rows = min(TILE_M, seq.queries - first), seen = seq.seen(first + rows - 1);
   const int steps = 2 * ((seen + TILE_N - 1) / TILE_N);
-  const Masks masks(a, seq, mask, seed_at ? *seed_at : a.seed, offset_at ? *offset_at : a.offset);
 
   unsigned char* const ring = shared + QUERY_BYTES;
   unsigned char* const scratch = ring + SLOTS * SLOT + warp * SCRATCH;
-  const TYPE* const keys = k + at(a.k, seq.batch, seq.head / a.group, seq.keys_before);
-  const TYPE* const values = v + at(a.v, seq.batch, seq.head / a.group, seq.keys_before);
   auto fetch = [&](int step) {
     if (step < steps) {
       const int from = step / 2 * TILE_N;
@@ -128,9 +134,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     Product::rows_by_tile<HEAD_V>(sums, s, ring + (step + 1) % SLOTS * SLOT, [](float w) { return w; }, scratch);
   }
 
-  // Once more, so that no register holds it through the loop.
-  const Sequence same(a, queries_until, keys_until, pair / a.heads, pair % a.heads);
-  TYPE* const to = out + at(a.out, same.batch, same.head, same.queries_before + first);
+  TYPE* const to = out + at(a.out, seq.batch, seq.head, seq.queries_before + first);
 #pragma unroll
   for (int m = 0; m < M; m++)
 #pragma unroll
@@ -138,9 +142,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
       const float total = warp_reduce<4>(state.sum[m][half], [](float x, float y) { return x + y; });
       const float scale = total != 0.0f ? (DROPOUT ? a.keep_scale : 1.0f) / total : 0.0f;
       const int row = warp * WARP_M + m * 16 + half * 8 + lane / 4;
-      if (first + row >= same.queries) continue;
+      if (first + row >= seq.queries) continue;
       if (lane % 4 == 0)
-        lse[same.first_row + first + row] =
+        lse[seq.first_row + first + row] =
             total != 0.0f ? fmaf(state.largest[m][half] * factor, LN_2, logf(total)) : -INFINITY;
 #pragma unroll
       for (int n = 0; n < HEAD_V / 8; n++) {

@@ -49,8 +49,22 @@ struct Sequence {
     count = int(max(before, min(all, (long long)(until[batch + 1]))) - before);
   }
 
+  // The same sequence of another head, whose first row has the number `row`.
+  DEVICE_INLINE Sequence of(int other, long long row) const {
+    Sequence s = *this;
+    s.head = other, s.first_row = row;
+    return s;
+  }
+
   // How many keys row i sees.
   DEVICE_INLINE int seen(int i) const { return max(0, min(keys, i + visible)); }
+};
+
+// Shared memory for a T that one thread of a block makes and all read where they need it: registers are for sums.
+template <class T>
+struct Held {
+  alignas(alignof(T)) unsigned char bytes[sizeof(T)];
+  DEVICE_INLINE T& value() { return *reinterpret_cast<T*>(bytes); }
 };
 
 DEVICE_INLINE long long at(const Strides& s, int batch, int head, long long row) {
@@ -190,4 +204,19 @@ struct Weights {
     for (int e = 0; e < 4; e++) bits |= unsigned(words[e] >> 8 >= threshold) << e;
     return bits;
   }
+};
+
+// What all threads of a block of queries know of it.
+template <class T, class MASK_ELEMENT>
+struct Block {
+  Sequence seq;
+  Weights<MASK_ELEMENT, false> masks;
+  const T *keys, *values;  // the first of the sequence's head
+
+  DEVICE_INLINE Block(const Attention& a, const Sequence& seq, const T* k, const T* v, const MASK_ELEMENT* mask,
+                      unsigned long long seed, unsigned long long offset)
+      : seq(seq),
+        masks(a, seq, mask, seed, offset),
+        keys(k + at(a.k, seq.batch, seq.head / a.group, seq.keys_before)),
+        values(v + at(a.v, seq.batch, seq.head / a.group, seq.keys_before)) {}
 };

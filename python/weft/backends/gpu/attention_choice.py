@@ -109,6 +109,8 @@ def family(problem: Problem) -> str:
     return "attention_mma" if problem.capability >= (80 if problem.dtype == "bfloat16" else 75) else ""
 
 
+#: Bytes of shared memory for what all threads of a block know of it, beside the tiles.
+HELD = 256
 #: That sums and scores of a thread may take; masks and dropout need more of the rest.
 REGISTERS = 176
 BACKWARD_REGISTERS = 180
@@ -141,7 +143,7 @@ def forward_tiles(problem: Problem) -> Iterator[Tile]:
     """Those that run: with enough registers, and shared memory for all blocks that are to be resident."""
     most = REGISTERS - 40 * (problem.dropout or bool(problem.mask))
     for tile in FORWARD[family(problem)]:
-        held = (forward_bytes(problem, tile) + 1024) * tile.blocks  # each block takes one KiB more
+        held = (forward_bytes(problem, tile) + HELD + 1024) * tile.blocks  # each block takes one KiB more
         if forward_registers(problem, tile) <= most and held <= problem.shared + 1024:
             yield tile
 
@@ -189,11 +191,10 @@ def queries_bytes(problem: Problem, tile: Tile) -> int:
 
 
 def queries_tiles(problem: Problem) -> Iterator[Tile]:
-    more = problem.dropout or bool(problem.mask)  # whose words come score by score
-    most = BACKWARD_REGISTERS - 30 * more
+    most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask))
     for tile in QUERIES[family(problem)]:
-        registers = tile.m // tile.warps * ((4 + more) * tile.n // 2 + problem.padded) // 32
-        if registers <= most and queries_bytes(problem, tile) <= problem.shared:
+        registers = tile.m // tile.warps * (2 * tile.n + problem.padded) // 32
+        if registers <= most and queries_bytes(problem, tile) + HELD <= problem.shared:
             yield tile
 
 
@@ -208,20 +209,15 @@ def keys_bytes(problem: Problem, tile: Tile, grads: int, unordered: bool = False
 
 def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterator[Tile]:
     most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
-    if problem.dtype == "float32":
-        most -= 12 + 20 * (unordered and problem.capability < 80)
-    elif problem.capability < 80:  # Turing multiplies half as deep at a time, which takes more of the rest
-        most -= {BOTH: 36, GK: 16, GV: 20}[grads]
+    most -= 12 * (problem.dtype == "float32") + 20 * (unordered and problem.capability < 80)
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
     # Sums of 256 columns in float32 stay in registers in one tile alone.
     only = Tile(32, 32, 2) if problem.dtype == "float32" and wide(problem) and problem.capability >= 80 else None
     for tile in KEYS[family(problem)]:
         if only not in (None, tile):
             continue
-        if problem.dtype != "float32" and wide(problem) and grads & GK and tile.m > 16:  # the same of 16 bits
-            continue
         registers = tile.n // tile.warps * ((2 if grads & GK else 1) * tile.m + sums) // 32
-        if registers <= most and keys_bytes(problem, tile, grads, unordered) <= problem.shared:
+        if registers <= most and keys_bytes(problem, tile, grads, unordered) + HELD <= problem.shared:
             yield tile
 
 
