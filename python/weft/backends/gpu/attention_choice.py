@@ -209,7 +209,9 @@ def keys_bytes(problem: Problem, tile: Tile, grads: int, unordered: bool = False
 
 def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterator[Tile]:
     most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
-    most -= 12 * (problem.dtype == "float32") + 20 * (unordered and problem.capability < 80)
+    most -= 12 * (problem.dtype == "float32")
+    if problem.capability < 80:
+        most = min(most, 175) - 20 * unordered
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
     # Sums of 256 columns in float32 stay in registers in one tile alone.
     only = Tile(32, 32, 2) if problem.dtype == "float32" and wide(problem) and problem.capability >= 80 else None
@@ -217,6 +219,7 @@ def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterato
         if only not in (None, tile):
             continue
         registers = tile.n // tile.warps * ((2 if grads & GK else 1) * tile.m + sums) // 32
+        registers += 8 * (unordered and tile.warps == 1)  # which adds up all columns of gq alone
         if registers <= most and keys_bytes(problem, tile, grads, unordered) + HELD <= problem.shared:
             yield tile
 
