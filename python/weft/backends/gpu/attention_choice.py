@@ -114,6 +114,16 @@ HELD = 256
 #: That sums and scores of a thread may take; masks and dropout need more of the rest.
 REGISTERS = 176
 BACKWARD_REGISTERS = 180
+#: Tiles within these bounds that ptxas spills all the same: what they give, from which capability to below which,
+#: columns of q, names. The whole table of configurations finds them (tests/kernels/test_sass.py --full).
+SPILLED = (
+    ("forward", 100, 120, 256, ("16x64w1s2",)),
+    ("values", 100, 120, 256, ("64x64w4s2",)),
+    ("both", 75, 80, 160, ("16x64w4", "16x32w2")),
+    ("both", 120, 999, 96, ("64x64w4s2",)),
+    ("unordered", 120, 999, 128, ("32x64w4s2", "32x128w8s2")),
+    ("unordered", 75, 999, 128, ("16x16w1",)),
+)
 
 #: From the one that reads shared memory least to those for few rows or little shared memory.
 FORWARD = {
@@ -125,6 +135,14 @@ FORWARD = {
         Tile(128, 32, 4), Tile(64, 32, 4), Tile(32, 32, 2), Tile(16, 32, 1), Tile(32, 16, 2), Tile(16, 16, 1),
     ),
 }  # fmt: skip
+
+
+def spills(which: str, problem: Problem, tile: Tile) -> bool:
+    """Whether a tile is one of SPILLED."""
+    return any(
+        (which, problem.padded) == (gives, head) and low <= problem.capability < below and tile.name in names
+        for gives, low, below, head, names in SPILLED
+    )
 
 
 def forward_bytes(problem: Problem, tile: Tile) -> int:
@@ -144,7 +162,9 @@ def forward_tiles(problem: Problem) -> Iterator[Tile]:
     most = REGISTERS - 40 * (problem.dropout or bool(problem.mask))
     for tile in FORWARD[family(problem)]:
         held = (forward_bytes(problem, tile) + HELD + 1024) * tile.blocks  # each block takes one KiB more
-        if forward_registers(problem, tile) <= most and held <= problem.shared + 1024:
+        if forward_registers(problem, tile) > most or spills("forward", problem, tile):
+            continue
+        if held <= problem.shared + 1024:
             yield tile
 
 
@@ -210,8 +230,7 @@ def keys_bytes(problem: Problem, tile: Tile, grads: int, unordered: bool = False
 def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterator[Tile]:
     most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
     most -= 12 * (problem.dtype == "float32")
-    if problem.capability < 80:
-        most = min(most, 175) - 20 * unordered
+    most -= 20 * (unordered and problem.capability < 80)
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
     # Sums of 256 columns in float32 stay in registers in one tile alone.
     only = Tile(32, 32, 2) if problem.dtype == "float32" and wide(problem) and problem.capability >= 80 else None
@@ -219,8 +238,10 @@ def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterato
         if only not in (None, tile):
             continue
         registers = tile.n // tile.warps * ((2 if grads & GK else 1) * tile.m + sums) // 32
-        registers += 8 * (unordered and tile.warps == 1)  # which adds up all columns of gq alone
-        if registers <= most and keys_bytes(problem, tile, grads, unordered) + HELD <= problem.shared:
+        which = "unordered" if unordered else {GV: "values", GK: "keys", BOTH: "both"}[grads]
+        if registers > most or spills(which, problem, tile):
+            continue
+        if keys_bytes(problem, tile, grads, unordered) + HELD <= problem.shared:
             yield tile
 
 

@@ -39,8 +39,9 @@ def problems() -> Iterator[tuple[Problem, int]]:
             for head in HEADS:
                 for mask, dropout in VARIANTS if head == 64 else VARIANTS[::3]:
                     yield problem(dtype, head, low, mask, dropout), high
-    yield problem("float16", 128, 80), 999
-    yield problem("bfloat16", 192, 80, head_v=128), 999
+        if low >= 80:
+            yield problem("float16", 128, low), high
+            yield problem("bfloat16", 192, low, head_v=128), high
 
 
 def row(file: str, kernel: str, one: Problem, high: int, tile: Tile, **more: int) -> tuple[Any, ...]:
