@@ -7,14 +7,21 @@
 
 using SlicesA = Slices<!A_TRANSPOSED, TILE_M, A_BYTES>;
 using SlicesB = Slices<B_TRANSPOSED, TILE_N, B_BYTES>;
+constexpr bool IN_SHARED = sizeof(TYPE) == 4;  // where the tile's index lies
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     gemm_mma(const TYPE* a, const TYPE* b, OUT* out, const BIAS_TYPE* bias, OUT* aux, const OUT* residual,
              const Problem problem) {
   DYNAMIC_SHARED(unsigned char, shared, 128);
-  __shared__ TileIndex at;  // divided out once, and kept out of the registers of the main loop
-  if (threadIdx.x == 0) at = tile_index(problem, blockIdx.x);
-  __syncthreads();
+  __shared__ TileIndex held;  // of tf32, whose main loop takes every register
+  TileIndex own;
+  if constexpr (IN_SHARED) {
+    if (threadIdx.x == 0) held = tile_index(problem, blockIdx.x);
+    __syncthreads();
+  } else {
+    own = tile_index(problem, blockIdx.x);
+  }
+  const TileIndex& at = IN_SHARED ? held : own;
   const int first_m = at.m * TILE_M, first_n = at.n * TILE_N;
   const int k_first = at.split * problem.k_split, k_end = min(problem.k, k_first + problem.k_split);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -141,6 +141,25 @@ def test_without_a_vjp_going_backward_is_an_error():
         neighbours(x).sum().backward()
 
 
+@policy.needs("emulator")
+def test_a_size_may_be_named_as_a_type_is():
+    double = weft.CudaKernel(
+        "double_steps",
+        """
+        extern "C" __global__ void double_steps(T* out, const T* x, int N, int T) {
+          const int i = blockIdx.x * blockDim.x + threadIdx.x;
+          if (i < N * T) out[i] = x[i] + x[i];
+        }
+        """,
+        inputs={"x": "T (N, T)"},
+        outputs={"out": "T (N, T)"},
+        grid=lambda N, T: -(-N * T // 64),
+        threads=64,
+    )
+    x = np.arange(200, dtype=np.float32).reshape(4, 50)
+    np.testing.assert_array_equal(double(weft.asarray(x, device="emulated")).numpy(), 2 * x)
+
+
 def test_the_cpu_runs_the_reference_and_says_so_where_there_is_none():
     x, s = draw(3, 4), draw(3)
     np.testing.assert_allclose(scale_rows(weft.asarray(x), weft.asarray(s)).numpy(), x * s[:, None], rtol=1e-6)

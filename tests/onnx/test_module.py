@@ -90,6 +90,32 @@ def test_settings_that_a_file_holds_as_initializers_are_not_trained(tmp_path):
     np.testing.assert_allclose(model.weight.grad.item(), slope, rtol=1e-4, atol=1e-4)
 
 
+def test_what_is_only_ever_a_setting_is_none_for_training(tmp_path):
+    """Inside a branch too, and by way of an Identity; what is a weight elsewhere stays one."""
+    from onnx import TensorProto, helper, save
+
+    def graph(nodes, name, inputs, output, held=()):
+        *infos, result = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [3]) for n in (*inputs, output)]
+        return helper.make_graph(nodes, name, infos, [result], held)
+
+    clip = helper.make_node("Clip", ["x", "low", "same"], ["held"])
+    branches = [graph([clip], "clipped", [], "held"), graph([helper.make_node("Neg", ["x"], ["n"])], "turned", [], "n")]
+    nodes = [
+        helper.make_node("Identity", ["high"], ["same"]),
+        helper.make_node("If", ["which"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+        helper.make_node("Clip", ["y", "low", "both"], ["z"]),
+        helper.make_node("Mul", ["z", "both"], ["out"]),
+    ]
+    held = [helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("low", -1), ("high", 1), ("both", 2))]
+    held.append(helper.make_tensor("which", TensorProto.BOOL, [], [True]))
+    whole = graph(nodes, "whole", ["x"], "out", held)
+    save(helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
+    model, x = weft.onnx.load(tmp_path / "m.onnx"), np.asarray([-3, 0.5, 3], np.float32)
+    assert [name for name, _ in model.named_parameters()] == ["both"]
+    (want,) = session(tmp_path / "m.onnx").run(None, {"x": x})
+    np.testing.assert_array_equal(model(x).detach().numpy(), want)
+
+
 @needs("emulator")
 def test_a_loaded_model_runs_on_a_device(tmp_path):
     x = np.random.default_rng(2).standard_normal((2, 5, 4)).astype(np.float32)

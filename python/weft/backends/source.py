@@ -138,8 +138,10 @@ def signature(source: Source, name: str, defines: dict[str, str]) -> tuple[Param
         match = re.search(rf"__global__\b[^;{{}}]*?\b{re.escape(name)}\s*\(", text)
         if match:
             end = closing(text, match.end())
-            words = split(substitute(text[match.end() : end], defines))
-            return tuple(parameter(declared) for declared in words if declared != "void")
+            # Whole parameters that a define holds, such as map.cu's; a type's name may also be that of a parameter.
+            lists = {name: value for name, value in defines.items() if value[:1] in ("", ",")}
+            words = split(substitute(text[match.end() : end], lists))
+            return tuple(parameter(declared, defines) for declared in words if declared != "void")
     names = re.findall(r"EXPORT_KERNEL\((\w+)\)", source.text)
     raise LookupError(f"kernel: expected one of {', '.join(names) or 'none'} of {source.path.name}, got {name!r}")
 
@@ -166,10 +168,11 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def parameter(words: str) -> Parameter:
+def parameter(words: str, defines: dict[str, str]) -> Parameter:
     """The parameter that `words` declare."""
     declared, name, array = re.fullmatch(r"(.*?)(\w+)\s*(\[[^\]]*\])?", words, re.DOTALL).groups()  # type: ignore[union-attr]
-    type_ = " ".join(re.sub(r"\b(const|volatile|__restrict__|__grid_constant__)\b", " ", declared).split())
+    type_ = substitute(declared, defines)
+    type_ = " ".join(re.sub(r"\b(const|volatile|__restrict__|__grid_constant__)\b", " ", type_).split())
     if "*" in type_ or array:
         pointee = type_.replace("*", "", 1).strip()
         return Parameter(name, f"{pointee}*", POINTER, 8, POINTEES.get(pointee, ""))

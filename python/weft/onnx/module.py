@@ -24,19 +24,52 @@ from weft.ops.creation import asarray
 #: operator -> inputs that are settings or statistics, which no gradient moves
 KEPT = {
     "BatchNormalization": (3, 4),
+    "Attention": (3,),
     "Clip": (1, 2),
     "DequantizeLinear": (1,),
     "Dropout": (1,),
     "MelWeightMatrix": (3, 4),
     "NonMaxSuppression": (3, 4),
+    "OneHot": (1, 2),
     "Pad": (2,),
     "QLinearConv": (1, 4, 6),
     "QLinearMatMul": (1, 4, 6),
     "QuantizeLinear": (1,),
     "Range": (0, 1, 2),
     "Resize": (1, 2),
+    "RotaryEmbedding": (1, 2),
+    "STFT": (2,),
     "Upsample": (1,),
 }
+
+
+def only_settings(graph: Any) -> set[str]:
+    """The names that a graph, with those inside it, reads as KEPT says and not otherwise."""
+    settings: set[str] = set()
+    others: set[str] = set()
+    origin: dict[str, str] = {}
+    graphs = [graph]
+    while graphs:
+        inner = graphs.pop()
+        others |= {output.name for output in inner.output}
+        for node in inner.node:
+            graphs += [a.g for a in node.attribute if a.HasField("g")] + [g for a in node.attribute for g in a.graphs]
+            standard = node.domain in ("", "ai.onnx")
+            if standard and node.op_type == "Identity" and len(node.input) == len(node.output) == 1:
+                origin[node.output[0]] = node.input[0]  # how PyTorch shares an initializer
+                continue
+            kept = KEPT.get(node.op_type, ()) if standard else ()
+            for i, name in enumerate(node.input):
+                (settings if i in kept else others).add(name)
+
+    def source(name: str) -> str:
+        seen = set()  # a damaged file may go in circles
+        while name in origin and name not in seen:
+            seen.add(name)
+            name = origin[name]
+        return name
+
+    return {source(name) for name in settings} - {source(name) for name in others}
 
 
 class OnnxModule(Module):
@@ -64,14 +97,14 @@ class OnnxModule(Module):
         self.plan = (plan,)  # in a tuple: it is no part of the state
         self.input_names = tuple(name for name in plan.inputs if name not in plan.constants)
         self.output_names = tuple(plan.outputs)
-        kept = {name for node in model.graph.node for i in KEPT.get(node.op_type, ()) for name in node.input[i : i + 1]}
+        settings = only_settings(model.graph)
         self.names: dict[str, str] = {}  # initializer -> attribute
         for name, array in plan.constants.items():
             attribute = name
             while hasattr(self, attribute):
                 attribute = f"initializer.{attribute}"
             self.names[name] = attribute
-            trained = array.dtype.kind not in "biu" and array.dtype.itemsize > 1 and name not in kept
+            trained = array.dtype.kind not in "biu" and array.dtype.itemsize > 1 and name not in settings
             setattr(self, attribute, Parameter(array) if trained else Buffer(array))
         plan.constants.clear()  # from here on the module has them
 

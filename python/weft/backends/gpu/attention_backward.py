@@ -115,7 +115,7 @@ def backward(
 def run_passes(work: Backward, unordered: bool, queries: str | None, keys: attention_choice.Names) -> None:
     call, gq, sums = work.call, work.gq, None
     passes = attention_choice.choose_keys(call.problem, unordered, keys)
-    if unordered and not passes:  # no tile has registers for the sums of gq beside its own
+    if unordered and not passes:  # no tile takes in the sums of gq beside its own
         unordered, passes = False, attention_choice.choose_keys(call.problem, False, keys)
     if unordered:
         sums = apply("copy", 0, shape=(call.lse.size, call.q.shape[3]), dtype=np.float32, device=gq.device_name)

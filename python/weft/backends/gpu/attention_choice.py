@@ -115,7 +115,7 @@ HELD = 256
 REGISTERS = 176
 BACKWARD_REGISTERS = 180
 #: Tiles within these bounds that ptxas spills all the same: what they give, from which capability to below which,
-#: columns of q, names. The whole table of configurations finds them (tests/kernels/test_sass.py --full).
+#: columns of q and v, names. The whole table of configurations finds them (tests/kernels/test_sass.py --full).
 SPILLED = (
     ("forward", 100, 120, 256, ("16x64w1s2",)),
     ("values", 100, 120, 256, ("64x64w4s2",)),
@@ -140,7 +140,8 @@ FORWARD = {
 def spills(which: str, problem: Problem, tile: Tile) -> bool:
     """Whether a tile is one of SPILLED."""
     return any(
-        (which, problem.padded) == (gives, head) and low <= problem.capability < below and tile.name in names
+        which == gives and problem.padded == problem.padded_v == head and low <= problem.capability < below
+        and tile.name in names
         for gives, low, below, head, names in SPILLED
     )
 
@@ -228,7 +229,7 @@ def keys_bytes(problem: Problem, tile: Tile, grads: int, unordered: bool = False
 
 
 def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterator[Tile]:
-    most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask) or unordered)
+    most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask)) - 20 * unordered
     most -= 12 * (problem.dtype == "float32")
     most -= 20 * (unordered and problem.capability < 80)
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
@@ -279,7 +280,7 @@ def special(problem: Problem, names: tuple[str, ...] = SPECIAL) -> Any:
 def set_ordered_attention(value: bool) -> None:
     """Whether attention's gradient of q is added up in a fixed order on GPUs, the default, or, faster, in any order.
 
-    Unordered sums differ in their last bits from run to run.
+    Unordered sums differ in their last bits from run to run. Where no tile has room for them the order stays fixed.
 
     >>> import weft
     >>> weft.set_ordered_attention(True)

@@ -67,7 +67,7 @@ def keys(family: str) -> Iterator[tuple[Any, ...]]:
     for one, high in problems():
         if attention_choice.family(one) != family:
             continue
-        for unordered in (False, True)[: 2 if one.head in (64, 128) and not one.mask and not one.dropout else 1]:
+        for unordered in (False, True):
             for grads, _ in attention_choice.choose_keys(one, unordered):
                 adds = unordered and bool(grads & attention_choice.GK)
                 if adds == unordered:

@@ -41,6 +41,9 @@ class ConvMma(Mma):
             return "128 sums of a thread beside elements that pass through registers"
         return super().refusal(product, configuration)
 
+    def static_bytes(self, product: Product) -> int:
+        return 0
+
     def defines(self, product: Product, configuration: Configuration, splits: int = 1) -> dict[str, Any]:
         return windowed(super().defines, product, configuration, splits)
 

@@ -26,8 +26,6 @@ ROWS: tuple[Configuration, ...] = (
     Configuration(32, 32, 64, 1, 1, 3, blocks=8),
 )
 
-TILE_INDEX = 20  # bytes of shared memory that hold which tile a block works on
-
 
 class Mma:
     """A ring of slices in shared memory, filled by cp.async where there is one."""
@@ -43,7 +41,8 @@ class Mma:
         least = {"float16": 75, "bfloat16": 80, "float32": 80}.get(product.dtype)
         if least is None or product.capability < least:
             return f"{product.dtype} on sm_{product.capability}"
-        shared, most = self.shared_bytes(product, configuration) + TILE_INDEX, most_shared(product.capability)
+        shared = self.shared_bytes(product, configuration) + self.static_bytes(product)
+        most = most_shared(product.capability)
         if shared > most:
             return f"{shared} bytes of shared memory, of {most}"
         if narrow(product) and (configuration.sums == 128 or configuration.threads == 32):
@@ -56,7 +55,7 @@ class Mma:
     def resident(self, product: Product, configuration: Configuration) -> int:
         blocks = max(1, configuration.blocks // 2) if narrow(product) else configuration.blocks
         reserved = 1024 if product.capability >= 80 else 0
-        shared = self.shared_bytes(product, configuration) + TILE_INDEX
+        shared = self.shared_bytes(product, configuration) + self.static_bytes(product)
         return min(blocks, (most_shared(product.capability) + reserved) // (shared + reserved))
 
     def stages(self, product: Product, configuration: Configuration) -> int:
@@ -69,6 +68,10 @@ class Mma:
         if product.dtype == "float32":  # rows along m or n are 32 bytes longer
             stage += 32 * c.tile_k // 2 * (product.a.transposed + (not product.b.transposed))
         return max(stage * self.stages(product, c), c.warps_m * c.warps_n * 16 * (c.tile_n // c.warps_n + 8) * 4)
+
+    def static_bytes(self, product: Product) -> int:
+        """What the kernel takes beside that, with the gap before the ring: float32 keeps the tile's index there."""
+        return 128 if product.dtype == "float32" else 0
 
     def defines(self, product: Product, configuration: Configuration) -> dict[str, Any]:
         c, name = configuration, C_TYPES[product.dtype][0]
