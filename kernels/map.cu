@@ -82,7 +82,7 @@ DEVICE_INLINE void walk(OUT* out, const Map& map PARAMETERS) {
 }
 
 // How many blocks per multiprocessor leave the registers that are needed: left to itself, ptxas keeps to few and spills.
-constexpr int BLOCKS = sizeof(OUT) == 8 ? 1 : VECTOR < 16 ? 0 : ARITY > 2 ? 2 : 4;
+constexpr int BLOCKS = sizeof(OUT) == 8 ? 1 : VECTOR == 16 && is_same<OUT, bool> ? 4 : 0;
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) map(OUT* out, const Map layout PARAMETERS) {
 #define OPERAND(k, x, SEEN) , x

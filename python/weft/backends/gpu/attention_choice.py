@@ -232,6 +232,8 @@ def keys_tiles(problem: Problem, grads: int, unordered: bool = False) -> Iterato
     most = BACKWARD_REGISTERS - 20 * (problem.dropout or bool(problem.mask)) - 20 * unordered
     most -= 12 * (problem.dtype == "float32")
     most -= 20 * (unordered and problem.capability < 80)
+    if unordered and problem.padded > 128:  # what a warp adds to gq would spill
+        return
     sums = (problem.padded if grads & GK else 0) + (problem.padded_v if grads & GV else 0)
     # Sums of 256 columns in float32 stay in registers in one tile alone.
     only = Tile(32, 32, 2) if problem.dtype == "float32" and wide(problem) and problem.capability >= 80 else None
@@ -280,7 +282,8 @@ def special(problem: Problem, names: tuple[str, ...] = SPECIAL) -> Any:
 def set_ordered_attention(value: bool) -> None:
     """Whether attention's gradient of q is added up in a fixed order on GPUs, the default, or, faster, in any order.
 
-    Unordered sums differ in their last bits from run to run. Where no tile has room for them the order stays fixed.
+    Unordered sums differ in their last bits from run to run. With more than 128 columns, and where no tile has room for
+    them, the order stays fixed.
 
     >>> import weft
     >>> weft.set_ordered_attention(True)
