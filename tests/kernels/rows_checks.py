@@ -41,8 +41,9 @@ def accurate(got, reference, arrays, params, *, terms=0.0, kinds=None):
         scale = max(np.abs(w).max(), terms)
         allowed = 2 * np.abs(s.astype(np.float64) - w).max() + 4 * computed * scale
         allowed = allowed + 1.01 * ROUNDING[g.dtype.char] * np.abs(w) + (2.0**-24 if g.dtype.char == "e" else 0)
-        worst = (np.abs(values - w) - allowed).max()
-        assert worst <= 0, f"output {i}: {worst} beyond {allowed.max()}, of {scale}"
+        off = np.abs(values - w)
+        at = np.unravel_index(np.argmax(off / np.maximum(allowed, np.finfo(np.float64).tiny)), off.shape)
+        assert off[at] <= allowed[at], f"output {i}: off by {off[at]} of {scale}, {allowed[at]} allowed, at {at}"
 
 
 def lie(values, device, kind):

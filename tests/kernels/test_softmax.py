@@ -36,8 +36,11 @@ def check(name, x, g, axis, device, place=on):
     accurate(y, getattr(K, name).reference, [x], {"axis": axis}, terms=outer, kinds=[x.dtype])
     backward = getattr(K, f"{name}_backward")
     gx = backward(place(device, g), y, axis=axis)
-    p = np.exp(y.get().astype("d")) if name == "log_softmax" else y.get().astype("d")
-    terms = 2 * np.abs(g.astype("d")).max() * p.max()
+    if name == "log_softmax":  # g - p * sum of g: that sum is rounded by what its parts reach, about their norm
+        p = np.exp(y.get().astype("d"))
+        terms = 4 * (p.max(axis) * np.linalg.norm(g.astype("d"), axis=axis)).max(initial=0)
+    else:
+        terms = 2 * np.abs(g.astype("d")).max() * y.get().astype("d").max()
     accurate(gx, backward.reference, [g, y.get()], {"axis": axis}, terms=terms, kinds=[x.dtype])
     return y, gx
 
