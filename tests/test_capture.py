@@ -345,7 +345,8 @@ def test_a_refused_step_has_not_run(device):
 
 
 @pytest.mark.gpu
-def test_a_tensor_bound_anew_within_the_step_is_carried_on(device):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_tensor_bound_anew_within_the_step_is_carried_on(frozen, device):
     class Recurrent:
         def __init__(self):
             self.h = self.last = weft.zeros((3,), device=device)
@@ -363,6 +364,8 @@ def test_a_tensor_bound_anew_within_the_step_is_carried_on(device):
     expected, run, log = Recurrent(), Recurrent(), Recurrent()
     step = weft.capture(run.plain)
     step(x)
+    if frozen:
+        gc.freeze()  # as servers do before they fork: the collector lists these Tensors no more
     with pytest.warns(UserWarning, match=r"plain binds a Tensor \(3,\) anew .* runs as it is"):
         got = [step(x).item()]
     got += [step(x).item() for _ in range(3)]

@@ -99,6 +99,8 @@ class Recording:
 
 def living() -> dict[int, Any]:
     """Weak references to all Tensors that there are, by id."""
+    if gc.get_freeze_count():
+        gc.unfreeze()  # the collector does not list what is frozen, and a state among it that is bound anew went unseen
     return {id(x): weakref.ref(x) for x in gc.get_objects() if issubclass(type(x), Tensor)}
 
 
