@@ -120,9 +120,7 @@ def typed(program: Program, dtype: np.dtype[Any]) -> maps.Typed:
 
 
 def run(program: Program, operands: tuple[Any, ...]) -> Any:
-    """The program over device arrays and numbers, which broadcast; at most eight operands."""
-    if len(operands) > len(NAMES):
-        raise TypeError(f"{program.name}: expected at most {len(NAMES)} operands on a device, got {len(operands)}")
+    """The program over device arrays and numbers, which broadcast; as many as map.cu takes."""
     name = name_of(program)
     if name not in maps.LINKED:
         maps.LINKED[name] = partial(typed, program)

@@ -80,7 +80,7 @@ class Scalar:
         device = next((x.device_name for x in operands if isinstance(x, OnDevice)), None)  # type: ignore[attr-defined]
         if device is None:
             return self.on_cpu(operands)
-        if not self.interpreted:
+        if not self.interpreted and len(operands) <= len(NAMES):
             from weft.custom import device as linked
 
             if linked.usable(device.partition(":")[0]):
@@ -130,10 +130,10 @@ class Scalar:
             out = evaluate.evaluate(self.program, arrays)
         except evaluate.Unvectorised as error:
             if type(first) is not ndarray:
-                where = f"{self.program.file}: {error}"
-                raise TypeError(
-                    f"{self.program.name}: {where}; Numba compiles it (pip install 'weft[numba]')"
-                ) from None
+                hint = "Numba compiles it (pip install 'weft[numba]')"
+                if len(operands) > len(NAMES):
+                    hint = f"kernels take {len(NAMES)} operands"
+                raise TypeError(f"{self.program.name}: {self.program.file}: {error}; {hint}") from None
             out = evaluate.each(self.program, arrays)
         shape = np.broadcast_shapes(*[x.shape for x in arrays if isinstance(x, ARRAYS)])
         if not isinstance(out, ARRAYS) or out.shape != shape:
@@ -264,9 +264,10 @@ def elementwise(
     """Make a scalar Python function an op of Tensors: compiled by Numba into a loop over all cores, and into a CUDA
     kernel; with its gradient.
 
-    function: of one number or more, which the op takes as arrays or Python numbers that broadcast, on a device up to
-        eight (with the g of a gradient that is given); 16-bit types are computed in float32, integers become float32.
-        Keyword-only parameters are constants: each value that the op is called with makes a function of its own.
+    function: of one number or more, which the op takes as arrays or Python numbers that broadcast; 16-bit types are
+        computed in float32, integers become float32. Keyword-only parameters are constants: each value that the op is
+        called with makes a function of its own. A device's kernel takes eight numbers (one is the g of a gradient that
+        is given); a function of more runs there as one array function after the other.
     gradient: a scalar function (g, inputs...) -> the input's gradient, or one for each input; derived if not given.
     check: whether to hold the gradient against differences now. domain: (low, high) of the points for that.
 
