@@ -28,7 +28,8 @@ NAMES = {
         Linear Bilinear Embedding EmbeddingBag Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d
         ConvTranspose3d
         MaxPool1d MaxPool2d AvgPool1d AvgPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d
-        LPPool1d LPPool2d ZeroPad1d ZeroPad2d ZeroPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
+        MaxPool3d AvgPool3d AdaptiveAvgPool3d AdaptiveMaxPool3d LPPool1d LPPool2d LPPool3d
+        ZeroPad1d ZeroPad2d ZeroPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
         ReplicationPad2d ReplicationPad3d CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d
         ConstantPad3d Upsample PixelShuffle PixelUnshuffle Unfold Fold
         BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm RMSNorm GroupNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d
@@ -58,7 +59,9 @@ NAMES = {
     "nn.functional": """
         linear bilinear embedding embedding_bag one_hot conv1d conv2d conv3d conv_transpose1d conv_transpose2d
         max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d
-        adaptive_max_pool2d lp_pool1d lp_pool2d pad interpolate pixel_shuffle pixel_unshuffle unfold fold
+        adaptive_max_pool2d lp_pool1d lp_pool2d
+        max_pool3d avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d lp_pool3d
+        pad interpolate pixel_shuffle pixel_unshuffle unfold fold
         batch_norm layer_norm rms_norm group_norm instance_norm local_response_norm normalize
         relu leaky_relu prelu relu6 elu selu celu gelu silu mish hardswish hardtanh hardsigmoid sigmoid logsigmoid tanh
         softmax log_softmax softplus softsign glu scaled_dot_product_attention

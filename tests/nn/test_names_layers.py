@@ -92,6 +92,38 @@ def LPPool2d(d):
     return options, [d.positive(*lead(d), 3, *size(d, 2))]
 
 
+@row
+def MaxPool3d(d):
+    options = args(d.pick(2, 3, (3, 2, 1)), d.pick(None, 1, 2, (2, 3, 1)), d.pick(0, (1, 1, 0)))
+    options[1].update(dilation=d.pick(1, 1, (2, 1, 2)), ceil_mode=d.turn(False, True))
+    options[1].update(return_indices=d.turn(False, False, True))
+    return options, [d.tied(*lead(d), 3, *size(d, 3, 6, 9))]
+
+
+@row
+def AvgPool3d(d):
+    options = args(d.pick(2, 3, (3, 2, 2)), d.pick(None, 1, 2, (2, 3, 1)), d.pick(0, 1, (1, 0, 1)), d.turn(False, True))
+    options[1].update(count_include_pad=d.pick(False, True), divisor_override=d.turn(None, 5, -2, None))
+    return options, [d.normal(*lead(d), 3, *size(d, 3, 6, 9))]
+
+
+@row
+def AdaptiveAvgPool3d(d):
+    return args(d.turn(1, 3, (2, 5, 1), (None, 4, 3), 7, (1, None, 2))), [d.normal(*lead(d), 3, 4, 9, 12)]
+
+
+@row
+def AdaptiveMaxPool3d(d):
+    options = args(d.turn(1, 3, (2, 5, 1), (None, 4, 3), 7, (1, None, 2)), d.pick(False, True))
+    return options, [d.tied(*lead(d), 3, 8, 9, 7)]
+
+
+@row
+def LPPool3d(d):
+    options = args(d.turn(2, 1, 3.0), d.pick(2, (3, 2, 1)), d.pick(None, 1, 2), d.pick(False, True))
+    return options, [d.positive(*lead(d), 3, *size(d, 3, 6, 9))]
+
+
 # -- borders, sizes, windows ------------------------------------------------------------------------------------------
 
 
@@ -281,6 +313,10 @@ REFUSALS = [
     (lambda: nn.MaxPool1d(2)(weft.ones((4,))), r"max_pool1d: expected input \(N, C, L\) or \(C, L\), got \(4,\)"),
     (lambda: nn.AvgPool2d(2, divisor_override=0)(weft.ones((1, 4, 4))), "expected divisor_override other than 0"),
     (lambda: nn.AdaptiveMaxPool2d(0)(weft.ones((1, 4, 4))), "adaptive_max_pool2d: expected output_size of at least 1"),
+    (lambda: nn.MaxPool3d(2)(weft.ones((4, 4, 4))), r"expected input \(N, C, D, H, W\) or .*got \(4, 4, 4\)"),
+    (lambda: nn.AvgPool3d((2, 2))(weft.ones((1, 4, 4, 4))), "avg_pool3d: kernel_size: expected an int or 3 of them"),
+    (lambda: nn.AvgPool3d(2, divisor_override=0)(weft.ones((1, 4, 4, 4))), "expected divisor_override other than 0"),
+    (lambda: nn.AdaptiveMaxPool3d((1, 0, 1))(weft.ones((1, 4, 4, 4))), "expected output_size of at least 1 along"),
     (lambda: nn.BatchNorm3d(3)(weft.ones((2, 3, 4, 4))), r"expected x \(N, 3, D, H, W\), got .*BatchNorm2d"),
     (lambda: nn.InstanceNorm2d(3)(weft.ones((2, 4, 4, 3))), r"expected x \(3, H, W\) or \(N, 3, H, W\), .*NHWC"),
     (lambda: nn.InstanceNorm1d(3)(weft.ones((2, 3, 1))), "instance_norm: expected more than one value per channel"),

@@ -91,14 +91,19 @@ from weft.nn.parameter import Buffer, Parameter
 from weft.nn.pool import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
     AdaptiveMaxPool1d,
     AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
     AvgPool1d,
     AvgPool2d,
+    AvgPool3d,
     LPPool1d,
     LPPool2d,
+    LPPool3d,
     MaxPool1d,
     MaxPool2d,
+    MaxPool3d,
 )
 from weft.nn.positions import KeyValueCache, RotaryEmbedding, SinusoidalPositionalEncoding
 from weft.nn.resize import Fold, PixelShuffle, PixelUnshuffle, Unfold, Upsample

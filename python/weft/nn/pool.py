@@ -18,7 +18,7 @@ class Windows(Module):
 
 
 class MaxPool(Windows):
-    """What MaxPool1d and MaxPool2d share."""
+    """What the poolings by the largest value share."""
 
     def __init__(
         self,
@@ -71,6 +71,19 @@ class MaxPool2d(MaxPool):
     function = "max_pool2d"
 
 
+class MaxPool3d(MaxPool):
+    """The largest value of each window.  (N, C, D, H, W) -> (N, C, OD, OH, OW), N optional; arguments as MaxPool2d.
+
+    return_indices: also where each value stands in its volume, int64, counted plane by plane and row by row.
+
+    >>> import weft
+    >>> MaxPool3d(2)(weft.ones((1, 3, 4, 8, 8))).shape
+    (1, 3, 2, 4, 4)
+    """
+
+    function = "max_pool3d"
+
+
 class AvgPool1d(Windows):
     """The mean of each window.  (N, C, L) -> (N, C, OL), N optional; arguments as AvgPool2d.
 
@@ -94,16 +107,8 @@ class AvgPool1d(Windows):
         return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
-class AvgPool2d(Windows):
-    """The mean of each window.  (N, C, H, W) -> (N, C, OH, OW), N optional
-
-    count_include_pad: whether the zeros of the padding count in the mean. divisor_override: what each window's sum is
-    divided by instead of its size.
-
-    >>> import weft
-    >>> AvgPool2d(2)(weft.ones((1, 3, 8, 8))).shape
-    (1, 3, 4, 4)
-    """
+class AvgPool(Windows):
+    """What AvgPool2d and AvgPool3d share."""
 
     def __init__(
         self,
@@ -120,10 +125,35 @@ class AvgPool2d(Windows):
 
     def forward(self, x: Any) -> Any:
         options = (self.ceil_mode, self.count_include_pad, self.divisor_override)
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, *options)
+        return getattr(F, self.function)(x, self.kernel_size, self.stride, self.padding, *options)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(AvgPool):
+    """The mean of each window.  (N, C, H, W) -> (N, C, OH, OW), N optional
+
+    count_include_pad: whether the zeros of the padding count in the mean. divisor_override: what each window's sum is
+    divided by instead of its size.
+
+    >>> import weft
+    >>> AvgPool2d(2)(weft.ones((1, 3, 8, 8))).shape
+    (1, 3, 4, 4)
+    """
+
+    function = "avg_pool2d"
+
+
+class AvgPool3d(AvgPool):
+    """The mean of each window.  (N, C, D, H, W) -> (N, C, OD, OH, OW), N optional; arguments as AvgPool2d.
+
+    >>> import weft
+    >>> AvgPool3d((1, 2, 2))(weft.ones((1, 3, 4, 8, 8))).shape
+    (1, 3, 4, 4, 4)
+    """
+
+    function = "avg_pool3d"
 
 
 class AdaptiveAvgPool1d(Windows):
@@ -156,6 +186,24 @@ class AdaptiveAvgPool2d(Windows):
 
     def forward(self, x: Any) -> Any:
         return F.adaptive_avg_pool2d(x, self.output_size)
+
+
+class AdaptiveAvgPool3d(Windows):
+    """The mean of windows laid so that the output has `output_size`.
+
+    (N, C, D, H, W) -> (N, C, *output_size), N optional. output_size: a number or one for each axis; None keeps the
+    input's size along that axis.
+
+    >>> import weft
+    >>> AdaptiveAvgPool3d((1, 2, None))(weft.ones((2, 3, 4, 5, 7))).shape
+    (2, 3, 1, 2, 7)
+    """
+
+    def __init__(self, output_size: int | None | tuple[int | None, int | None, int | None]):
+        self.output_size = output_size
+
+    def forward(self, x: Any) -> Any:
+        return F.adaptive_avg_pool3d(x, self.output_size)
 
 
 class AdaptiveMaxPool1d(Windows):
@@ -199,8 +247,31 @@ class AdaptiveMaxPool2d(Windows):
         return f"output_size={self.output_size}"
 
 
+class AdaptiveMaxPool3d(Windows):
+    """The largest value of windows laid so that the output has `output_size`.
+
+    (N, C, D, H, W) -> (N, C, *output_size), N optional. output_size: a number or one for each axis; None keeps the
+    input's size. return_indices: also where each value stands in its volume, int64.
+
+    >>> import weft
+    >>> AdaptiveMaxPool3d(2)(weft.ones((2, 3, 4, 7, 8))).shape
+    (2, 3, 2, 2, 2)
+    """
+
+    def __init__(
+        self, output_size: int | None | tuple[int | None, int | None, int | None], return_indices: bool = False
+    ):
+        self.output_size, self.return_indices = output_size, return_indices
+
+    def forward(self, x: Any) -> Any:
+        return F.adaptive_max_pool3d(x, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
 class LPPool(Windows):
-    """What LPPool1d and LPPool2d share."""
+    """What the poolings by a norm share."""
 
     def __init__(self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False):
         self.norm_type, self.kernel_size, self.stride = norm_type, kernel_size, stride
@@ -232,3 +303,16 @@ class LPPool2d(LPPool):
     """
 
     function = "lp_pool2d"
+
+
+class LPPool3d(LPPool):
+    """(sum of x^norm_type)^(1 / norm_type) of each window.  See LPPool2d.
+
+    (N, C, D, H, W) -> (N, C, OD, OH, OW), N optional
+
+    >>> import weft
+    >>> LPPool3d(1, 2)(weft.ones((1, 1, 2, 2, 2))).numpy().ravel()
+    array([8.], dtype=float32)
+    """
+
+    function = "lp_pool3d"

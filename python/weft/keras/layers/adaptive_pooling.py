@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from weft import ops
 from weft.keras.layer import Layer
 from weft.keras.layers.conv import is_last, to_first, to_last
 from weft.nn import functional as F
@@ -18,6 +17,7 @@ class AdaptivePooling(Layer):
     rank: ClassVar[int] = 2
     along: ClassVar[Callable[..., Any]] = F.adaptive_avg_pool1d
     across: ClassVar[Callable[..., Any]] = F.adaptive_avg_pool2d
+    through: ClassVar[Callable[..., Any]] = F.adaptive_avg_pool3d
 
     def __init__(self, output_size: Any, data_format: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -40,12 +40,7 @@ class AdaptivePooling(Layer):
             return kind.along(x, self.output_size[0])
         if self.rank == 2:
             return kind.across(x, self.output_size)
-        N, C, D, H, W = x.shape
-        depth, *size = self.output_size
-        x = ops.reshape(kind.across(ops.reshape(x, (N, C * D, H, W)), tuple(size)), (N, C, D, *size))
-        x = ops.moveaxis(x, 2, -1)  # (N, C, OH, OW, D)
-        x = kind.along(ops.reshape(x, (N, C * size[0] * size[1], D)), depth)
-        return ops.moveaxis(ops.reshape(x, (N, C, *size, depth)), -1, 2)
+        return kind.through(x, self.output_size)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         N, C = input_shape[0], input_shape[-1 if self.last else 1]
@@ -57,6 +52,7 @@ class AdaptiveMaxPooling(AdaptivePooling):
 
     along = F.adaptive_max_pool1d
     across = F.adaptive_max_pool2d
+    through = F.adaptive_max_pool3d
 
 
 class AdaptiveAveragePooling1D(AdaptivePooling):

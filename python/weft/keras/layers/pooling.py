@@ -9,6 +9,7 @@ from weft.keras.layer import Layer
 from weft.keras.layers.conv import is_last, sides, slid, to_first, to_last
 from weft.nn import functional as F
 from weft.nn.functional.shape import tuple_of
+from weft.nn.functional.volumes import volumes
 
 
 class Pooling(Layer):
@@ -37,19 +38,15 @@ class Pooling(Layer):
                                         ((0, 0), *pads)), axis=2)  # fmt: skip
         elif n == 2:
             out = self.pool(x, self.pool_size, self.strides, pads)
-        else:  # windows are boxes: rows and columns first, then depth
-            N, C, D, H, W = x.shape
-            flat = self.pool(ops.reshape(x, (N, C * D, H, W)), self.pool_size[1:], self.strides[1:], pads[1:])
-            H, W = flat.shape[2:]
-            deep = ops.reshape(flat, (N, C, D, H * W))
-            deep = self.pool(deep, (self.pool_size[0], 1), (self.strides[0], 1), (pads[0], (0, 0)))
-            out = ops.reshape(deep, (N, C, deep.shape[2], H, W))
+        else:
+            sizes = {"kernel_size": self.pool_size, "stride": self.strides, "padding": pads}
+            out = volumes(self.name, self.pool, self.pool, x, **sizes)
         return to_last(out) if self.last else out
 
-    def pool(self, x: Any, size: Any, strides: Any, pads: Any) -> Any:
+    def pool(self, x: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:
         if self.mean:
-            return ops.avg_pool2d(x, size, stride=strides, padding=pads, count_include_pad=False)
-        return ops.max_pool2d(x, size, stride=strides, padding=pads)
+            return ops.avg_pool2d(x, kernel_size, stride=stride, padding=padding, count_include_pad=False)
+        return ops.max_pool2d(x, kernel_size, stride=stride, padding=padding)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         N, *sizes = input_shape

@@ -19,6 +19,7 @@ from weft.nn.functional.shape import (
     pairwise_distance,
     unflatten,
 )
+from weft.nn.functional.volumes import *
 
 __all__ = sorted([name for name, value in globals().items() if callable(value) and not name.startswith("_")])
 
