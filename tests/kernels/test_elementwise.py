@@ -284,10 +284,40 @@ def test_devices_compute_more_operands_than_a_kernel_takes_by_arrays(device):
             np.testing.assert_allclose(ours.grad.numpy(), cpu.grad.numpy(), rtol=1e-5, atol=1e-5)
     with pytest.raises(TypeError, match=r"halved_by_nine: .*test_elementwise.py: line \d+: .*; kernels take 8"):
         halved_by_nine(*[given[0].detach()] * 9)
+    with pytest.raises(ValueError, match=r"of_nine: expected shapes that broadcast, got .*\(2, 5\)"):
+        of_nine(*given[:3], *given[4:], given[0][:2, :5])
     total = sum_of_eight(*given[:3], *given[4:]).sum()
     before = given[0].grad.numpy()
     total.backward()
     np.testing.assert_allclose(given[0].grad.numpy(), before + 2, rtol=1e-6, atol=1e-5)
+
+
+@decorator(check=False)
+def of_numbers(a, b, c, d, e, f, g, h, j):
+    if a > b:
+        y = c
+    elif a > c:
+        y = c
+    else:
+        return 1.0
+    return 2.0 * y + (d + e) + f // g + h * j
+
+
+@numba
+@pytest.mark.gpu
+@pytest.mark.parametrize("numbers", [(True, True, 7, 0, 1 << 40, 1 << 40), (2**63 - 1, 2**63 - 1, -7, 2, 10**20, 3)])
+def test_many_operands_meet_as_floats_whatever_they_are(numbers, device):
+    require(device)
+    a, b, c = draw(50), draw(50), draw(50)
+    found = []
+    for lie in (weft.Tensor, lambda v: weft.Tensor(on(device, v))):
+        tensor = lie(c)
+        tensor.requires_grad = True
+        out = of_numbers(lie(a), lie(b), tensor, *numbers)
+        out.backward(weft.ones_like(out))
+        found.append((out.numpy(), tensor.grad.numpy()))
+    for want, got in zip(*found):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
 @numba

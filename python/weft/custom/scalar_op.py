@@ -103,9 +103,9 @@ class Scalar:
 
     def on_cpu(self, operands: Sequence[Any]) -> Any:
         dtype, run = self.dtype(operands), self.run
-        layout.broadcast(self.program.name, [x.shape for x in operands if isinstance(x, ARRAYS)])
         if run is None:
             return self.by_arrays(operands)
+        layout.broadcast(self.program.name, [x.shape for x in operands if isinstance(x, ARRAYS)])
         wide = dtype if dtype.char == "d" else FLOAT32
         arrays = [aligned(np.asarray(x, wide)) for x in operands]
         known = self.compiled[wide.char]
@@ -125,7 +125,9 @@ class Scalar:
         wide = dtype if dtype.char == "d" else FLOAT32
         first = next(x for x in operands if isinstance(x, ARRAYS))
         xp = namespace(first)
-        arrays = [xp.astype(x, wide) if isinstance(x, ARRAYS) and x.dtype != wide else x for x in operands]
+        layout.broadcast(self.program.name, [x.shape for x in operands if isinstance(x, ARRAYS)])
+        # numbers as the loop and the kernel have them: two integers would be added and divided as such
+        arrays = [xp.astype(x, wide, copy=False) if isinstance(x, ARRAYS) else float(x) for x in operands]
         try:
             out = evaluate.evaluate(self.program, arrays)
         except evaluate.Unvectorised as error:
