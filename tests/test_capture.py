@@ -368,6 +368,7 @@ def test_a_tensor_bound_anew_within_the_step_is_carried_on(frozen, device):
         gc.freeze()  # as servers do before they fork: the collector lists these Tensors no more
     with pytest.warns(UserWarning, match=r"plain binds a Tensor \(3,\) anew .* runs as it is"):
         got = [step(x).item()]
+    assert bool(gc.get_freeze_count()) or not frozen
     got += [step(x).item() for _ in range(3)]
     assert got == [expected.plain(x).item() for _ in range(5)][1:] and step.captures == 0
     step = weft.capture(logs)

@@ -99,9 +99,14 @@ class Recording:
 
 def living() -> dict[int, Any]:
     """Weak references to all Tensors that there are, by id."""
-    if gc.get_freeze_count():
-        gc.unfreeze()  # the collector does not list what is frozen, and a state among it that is bound anew went unseen
-    return {id(x): weakref.ref(x) for x in gc.get_objects() if issubclass(type(x), Tensor)}
+    frozen = gc.get_freeze_count()
+    if frozen:  # the collector does not list what is frozen, and a state among it that is bound anew would go unseen
+        gc.collect()
+        gc.unfreeze()
+    found = {id(x): weakref.ref(x) for x in gc.get_objects() if issubclass(type(x), Tensor)}
+    if frozen:
+        gc.freeze()
+    return found
 
 
 class Modes:

@@ -320,6 +320,18 @@ def test_many_operands_meet_as_floats_whatever_they_are(numbers, device):
         np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
+def test_branches_that_leave_the_same_slope_are_registered():
+    @weft.elementwise
+    def f(a, b):
+        if a > b:
+            return a * b
+        elif a > 0:
+            return a
+        return 1.0
+
+    assert f(weft.asarray([3.0, 1.0, -2.0]), 2.0).tolist() == [6, 1, 1]
+
+
 @numba
 @pytest.mark.needs("emulator")
 def test_linked_kernels_run_under_the_checks_too():
