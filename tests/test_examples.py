@@ -43,14 +43,15 @@ class Checker(doctest.OutputChecker):
 
 
 def documented(module):
-    """(name, object) of what a module defines, the methods of its classes too."""
+    """(name, object) of what a module defines, the methods of its classes too. Examples run in between, and may load
+    more into either."""
     yield module.__name__, module
-    for name, value in vars(module).items():
+    for name, value in list(vars(module).items()):
         if getattr(value, "__module__", None) != module.__name__ or not getattr(value, "__doc__", None):
             continue
         yield name, value
         if inspect.isclass(value):
-            for attribute, method in vars(value).items():
+            for attribute, method in list(vars(value).items()):
                 if inspect.isfunction(method) or isinstance(method, (property, classmethod, staticmethod)):
                     yield f"{name}.{attribute}", method
 

@@ -314,9 +314,15 @@ REFUSALS = [
     (lambda: nn.AvgPool2d(2, divisor_override=0)(weft.ones((1, 4, 4))), "expected divisor_override other than 0"),
     (lambda: nn.AdaptiveMaxPool2d(0)(weft.ones((1, 4, 4))), "adaptive_max_pool2d: expected output_size of at least 1"),
     (lambda: nn.MaxPool3d(2)(weft.ones((4, 4, 4))), r"expected input \(N, C, D, H, W\) or .*got \(4, 4, 4\)"),
-    (lambda: nn.AvgPool3d((2, 2))(weft.ones((1, 4, 4, 4))), "avg_pool3d: kernel_size: expected an int or 3 of them"),
+    (lambda: nn.AvgPool3d((2, 2))(weft.ones((1, 4, 4, 4))), "avg_pool3d: expected kernel_size to be an int or three"),
     (lambda: nn.AvgPool3d(2, divisor_override=0)(weft.ones((1, 4, 4, 4))), "expected divisor_override other than 0"),
-    (lambda: nn.AdaptiveMaxPool3d((1, 0, 1))(weft.ones((1, 4, 4, 4))), "expected output_size of at least 1 along"),
+    (lambda: nn.AdaptiveMaxPool3d((1, 0, 1))(weft.ones((1, 4, 4, 4))), "adaptive_max_pool3d: expected output_size of"),
+    (lambda: nn.MaxPool3d(5)(weft.ones((1, 4, 4, 4))), r"max_pool3d: expected a volume of at least \(5, 5, 5\) with"),
+    (lambda: nn.MaxPool3d((1, 2, 2), padding=1)(weft.ones((1, 4, 4, 4))), "max_pool3d: expected padding smaller than"),
+    (lambda: nn.AvgPool3d(2, stride=0)(weft.ones((1, 4, 4, 4))), "avg_pool3d: expected stride of at least 1, got 0"),
+    (lambda: nn.MaxPool3d(2, padding="same")(weft.ones((1, 4, 4, 4))), "max_pool3d: expected padding to be an int or"),
+    (lambda: nn.AdaptiveAvgPool3d(2.5)(weft.ones((1, 4, 4, 4))), "adaptive_avg_pool3d: expected output_size of at"),
+    (lambda: nn.AdaptiveAvgPool3d(1)(weft.ones((1, 0, 4, 4))), "adaptive_avg_pool3d: expected a volume of at least"),
     (lambda: nn.BatchNorm3d(3)(weft.ones((2, 3, 4, 4))), r"expected x \(N, 3, D, H, W\), got .*BatchNorm2d"),
     (lambda: nn.InstanceNorm2d(3)(weft.ones((2, 4, 4, 3))), r"expected x \(3, H, W\) or \(N, 3, H, W\), .*NHWC"),
     (lambda: nn.InstanceNorm1d(3)(weft.ones((2, 3, 1))), "instance_norm: expected more than one value per channel"),
@@ -336,6 +342,22 @@ REFUSALS = [
 def test_refusals(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_volumes_that_come_to_nothing_and_sums_of_16_bits():
+    """What is 0 stays 0, a sum past float16 is divided first, and a batch may be empty."""
+    odd = np.array([-2, -1, 0, 1, 1, 2, -1, 0, 0], "f").reshape(1, 1, 3, 1, 3)
+    assert nn.functional.lp_pool3d(weft.asarray(odd), 3, (3, 1, 3)).numpy().ravel() == [0]
+    large = weft.asarray(np.full((1, 1, 2, 2, 2), 40000, np.float16))
+    for out in (nn.AvgPool3d(2)(large), nn.AvgPool3d(2, divisor_override=8)(large), nn.AdaptiveAvgPool3d(1)(large)):
+        assert out.dtype == np.float16 and out.numpy().ravel() == [40000]
+    for layer in (nn.MaxPool3d(2, return_indices=True), nn.AdaptiveMaxPool3d(3, return_indices=True)):
+        out, where = layer(weft.zeros((0, 2, 4, 4, 4)))
+        assert out.shape == where.shape == (0, 2, *out.shape[2:])
+    with pytest.raises(TypeError, match="avg_pool3d: expected a floating Tensor, got int64"):
+        nn.AvgPool3d(2)(weft.ones((1, 2, 2, 2), dtype=np.int64))
+    of_padding_alone = nn.MaxPool3d((2, 1, 1), 1, (2, 0, 0), (3, 1, 1), return_indices=True)
+    assert (of_padding_alone(weft.ones((1, 1, 1, 2, 2)))[0].numpy() == -np.inf).all()
 
 
 def test_an_index_out_of_range_and_the_path_of_the_layer_are_named():

@@ -79,6 +79,11 @@ def test_nan_and_padding():
     out = ops.max_pool2d(weft.Tensor(x), 3, stride=2, padding=1).numpy()
     np.testing.assert_array_equal(out, [[[[np.nan, np.nan], [np.nan, np.nan]]]])
     assert (ops.max_pool2d(weft.Tensor(x[:, :, 2:]), 2, stride=1, padding=1).numpy() == -5).all()
+    for kind in (np.int64, np.int8, np.uint8, np.bool):  # which have no infinity
+        whole = np.arange(-30, 19).reshape(1, 1, 7, 7).astype(kind)
+        out = ops.max_pool2d(weft.Tensor(whole), 3, stride=2, padding=1).numpy()
+        assert out.dtype == kind
+        np.testing.assert_array_equal(out, max_pool2d(whole.astype("d"), (3, 3), 2, 1).astype(kind))
 
 
 def test_the_first_of_equal_values_gets_the_gradient():

@@ -24,7 +24,9 @@ def max_pool2d(x, *, kernel, stride, padding, dilation):
     """
     xp = namespace(x)
     size = output_size(x.shape[2:], kernel, stride, padding, dilation)
-    values = gather(xp, x, kernel, size, stride, padding, dilation, value=-np.inf)
+    kind = x.dtype.kind
+    least = int(np.iinfo(x.dtype).min) if kind in "iu" else False if kind == "b" else -np.inf
+    values = gather(xp, x, kernel, size, stride, padding, dilation, value=least)
     one = xp.ones_like(x[:1, :1], dtype=np.float32)  # inside the image, against the padding's 0
     inside = gather(xp, one, kernel, size, stride, padding, dilation)
     best, taps, seen = values[0], xp.zeros_like(values[0], dtype=np.int32), inside[0] > 0

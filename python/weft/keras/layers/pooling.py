@@ -39,8 +39,8 @@ class Pooling(Layer):
         elif n == 2:
             out = self.pool(x, self.pool_size, self.strides, pads)
         else:
-            sizes = {"kernel_size": self.pool_size, "stride": self.strides, "padding": pads}
-            out = volumes(self.name, self.pool, self.pool, x, **sizes)
+            name = f"{type(self).__name__} {self.name!r}"
+            out = volumes(name, self.pool, self.pool, x, kernel_size=self.pool_size, stride=self.strides, padding=pads)
         return to_last(out) if self.last else out
 
     def pool(self, x: Any, kernel_size: Any, stride: Any, padding: Any) -> Any:

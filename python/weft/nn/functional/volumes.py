@@ -1,23 +1,24 @@
 """Pooling of volumes with PyTorch's names and arguments: a window is a box, so rows and columns come first, then depth.
 
-Every pooling here parts that way: the largest value and the mean of boxes, whether the padding counts or not.
+Every pooling here parts that way: the largest value and the mean of boxes, whether the padding counts or not. Means of
+16-bit numbers are float32 in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
+from numbers import Integral
+from operator import index
 from typing import Any
 
+import numpy as np
+
 from weft import ops
-from weft.nn.functional.pool import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
-    avg_pool2d,
-    max_pool2d,
-    power_mean,
-)
-from weft.nn.functional.shape import tuple_of
+from weft.nn.functional.pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d, power_mean
+from weft.ops.activation import floating
+from weft.ops.pool import overhang
 
 __all__ = ["adaptive_avg_pool3d", "adaptive_max_pool3d", "avg_pool3d", "lp_pool3d", "max_pool3d"]
 
@@ -25,24 +26,39 @@ __all__ = ["adaptive_avg_pool3d", "adaptive_max_pool3d", "avg_pool3d", "lp_pool3
 ALONE = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_size": None}
 
 
-def volumes(name: str, planes: Callable[..., Any], depths: Callable[..., Any], input: Any, **sizes: Any) -> Any:
+def volumes(
+    name: str, planes: Callable[..., Any], depths: Callable[..., Any], input: Any, ceil_mode: bool = False, **sizes: Any
+) -> Any:
     """Pool (N, C, D, H, W), or one volume (C, D, H, W), by functions of images; sizes: arguments along D, H and W."""
     if input.ndim not in (4, 5):
         raise ValueError(f"{name}: expected input (N, C, D, H, W) or (C, D, H, W), got {tuple(input.shape)}")
     N, C, D, H, W = input.shape if input.ndim == 5 else (1, *input.shape)
+    if "kernel_size" in sizes:
+        check_fits(name, (D, H, W), ceil_mode, **sizes)
+    elif 0 in (D, H, W):
+        raise ValueError(f"{name}: expected a volume of at least one element along each axis, got {(D, H, W)}")
     flat = planes(ops.reshape(input, (N, C * D, H, W)), **{what: value[1:] for what, value in sizes.items()})
     flat, inside = flat if isinstance(flat, tuple) else (flat, None)
     OH, OW = flat.shape[2:]
-    out = depths(
-        ops.reshape(flat, (N, C, D, OH * OW)), **{what: (value[0], ALONE[what]) for what, value in sizes.items()}
-    )
+    along = {what: (value[0], ALONE[what]) for what, value in sizes.items()}
+    out = depths(ops.reshape(flat, (N, C, D, OH * OW)), **along)
     out, where = out if isinstance(out, tuple) else (out, None)
     shape = (*input.shape[:-3], out.shape[2], OH, OW)
     if where is None:
         return ops.reshape(out, shape)
-    where = ops.reshape(where, (N, C, -1))  # among the rows and columns of all depths
+    where = ops.reshape(where, (N, C, prod(shape[-3:])))  # among the rows and columns of all depths
+    if any(np.ravel(sizes.get("padding", 0))):  # a window may lie in the padding alone
+        where = ops.clip(where, 0, D * OH * OW - 1)
     inside = ops.take_along_axis(ops.reshape(inside, (N, C, D * OH * OW)), where, axis=2)
     return ops.reshape(out, shape), ops.reshape(where // (OH * OW) * (H * W) + inside, shape)
+
+
+def means(name: str, planes: Callable[..., Any], depths: Callable[..., Any], input: Any, **sizes: Any) -> Any:
+    """`volumes` of floating numbers, those of 16 bits in float32."""
+    floating(input, name)
+    if input.dtype.itemsize > 2:
+        return volumes(name, planes, depths, input, **sizes)
+    return ops.astype(volumes(name, planes, depths, ops.astype(input, np.float32), **sizes), input.dtype)
 
 
 def max_pool3d(
@@ -61,13 +77,10 @@ def max_pool3d(
     >>> F.max_pool3d(weft.ones((1, 3, 4, 4, 4)), 2).shape
     (1, 3, 2, 2, 2)
     """
-    sizes = triples("max_pool3d", kernel_size=kernel_size, stride=kernel_size if stride is None else stride,
-                    padding=padding, dilation=dilation)  # fmt: skip
-
-    def pool(x: Any, **sizes: Any) -> Any:
-        return max_pool2d(x, **sizes, ceil_mode=ceil_mode, return_indices=return_indices)
-
-    return volumes("max_pool3d", pool, pool, input, **sizes)
+    sizes = windows("max_pool3d", kernel_size, stride, padding)
+    sizes["dilation"] = triple("max_pool3d", "dilation", dilation)
+    pool = partial(max_pool2d, ceil_mode=ceil_mode, return_indices=return_indices)
+    return volumes("max_pool3d", pool, pool, input, ceil_mode, **sizes)
 
 
 def avg_pool3d(
@@ -87,18 +100,13 @@ def avg_pool3d(
     >>> F.avg_pool3d(weft.ones((1, 3, 4, 4, 4)), 2).shape
     (1, 3, 2, 2, 2)
     """
-    sizes = triples("avg_pool3d", kernel_size=kernel_size, stride=kernel_size if stride is None else stride,
-                    padding=padding)  # fmt: skip
+    sizes = windows("avg_pool3d", kernel_size, stride, padding)
     if divisor_override is not None and not divisor_override:
         raise ValueError("avg_pool3d: expected divisor_override other than 0, got 0")
-
-    def pool(divisor: int | None) -> Callable[..., Any]:
-        return lambda x, **sizes: avg_pool2d(
-            x, **sizes, ceil_mode=ceil_mode, count_include_pad=count_include_pad, divisor_override=divisor
-        )
-
-    sums = None if divisor_override is None else 1
-    return volumes("avg_pool3d", pool(sums), pool(divisor_override), input, **sizes)
+    pool = partial(avg_pool2d, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+    sums = partial(pool, divisor_override=None if divisor_override is None else 1)
+    last = partial(pool, divisor_override=divisor_override)
+    return means("avg_pool3d", sums, last, input, ceil_mode=ceil_mode, **sizes)
 
 
 def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
@@ -108,7 +116,7 @@ def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
     (1, 3, 2, 1, 7)
     """
     name, pool = "adaptive_avg_pool3d", adaptive_avg_pool2d
-    return volumes(name, pool, pool, input, output_size=wanted(name, output_size))
+    return means(name, pool, pool, input, output_size=wanted(name, output_size))
 
 
 def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -120,11 +128,8 @@ def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = Fal
     >>> F.adaptive_max_pool3d(weft.ones((1, 3, 4, 5, 7)), (2, 1, None)).shape
     (1, 3, 2, 1, 7)
     """
-    name = "adaptive_max_pool3d"
-
-    def pool(x: Any, output_size: Any) -> Any:
-        return adaptive_max_pool2d(x, output_size, return_indices)
-
+    name, pool = "adaptive_max_pool3d", partial(adaptive_max_pool2d, return_indices=return_indices)
+    floating(input, name)
     return volumes(name, pool, pool, input, output_size=wanted(name, output_size))
 
 
@@ -134,17 +139,55 @@ def lp_pool3d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None
     >>> F.lp_pool3d(weft.ones((1, 3, 4, 4, 4)), 2, 2).shape
     (1, 3, 2, 2, 2)
     """
-    kernel = tuple_of(kernel_size, 3, "lp_pool3d: kernel_size")
-    return power_mean(avg_pool3d(input**norm_type, kernel, stride, 0, ceil_mode), norm_type, prod(kernel))
+
+    def sums(x: Any, kernel_size: Any, **sizes: Any) -> Any:  # means would leave of a sum of 0 what they are rounded by
+        return avg_pool2d(x, kernel_size, **sizes, ceil_mode=ceil_mode) * prod(kernel_size)
+
+    floating(input, "lp_pool3d")
+    sizes = windows("lp_pool3d", kernel_size, stride, 0)
+    return power_mean(means("lp_pool3d", sums, sums, input**norm_type, ceil_mode=ceil_mode, **sizes), norm_type, 1)
 
 
-def triples(name: str, **sizes: Any) -> dict[str, tuple[int, ...]]:
-    return {what: tuple_of(value, 3, f"{name}: {what}") for what, value in sizes.items()}
+def windows(name: str, kernel_size: Any, stride: Any, padding: Any) -> dict[str, tuple[int, ...]]:
+    kernel = triple(name, "kernel_size", kernel_size)
+    step = kernel if stride is None else triple(name, "stride", stride)
+    return {"kernel_size": kernel, "stride": step, "padding": triple(name, "padding", padding, 0)}
+
+
+def triple(name: str, what: str, value: Any, least: int = 1) -> tuple[int, ...]:
+    """An int, or three of them, as three."""
+    try:
+        made = tuple(map(index, (value,) * 3 if isinstance(value, Integral) else value))
+    except TypeError:
+        made = ()
+    if len(made) != 3:
+        raise ValueError(f"{name}: expected {what} to be an int or three of them, got {value!r}")
+    if min(made) < least:
+        raise ValueError(f"{name}: expected {what} of at least {least}, got {value!r}")
+    return made
 
 
 def wanted(name: str, output_size: Any) -> tuple[int | None, ...]:
     """A number or None for all axes, or one for each."""
-    sizes = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 3
-    if len(sizes) != 3 or any([n is not None and n < 1 for n in sizes]):
-        raise ValueError(f"{name}: expected output_size of at least 1 along three axes, got {output_size}")
-    return sizes
+    sizes = (output_size,) * 3 if output_size is None or isinstance(output_size, Integral) else output_size
+    try:
+        made = tuple([None if n is None else index(n) for n in sizes])
+    except TypeError:
+        made = ()
+    if len(made) != 3 or any([n is not None and n < 1 for n in made]):
+        raise ValueError(f"{name}: expected output_size of at least 1, or None, along three axes, got {output_size!r}")
+    return made
+
+
+def check_fits(
+    name: str, image: Any, ceil_mode: bool, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any = (1, 1, 1)
+) -> None:
+    """Raise where the padding is no smaller than the window, or no window fits into the padded volume."""
+    window = tuple([d * (k - 1) + 1 for k, d in zip(kernel_size, dilation)])
+    sides = [(p, p) if isinstance(p, Integral) else tuple(p) for p in padding]
+    if any([max(side) >= k for side, k in zip(sides, window)]):
+        raise ValueError(f"{name}: expected padding smaller than the window {window}, got {padding}")
+    padded = tuple([n + sum(side) for n, side in zip(image, sides)])
+    more = [overhang(n, k, s, side) if ceil_mode else 0 for n, k, s, side in zip(image, window, stride, sides)]
+    if any([n + extra < k for n, extra, k in zip(padded, more, window)]):
+        raise ValueError(f"{name}: expected a volume of at least {window} with its padding, got {padded}")
