@@ -126,15 +126,52 @@ def rows() -> Iterator[Row]:
         lambda: F.cross_entropy(tx, ty),
         4.0 * x.size,
     )
-    x = normal(128, 64, 28, 28)
-    tx = torch.from_numpy(x)
-    pool = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
-    yield (
-        "max pool 2x2 128x64x28x28",
-        lambda: K.max_pool2d(x, **pool),
-        lambda: F.max_pool2d(tx, 2, return_indices=True),
-        5.0 * x.size,
-    )
+
+
+def images() -> Iterator[Row]:
+    """Batch norm by the batch's statistics and by given ones; pooling by windows that lie apart and that overlap."""
+    import torch
+    import torch.nn.functional as F
+
+    from weft.backends import reference as K
+
+    for shape in ((32, 64, 32, 32), (8, 64, 56, 56), (8, 256, 14, 14), (256, 512)):
+        x, (w, b, mean), var = normal(*shape), normal(3, shape[1]), normal(shape[1]) ** 2
+        tx, tw, tb, tm, tv = map(torch.from_numpy, (x, w, b, mean, var))
+        name = "x".join(map(str, shape))
+        yield (
+            f"batch norm {name}",
+            lambda: K.batch_norm(x, w, b, eps=1e-5),
+            lambda: F.batch_norm(tx, None, None, tw, tb, training=True),
+            2.0 * 4 * x.size,
+        )
+        yield (
+            "  in evaluation",
+            lambda: K.batch_norm_inference(x, w, b, mean, var, None, eps=1e-5, relu=False),
+            lambda: F.batch_norm(tx, tm, tv, tw, tb, training=False),
+            2.0 * 4 * x.size,
+        )
+    cases = ((128, 64, 28, 28), 2, 2, 0), ((8, 64, 112, 112), 3, 2, 1), ((32, 192, 7, 7), 3, 1, 1)
+    for shape, kernel, stride, pad in cases:
+        x = normal(*shape)
+        tx = torch.from_numpy(x)
+        pool = {"kernel": (kernel,) * 2, "stride": (stride,) * 2, "padding": ((pad, pad),) * 2, "dilation": (1, 1)}
+        ours, theirs = K.max_pool2d(x, **pool), F.max_pool2d(tx, kernel, stride, pad, return_indices=True)
+        g = normal(*ours[0].shape)
+        tg = torch.from_numpy(g)
+        yield (
+            f"max pool {kernel}x{kernel}/{stride} {'x'.join(map(str, shape))}",
+            lambda: K.max_pool2d(x, **pool),
+            lambda: F.max_pool2d(tx, kernel, stride, pad, return_indices=True),
+            5.0 * x.size,
+        )
+        back = ([kernel] * 2, [stride] * 2, [pad] * 2, [1, 1], False)
+        yield (
+            "  backward",
+            lambda: K.max_pool2d_backward(g, ours[1], shape=shape, **pool),
+            lambda: torch.ops.aten.max_pool2d_with_indices_backward(tg, tx, *back, theirs[1]),
+            4.0 * x.size + 5.0 * g.size,
+        )
 
 
 def attention() -> Iterator[Row]:
@@ -166,7 +203,7 @@ def attention() -> Iterator[Row]:
         yield "  backward", lambda: K.attention_backward(g, q, k, v, None, out, lse, **how), theirs, 2.5 * flops
 
 
-FAMILIES = {"gemm": gemm, "conv": conv, "rows": rows, "attention": attention}
+FAMILIES = {"gemm": gemm, "conv": conv, "rows": rows, "images": images, "attention": attention}
 
 
 def first(out: Any) -> np.ndarray:

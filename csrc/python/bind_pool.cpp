@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "arrays.h"
 #include "batch_norm.h"
@@ -119,11 +120,7 @@ py::array avg_backward(const py::array& g_, const Extents& shape, Pair kernel, P
   return gx;
 }
 
-struct Channels {
-  long N, C, P;
-};
-
-Channels channels(const char* op, const py::array& x) {
+std::tuple<long, long, long> channels(const char* op, const py::array& x) {
   if (x.ndim() < 2 || !x.size())
     throw py::value_error(std::string(op) + ": expected x (N, C, ...) with values in it, got " + shape_text(x));
   long N = x.shape(0), C = x.shape(1);
@@ -138,19 +135,49 @@ py::array per_channel(const py::object& a, const char* name, long C) {
   return made;
 }
 
-py::tuple norm_forward(const py::array& x_, const py::object& weight_, const py::object& bias_, float eps) {
-  py::array x = contiguous(x_, "x"), weight, bias;
-  auto [N, C, P] = channels("batch_norm", x);
-  const float *scale = nullptr, *shift = nullptr;
-  if (!weight_.is_none()) scale = pointer(weight = per_channel(weight_, "weight", C));
-  if (!bias_.is_none()) shift = pointer(bias = per_channel(bias_, "bias", C));
-  py::array out = empty_like(x), mean = empty({C}), var = empty({C});
+// Arguments that both ways forward share, in memory as the kernels read it.
+struct Scaling {
+  py::array x, weight, bias, residual;
+  long N, C, P;
+  const float *scale = nullptr, *shift = nullptr, *added = nullptr;
+
+  Scaling(const char* op, const py::array& x_, const py::object& weight_, const py::object& bias_,
+          const py::object& residual_)
+      : x(contiguous(x_, "x")) {
+    std::tie(N, C, P) = channels(op, x);
+    if (!weight_.is_none()) scale = pointer(weight = per_channel(weight_, "weight", C));
+    if (!bias_.is_none()) shift = pointer(bias = per_channel(bias_, "bias", C));
+    if (residual_.is_none()) return;
+    added = pointer(residual = contiguous(py::reinterpret_borrow<py::array>(residual_), "residual"));
+    if (extents(residual) != extents(x))
+      throw py::value_error(std::string(op) + ": expected residual of x's shape " + shape_text(x) + ", got " +
+                            shape_text(residual));
+  }
+};
+
+py::tuple norm_forward(const py::array& x, const py::object& weight, const py::object& bias, const py::object& residual,
+                       bool relu, float eps) {
+  Scaling v("batch_norm", x, weight, bias, residual);
+  py::array out = empty_like(v.x), mean = empty({v.C}), var = empty({v.C});
   float *to = pointer_out(out), *m = pointer_out(mean), *s = pointer_out(var);
   {
-    Unlocked unlocked(x.size() > 16384);
-    batch_norm(N, C, P, pointer(x), scale, shift, eps, to, m, s);
+    Unlocked unlocked(v.x.size() > 16384);
+    batch_norm(v.N, v.C, v.P, pointer(v.x), v.scale, v.shift, v.added, relu, eps, to, m, s);
   }
   return py::make_tuple(out, mean, var);
+}
+
+py::array norm_inference(const py::array& x, const py::object& weight, const py::object& bias, const py::object& mean_,
+                         const py::object& var_, const py::object& residual, bool relu, float eps) {
+  Scaling v("batch_norm_inference", x, weight, bias, residual);
+  py::array mean = per_channel(mean_, "mean", v.C), var = per_channel(var_, "var", v.C), out = empty_like(v.x);
+  float* to = pointer_out(out);
+  {
+    Unlocked unlocked(v.x.size() > 16384);
+    batch_norm_inference(v.N, v.C, v.P, pointer(v.x), v.scale, v.shift, pointer(mean), pointer(var), v.added, relu, eps,
+                         to);
+  }
+  return out;
 }
 
 py::tuple norm_backward(const py::array& g_, const py::array& x_, const py::object& weight_, const py::object& mean_,
@@ -184,8 +211,12 @@ void bind_pool(py::module_& m) {
   m.def("avg_pool2d_backward", &avg_backward, py::arg("g"), py::kw_only(), py::arg("shape"), py::arg("kernel"),
         py::arg("stride"), py::arg("padding"), py::arg("count_include_pad"),
         "g (N, C, OH, OW) -> the gradient of x, whose shape is given.");
-  m.def("batch_norm", &norm_forward, py::arg("x"), py::arg("weight"), py::arg("bias"), py::kw_only(), py::arg("eps"),
-        "x (N, C, ...), weight and bias (C,) or None -> out, mean (C,), biased variance (C,).");
+  m.def("batch_norm", &norm_forward, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual") = py::none(),
+        py::kw_only(), py::arg("relu") = false, py::arg("eps"),
+        "x (N, C, ...), weight and bias (C,) or None, residual as x or None -> out, mean (C,), biased variance (C,).");
+  m.def("batch_norm_inference", &norm_inference, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("mean"),
+        py::arg("var"), py::arg("residual") = py::none(), py::kw_only(), py::arg("relu") = false, py::arg("eps"),
+        "x (N, C, ...), weight and bias (C,) or None, mean and var (C,), residual as x or None -> out.");
   m.def("batch_norm_backward", &norm_backward, py::arg("g"), py::arg("x"), py::arg("weight"), py::arg("mean"),
         py::arg("var"), py::kw_only(), py::arg("eps"), py::arg("spare") = false,
         "Gradients of x (over g if that is spare), weight (C,) and bias (C,).");

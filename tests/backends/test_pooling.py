@@ -107,6 +107,18 @@ def check_batch_norm(i):
     far = 2e-4 if i % 7 == 6 else 1e-5  # a mean of 300 leaves 24 - 8 bits for what is normalised
     for name, a, b in zip(("out", "mean", "var", "gx", "gw", "gb"), got, want):
         close(a, b, f"{name} of {i}: {arrays[1].shape}", far)
+    # with what may follow in the same pass, and by statistics that are given
+    g, x, weight, bias = arrays
+    mean, var = (a + np.float32(0.1) for a in got[1:3])
+    options = {"eps": 1e-3, "relu": i % 2 == 0}
+    residual = g if i % 3 else None
+    for name, more in (("batch_norm_act", ()), ("batch_norm_inference", (mean, var))):
+        run, given = getattr(K, name), (x, weight, bias, *more, residual)
+        poison()
+        out = run(*given, **options)
+        wide = run.reference(*(a if a is None else a.astype(np.float64) for a in given), **options)
+        for a, b in zip(out, wide) if more == () else [(out, wide)]:
+            close(a, b, f"{name} of {i}: {x.shape}", far)
 
 
 @pytest.mark.parametrize("i", CONFIGS)
@@ -118,7 +130,11 @@ def test_pooling_against_reference(i):
 
 @pytest.mark.parametrize("i", CONFIGS)
 def test_batch_norm_against_reference(i):
-    assert weft.which("batch_norm", *batch_norm_problem(i)[1:]) != "reference"
+    g, x, weight, bias = batch_norm_problem(i)
+    mean = np.zeros(x.shape[1], np.float32)
+    assert weft.which("batch_norm", x, weight, bias) != "reference"
+    assert weft.which("batch_norm_act", x, weight, bias, g) != "reference"
+    assert weft.which("batch_norm_inference", x, weight, bias, mean, mean, None) != "reference"
     check_batch_norm(i)
 
 
@@ -156,5 +172,9 @@ def test_bad_shapes_raise():
         weft._cpu.avg_pool2d(x, **{**two, "kernel": (9, 2)}, count_include_pad=True)
     with pytest.raises(ValueError, match="batch_norm: expected weight"):
         weft._cpu.batch_norm(x, np.ones(2, "f"), None, eps=1e-5)
+    with pytest.raises(ValueError, match="batch_norm: expected residual of x's shape"):
+        weft._cpu.batch_norm(x, None, None, g, eps=1e-5)
+    with pytest.raises(ValueError, match="batch_norm: expected mean of one value per channel"):
+        weft._cpu.batch_norm_inference(x, None, None, np.ones(2, "f"), np.ones(3, "f"), eps=1e-5)
     with pytest.raises(ValueError, match="batch_norm_backward: expected g"):
         weft._cpu.batch_norm_backward(g, x, None, np.ones(3, "f"), np.ones(3, "f"), eps=1e-5)

@@ -8,7 +8,6 @@ import numpy as np
 
 from weft import _cpu  # type: ignore[attr-defined]
 from weft.backends import reference as K
-from weft.backends.array import namespace
 
 
 @K.batch_norm.on(np.ndarray, "f+")
@@ -26,10 +25,16 @@ def batch_norm_backward(
 
 @K.batch_norm_act.on(np.ndarray, "f+")
 def batch_norm_act(x: Any, weight: Any, bias: Any, residual: Any, *, eps: float, relu: bool) -> Any:
-    out, mean, var = batch_norm(x, weight, bias, eps=eps)
-    if residual is not None:
-        out = namespace(out).add(out, residual)
-    return K.relu(out) if relu else out, mean, var
+    run = _cpu.batch_norm if x.size else K.batch_norm_act.reference
+    return run(x, weight, bias, residual, eps=eps, relu=relu)
+
+
+@K.batch_norm_inference.on(np.ndarray, "f+")
+def batch_norm_inference(
+    x: Any, weight: Any, bias: Any, mean: Any, var: Any, residual: Any, *, eps: float, relu: bool
+) -> Any:
+    run = _cpu.batch_norm_inference if x.size else K.batch_norm_inference.reference
+    return run(x, weight, bias, mean, var, residual, eps=eps, relu=relu)
 
 
 @K.batch_norm_act_backward.on(np.ndarray, "f+")
