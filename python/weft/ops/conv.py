@@ -126,7 +126,7 @@ def reach(kernel: Pair, dilation: Pair) -> Pair:
     return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
 
 
-def check_fits(name: str, shape: Sequence[int], window: Sequence[int], padding: Padding) -> None:
+def check_fits(name: str, shape: Sequence[int], window: Sequence[int], padding: Sequence[Sequence[int]]) -> None:
     """Raise where not even one window fits into the padded image."""
     padded = tuple(n + sum(p) for n, p in zip(shape[2:], padding))
     if any(n < k for n, k in zip(padded, window)):

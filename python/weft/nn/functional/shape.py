@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,16 @@ from weft.backends.device import beside
 from weft.ops.embedding import check_indices
 
 
-def tuple_of(value: Any, n: int, name: str) -> tuple[int, ...]:
+def tuple_of(value: Any, n: int, name: str, least: int | None = None) -> tuple[int, ...]:
     """An int, or n of them, as a tuple of n.  ValueError says what `name` should have been."""
-    made = (int(value),) * n if isinstance(value, (int, np.integer)) else tuple(map(int, value))
+    try:
+        made = tuple(map(index, (value,) * n if isinstance(value, Integral) else value))
+    except TypeError:  # floats, which would be cut, and what is no number
+        made = ()
     if len(made) != n:
         raise ValueError(f"{name}: expected an int or {n} of them, got {value!r}")
+    if least is not None and min(made) < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value!r}")
     return made
 
 

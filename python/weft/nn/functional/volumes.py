@@ -17,7 +17,9 @@ import numpy as np
 
 from weft import ops
 from weft.nn.functional.pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d, power_mean
+from weft.nn.functional.shape import tuple_of
 from weft.ops.activation import floating
+from weft.ops.conv import check_fits
 from weft.ops.pool import overhang
 
 __all__ = ["adaptive_avg_pool3d", "adaptive_max_pool3d", "avg_pool3d", "lp_pool3d", "max_pool3d"]
@@ -34,7 +36,7 @@ def volumes(
         raise ValueError(f"{name}: expected input (N, C, D, H, W) or (C, D, H, W), got {tuple(input.shape)}")
     N, C, D, H, W = input.shape if input.ndim == 5 else (1, *input.shape)
     if "kernel_size" in sizes:
-        check_fits(name, (D, H, W), ceil_mode, **sizes)
+        check_windows(name, (N, C, D, H, W), ceil_mode, **sizes)
     elif 0 in (D, H, W):
         raise ValueError(f"{name}: expected a volume of at least one element along each axis, got {(D, H, W)}")
     flat = planes(ops.reshape(input, (N, C * D, H, W)), **{what: value[1:] for what, value in sizes.items()})
@@ -78,7 +80,7 @@ def max_pool3d(
     (1, 3, 2, 2, 2)
     """
     sizes = windows("max_pool3d", kernel_size, stride, padding)
-    sizes["dilation"] = triple("max_pool3d", "dilation", dilation)
+    sizes["dilation"] = tuple_of(dilation, 3, "max_pool3d: dilation", 1)
     pool = partial(max_pool2d, ceil_mode=ceil_mode, return_indices=return_indices)
     return volumes("max_pool3d", pool, pool, input, ceil_mode, **sizes)
 
@@ -149,22 +151,9 @@ def lp_pool3d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None
 
 
 def windows(name: str, kernel_size: Any, stride: Any, padding: Any) -> dict[str, tuple[int, ...]]:
-    kernel = triple(name, "kernel_size", kernel_size)
-    step = kernel if stride is None else triple(name, "stride", stride)
-    return {"kernel_size": kernel, "stride": step, "padding": triple(name, "padding", padding, 0)}
-
-
-def triple(name: str, what: str, value: Any, least: int = 1) -> tuple[int, ...]:
-    """An int, or three of them, as three."""
-    try:
-        made = tuple(map(index, (value,) * 3 if isinstance(value, Integral) else value))
-    except TypeError:
-        made = ()
-    if len(made) != 3:
-        raise ValueError(f"{name}: expected {what} to be an int or three of them, got {value!r}")
-    if min(made) < least:
-        raise ValueError(f"{name}: expected {what} of at least {least}, got {value!r}")
-    return made
+    kernel = tuple_of(kernel_size, 3, f"{name}: kernel_size", 1)
+    step = kernel if stride is None else tuple_of(stride, 3, f"{name}: stride", 1)
+    return {"kernel_size": kernel, "stride": step, "padding": tuple_of(padding, 3, f"{name}: padding", 0)}
 
 
 def wanted(name: str, output_size: Any) -> tuple[int | None, ...]:
@@ -179,15 +168,14 @@ def wanted(name: str, output_size: Any) -> tuple[int | None, ...]:
     return made
 
 
-def check_fits(
-    name: str, image: Any, ceil_mode: bool, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any = (1, 1, 1)
+def check_windows(
+    name: str, shape: Any, ceil_mode: bool, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any = (1, 1, 1)
 ) -> None:
     """Raise where the padding is no smaller than the window, or no window fits into the padded volume."""
     window = tuple([d * (k - 1) + 1 for k, d in zip(kernel_size, dilation)])
     sides = [(p, p) if isinstance(p, Integral) else tuple(p) for p in padding]
     if any([max(side) >= k for side, k in zip(sides, window)]):
         raise ValueError(f"{name}: expected padding smaller than the window {window}, got {padding}")
-    padded = tuple([n + sum(side) for n, side in zip(image, sides)])
-    more = [overhang(n, k, s, side) if ceil_mode else 0 for n, k, s, side in zip(image, window, stride, sides)]
-    if any([n + extra < k for n, extra, k in zip(padded, more, window)]):
-        raise ValueError(f"{name}: expected a volume of at least {window} with its padding, got {padded}")
+    if ceil_mode:
+        sides = [(a, b + overhang(n, k, s, (a, b))) for n, k, s, (a, b) in zip(shape[2:], window, stride, sides)]
+    check_fits(name, shape, window, sides)
