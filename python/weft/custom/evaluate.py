@@ -95,8 +95,8 @@ def branch(one: If, values: dict[str, Any]) -> None:
     run(one.other, other)
     xp = namespace(test)
     for name in then.keys() & other.keys():
-        one_value = then[name] is other[name]
-        values[name] = then[name] if one_value else xp.where(test, then[name], other[name])
+        alike = then[name] is other[name]
+        values[name] = then[name] if alike else xp.where(test, then[name], other[name])
 
 
 def operate(name: str, args: list[Any]) -> Any:

@@ -134,7 +134,7 @@ class Scalar:
             if type(first) is not ndarray:
                 hint = "Numba compiles it (pip install 'weft[numba]')"
                 if len(operands) > len(NAMES):
-                    hint = f"kernels take {len(NAMES)} operands"
+                    hint = f"a device's kernel can do that, of at most {len(NAMES)} operands"
                 raise TypeError(f"{self.program.name}: {self.program.file}: {error}; {hint}") from None
             out = evaluate.each(self.program, arrays)
         shape = np.broadcast_shapes(*[x.shape for x in arrays if isinstance(x, ARRAYS)])
