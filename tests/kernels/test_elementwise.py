@@ -233,11 +233,11 @@ def of_three(x, y, z):
 def test_devices_take_eight_operands(device):
     require(device)
     values = [draw(5, 4, 9), draw(9), draw(4, 1), 0.25, draw(5, 4, 9)[:, ::-1], draw(1), draw(5, 1, 9), draw(5, 4, 9)]
-    wanted = [weft.Tensor(v, requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
+    wanted = [weft.Tensor(v.astype("d"), requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
     given = [weft.Tensor(on(device, v), requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
     for tensors in (wanted, given):
         of_eight(*tensors).sum().backward()
-    np.testing.assert_allclose(of_eight(*given).numpy(), of_eight(*wanted).numpy(), rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(of_eight(*given).numpy(), of_eight(*wanted).numpy(), rtol=1e-6, atol=1e-6)
     for ours, cpu in zip(given, wanted):
         if isinstance(cpu, weft.Tensor):
             np.testing.assert_allclose(ours.grad.numpy(), cpu.grad.numpy(), rtol=1e-5, atol=1e-4)
@@ -273,12 +273,12 @@ def halved_by_nine(a, b, c, d, e, f, g, h, j):
 def test_devices_compute_more_operands_than_a_kernel_takes_by_arrays(device):
     require(device)
     values = [draw(4, 6)[:, ::-1], draw(6), draw(4, 1), 0.25, *[draw(4, 6) for _ in range(5)]]
-    wanted = [weft.Tensor(v, requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
+    wanted = [weft.Tensor(v.astype("d"), requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
     given = [weft.Tensor(on(device, v), requires_grad=True) if isinstance(v, np.ndarray) else v for v in values]
     for tensors in (wanted, given):
         of_nine(*tensors).sum().backward()
     assert given[0].grad.device == device
-    np.testing.assert_allclose(of_nine(*given).numpy(), of_nine(*wanted).numpy(), rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(of_nine(*given).numpy(), of_nine(*wanted).numpy(), rtol=1e-6, atol=1e-6)
     for ours, cpu in zip(given, wanted):
         if isinstance(cpu, weft.Tensor):
             np.testing.assert_allclose(ours.grad.numpy(), cpu.grad.numpy(), rtol=1e-5, atol=1e-5)
